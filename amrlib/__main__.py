@@ -1,0 +1,110 @@
+"""What can be run without a notebook: a thin face over the library."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from . import AMR, DUIF, MFBPR, VBPR, MFeALS, Popularity, evaluate, load_dataset, perturb, worst_case_ranks
+from .datasets import Dataset
+from .ranking import hr, ndcg
+
+MODELS: dict[str, Any] = {c.__name__.lower(): c for c in (Popularity, MFBPR, MFeALS, DUIF, VBPR, AMR)}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m amrlib", description="Recommenders that look at pictures.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+
+    def add(name: str, help: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=help, description=help)
+        if name != "datasets":
+            command.add_argument("--dataset", default="boutique", help="a name of `python -m amrlib datasets`")
+        return command
+
+    train = add("train", "train a model and save it")
+    train.add_argument("model", choices=[m for m in MODELS if m != "popularity"])
+    train.add_argument("--out", type=Path, required=True, help="the file to write, safetensors")
+    train.add_argument("--epochs", type=int, default=100)
+    train.add_argument("--dim", type=int, default=64)
+    train.add_argument("--lr", type=float, default=0.05)
+    train.add_argument("--reg", type=float, default=0.01)
+    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    train.add_argument("--epsilon", type=float, default=0.1, help="ε of AMR")
+    train.add_argument("--adv-weight", type=float, default=1.0, help="λ of AMR")
+    train.add_argument("--start", type=Path, help="a saved model to start from (the paper's MF → VBPR → AMR)")
+
+    ranked = add("evaluate", "rank every user's held-out item")
+    attack = add("attack", "evaluate under changed features")
+    for command in (ranked, attack):
+        command.add_argument("file", type=Path, help="a saved model, or the word popularity")
+        command.add_argument("--ranking", choices=["full", "sampled"], default="full")
+    attack.add_argument("--epsilon", type=float, default=0.1, help="how far each feature vector moves")
+    attack.add_argument("--triples", choices=["test", "train"], default="test", help="the loss that is attacked")
+    add("datasets", "list the data sets")
+    return parser
+
+
+def _load(path: Path, shop: Dataset) -> Any:
+    from safetensors import safe_open
+
+    if str(path) == "popularity":
+        return Popularity(shop)
+    if not path.exists():
+        raise ValueError(f"no such file: {path}; `python -m amrlib train` makes one")
+    import json
+
+    with safe_open(path, framework="pt") as file:
+        kind = json.loads((file.metadata() or {}).get("amrlib", "{}")).get("model", "")
+    if kind.lower() not in MODELS:
+        raise ValueError(f"{path} is not a model saved by amrlib")
+    return MODELS[kind.lower()].load(path, shop)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; 0 when it went well, 2 with one line on stderr when the input was wrong."""
+    options = build_parser().parse_args(arguments)
+    try:
+        if options.command == "datasets":
+            print("boutique   ships with the book: real product photographs, simulated shoppers")
+            return 0
+        shop = load_dataset(options.dataset)
+        if options.command == "train":
+            kind = MODELS[options.model]
+            special = {"epsilon": options.epsilon, "adv_weight": options.adv_weight} if kind is AMR else {}
+            if options.start:
+                model = kind.warm_start(_load(options.start, shop), shop, seed=options.seed, **special)
+            else:
+                model = kind(shop, dim=options.dim, seed=options.seed, **special)
+            if kind is MFeALS:
+                model.fit(shop, epochs=options.epochs, device=options.device)
+            else:
+                model.fit(shop, epochs=options.epochs, lr=options.lr, reg=options.reg, seed=options.seed,
+                          device=options.device)  # fmt: skip
+            model.save(options.out)
+            print(f"{options.out}: {type(model).__name__} after {options.epochs} epochs")
+            return 0
+        model = _load(options.file, shop)
+        if options.command == "evaluate":
+            print(evaluate(model, shop, ranking=options.ranking).table().round(4).to_string())
+            return 0
+        print(f"{'':22}  HR@10  NDCG@10")
+        rows = {"clean": evaluate(model, shop, ranking=options.ranking).ranks}
+        for kind in ("random", "adversarial"):
+            changed = perturb(model, shop, options.epsilon, kind, options.triples)
+            rows[kind] = evaluate(model, shop, ranking=options.ranking, features=changed).ranks
+        if options.ranking == "full":
+            rows["worst case, certified"] = worst_case_ranks(model, shop, options.epsilon)
+        for name, ranks in rows.items():
+            print(f"{name:22}  {hr(ranks, 10):.4f}  {ndcg(ranks, 10):.4f}")
+        return 0
+    except (ValueError, FileNotFoundError) as error:
+        print(f"amrlib: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

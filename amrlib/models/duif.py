@@ -1,0 +1,18 @@
+"""DUIF: ŷ_ui = p_uᵀ(Eᵀc_i), the item known by its picture alone.
+
+Geng et al., "Learning Image and User Features for Recommendation in Social Networks", ICCV 2015, in the
+form the AMR paper compares with (§4.1.2): no item vector of its own, trained with BPR.
+"""
+
+from __future__ import annotations
+
+from .base import PairwiseModel
+
+__all__ = ["DUIF"]
+
+
+class DUIF(PairwiseModel):
+    """P (M, K), E (D, K); VBPR with Q held at zero."""
+
+    has_history = False
+    looks = True

@@ -1,0 +1,31 @@
+"""Popularity: ŷ_ui = the number of training interactions of item i, the same for everyone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..datasets.dataset import Dataset
+from .base import Recommender
+
+__all__ = ["Popularity"]
+
+
+class Popularity(Recommender):
+    """User vector 1, item vector its count; the baseline that knows nobody. Nothing to train."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        super().__init__(dataset)
+        self.counts = torch.as_tensor(dataset.item_counts, dtype=torch.float32)[:, None]  # (N, 1)
+
+    def fit(self, dataset: Dataset, **_: Any) -> None:
+        """Count again, on another data set."""
+        self.__init__(dataset)  # type: ignore[misc]
+
+    def user_vectors(self) -> Tensor:
+        return torch.ones(self.n_users, 1)
+
+    def item_vectors(self, features: Any = None) -> Tensor:
+        return self.counts

@@ -1,0 +1,508 @@
+"""How every pairwise model is trained: triplets, the step, the loop.
+
+A model is seen here only through its parameters and settings:
+
+======================  =====================================================================
+``P`` (M, K)            user vectors p_u
+``Q`` (N, K) or None    what an item's history says, q_i (zero for cold items)
+``E`` (D, K) or None    the map from features to vectors, Eᵀc_i
+``features`` (N, D)     c_i
+``joint`` bool          True: item vector q_i + Eᵀc_i; False: [q_i ; Eᵀc_i] (see ``VBPRTwoVector``)
+``constant_columns``    columns of P that are not learned (the 1 that multiplies a bias)
+``epsilon, adv_weight`` ε and λ of the adversary; λ = 0 is plain BPR
+======================  =====================================================================
+
+The objective of a mini-batch of B triples (u, i, j) is the paper's eq. (7)–(8), as its authors' program
+computes it::
+
+    Σ −ln σ(ŷ_ui − ŷ_uj)  +  λ Σ −ln σ(ŷ'_ui − ŷ'_uj)
+      + reg_P Σ ‖p_u‖²  +  reg_item Σ (‖q̃_i‖² + ‖q̃_j‖²)  +  reg_E ‖E‖²
+
+where q̃ is the whole item vector and ŷ' is computed at c + Δ, Δ_n = ε Γ_n / ‖Γ_n‖, Γ_n the gradient of
+the first sum with respect to c_n (added up over the batch where an item occurs more than once), held
+constant when the parameters' gradient is taken.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .datasets.dataset import Dataset
+from .files import write_atomically
+from .progress import progress_bar
+from .ranking import held_out_ranks, hr, ndcg
+
+__all__ = ["AutogradTrainer", "Losses", "NegativeSampler", "PairwiseTrainer", "fit", "item_vectors", "resolve_device"]
+
+NORM_FLOOR = 1e-12  # under it a gradient is taken for zero: no direction, so no perturbation
+
+
+class Losses(NamedTuple):
+    """Sums over one batch, taken before the update; tensors of no dimension, still on the device."""
+
+    bpr: Tensor
+    adversarial: Tensor
+    objective: Tensor
+
+
+def resolve_device(device: str | torch.device = "auto") -> torch.device:
+    """``"auto"`` is the GPU where there is one; anything else is what torch understands.
+
+    Raises
+    ------
+    ValueError
+        A device torch does not know or that is not there.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+        torch.empty(0, device=resolved)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"device {str(device)!r} is not available here ({reason}); try device='auto'") from None
+    return resolved
+
+
+# ---------------------------------------------------------------- triplets
+
+
+class NegativeSampler:
+    """Draws, for each user, an item the user has not touched: exactly, with no rejection and no loop.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    device : torch.device
+    kind : ``"uniform"`` over the warm items, or ``"popularity"``, in proportion to their training counts
+
+    Cold items are never drawn: neither form gives them weight, as in the authors' program.
+
+    How it works. Line the items up, item n taking w_n whole units of length. Cut the user's own items
+    out and close the gaps; draw a whole number r on what is left, and add back the length of the user's
+    items that lie before it. Whether an item lies before is read off a sorted array by bisection.
+
+    Raises
+    ------
+    ValueError
+        An unknown ``kind``; or, when drawing, a user who has touched every warm item.
+    """
+
+    def __init__(self, dataset: Dataset, device: torch.device | str = "cpu", kind: str = "uniform") -> None:
+        if kind not in ("uniform", "popularity"):
+            raise ValueError(f"negatives must be 'uniform' or 'popularity', not {kind!r}")
+        weight = dataset.item_counts if kind == "popularity" else (dataset.item_counts > 0).astype(np.int64)
+        line = np.cumsum(weight)  # (N,) right end of each item
+        own = dataset.indices  # each user's items, ascending
+        user_of = np.repeat(np.arange(dataset.n_users), np.diff(dataset.indptr))
+        removed = np.concatenate([[0], np.cumsum(weight[own])])  # length cut out so far, over all users
+        start = removed[dataset.indptr[:-1]]  # (M,) the same at each user's first item
+        key = line[own] - weight[own] - (removed[:-1] - start[user_of])  # where each gap closes, ascending
+        room = line[-1] - (removed[dataset.indptr[1:]] - start)  # (M,) length left to each user
+        full = np.flatnonzero((room == 0) & (np.diff(dataset.indptr) > 0))
+        if len(full):
+            raise ValueError(f"user {full[0]} has touched every warm item, so no negative can be drawn; drop the user")
+        self.stride = int(line[-1]) + 1
+        as_tensor = lambda a: torch.as_tensor(np.ascontiguousarray(a), device=device)  # noqa: E731
+        self.line, self.room, self.start, self.removed = map(as_tensor, (line, room, start, removed))
+        self.indptr, self.keys = as_tensor(dataset.indptr), as_tensor(user_of * self.stride + key)
+
+    def __call__(self, users: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """One negative item for each entry of ``users``; int64, the same shape."""
+        uniform = torch.rand(users.shape, generator=generator, device=users.device, dtype=torch.float64)
+        room = self.room[users]
+        r = torch.minimum((uniform * room).long(), room - 1)
+        before = torch.searchsorted(self.keys, users * self.stride + r, right=True)
+        t = r + self.removed[before] - self.start[users]
+        return torch.searchsorted(self.line, t, right=True)
+
+
+# ---------------------------------------------------------------- the step
+
+
+def _three(value: float | Sequence[float], name: str) -> tuple[float, float, float]:
+    values = tuple(float(v) for v in value) if isinstance(value, Sequence) else (float(value),) * 3
+    if len(values) != 3 or not all(np.isfinite(v) and v >= 0 for v in values):
+        raise ValueError(f"{name} must be one number or three (for P, items, E), none negative, not {value!r}")
+    return values  # type: ignore[return-value]
+
+
+class _Optimizer:
+    """Adagrad as the authors' program has it (accumulator from 0.1, no ε), or Adam; touched rows only."""
+
+    def __init__(self, parameters: dict[str, Tensor], lr: dict[str, float], kind: str, initial: float) -> None:
+        if kind not in ("adagrad", "adam"):
+            raise ValueError(f"optimizer must be 'adagrad' or 'adam', not {kind!r}")
+        self.parameters, self.lr, self.kind = parameters, lr, kind
+        start = initial if kind == "adagrad" else 0.0
+        self.state = {name: torch.full_like(theta, start) for name, theta in parameters.items()}
+        if kind == "adam":
+            self.state |= {f"{name}.m": torch.zeros_like(theta) for name, theta in parameters.items()}
+            self.state["t"] = torch.zeros((), dtype=torch.float64)
+
+    def next_step(self) -> None:
+        if self.kind == "adam":
+            self.state["t"] += 1
+
+    def update(self, name: str, gradient: Tensor, rows: Tensor | None = None) -> None:
+        """One step for the distinct ``rows`` (all when None); ``gradient`` has as many rows."""
+        theta, v = self.parameters[name], self.state[name]
+        if self.kind == "adagrad":  # v ← v + g²;  θ ← θ − η g / √v
+            if rows is None:
+                v.addcmul_(gradient, gradient)
+                theta.addcdiv_(gradient, v.sqrt(), value=-self.lr[name])
+            else:
+                v_rows = v[rows].addcmul_(gradient, gradient)
+                v[rows] = v_rows
+                theta[rows] = theta[rows].addcdiv_(gradient, v_rows.sqrt_(), value=-self.lr[name])
+            return
+        m, t = self.state[f"{name}.m"], float(self.state["t"])
+        chosen = slice(None) if rows is None else rows
+        m[chosen] = m_rows = m[chosen] * 0.9 + 0.1 * gradient
+        v[chosen] = v_rows = v[chosen] * 0.999 + 0.001 * gradient * gradient
+        theta[chosen] -= self.lr[name] * (m_rows / (1 - 0.9**t)) / ((v_rows / (1 - 0.999**t)).sqrt() + 1e-8)
+
+
+def _sum_rows(rows: int, index: Tensor, values: Tensor) -> Tensor:
+    """(rows, K): ``values`` added up by ``index``, in the same order every time."""
+    total = values.new_zeros(rows, values.shape[1])
+    if values.is_cuda:  # index_add_ adds atomically there, in no fixed order; this sorts instead
+        return total.index_put_((index,), values, accumulate=True)
+    return total.index_add_(0, index, values)
+
+
+class PairwiseTrainer:
+    """The step in closed form: no autograd, and an adversary that never leaves K dimensions.
+
+    Parameters
+    ----------
+    model
+        Anything with the attributes listed at the top of this module; updated in place.
+    lr : float or (lr_P, lr_Q, lr_E)
+    reg : float or (reg_P, reg_item, reg_E)
+    optimizer : ``"adagrad"`` or ``"adam"``
+    initial_accumulator : float
+        Adagrad's start; 0.1 in the authors' program.
+
+    Notes
+    -----
+    With s_n = Σ (∂L/∂ŷ) p_u over the occurrences of item n in the batch (``(K,)``),
+
+    * Γ_n = E s_n, so ‖Γ_n‖² = s_nᵀ(EᵀE)s_n: only the K × K Gram matrix EᵀE is needed;
+    * EᵀΔ_n = ε (EᵀE) s_n / ‖Γ_n‖ is what the perturbation does to the item's vector;
+    * the adversarial loss reaches E through c_n + Δ_n with Δ_n constant, which adds
+      Σ_n Δ_n s'_nᵀ = E M,  M = Σ_n (ε s_n / ‖Γ_n‖) s'_nᵀ, a K × K matrix.
+
+    So AMR adds three K × K products to VBPR's two D-dimensional ones. ``AutogradTrainer`` is the same
+    step as one reads it in the paper; the tests hold the two together in float64.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        lr: float | Sequence[float] = 0.05,
+        reg: float | Sequence[float] = 0.0,
+        optimizer: str = "adagrad",
+        initial_accumulator: float = 0.1,
+    ) -> None:
+        self.model = model
+        self.reg = _three(reg, "reg")
+        rates = dict(zip(("P", "Q", "E"), _three(lr, "lr"), strict=True))
+        parameters = {name: getattr(model, name) for name in "PQE" if getattr(model, name) is not None}
+        self.optimizer = _Optimizer(parameters, rates, optimizer, initial_accumulator)
+
+    @torch.no_grad()
+    def step(self, users: Tensor, pos: Tensor, neg: Tensor) -> Losses:
+        """One mini-batch of B triples: int64 ids, each ``(B,)``. Returns the losses before the update."""
+        model, (reg_P, reg_item, reg_E) = self.model, self.reg
+        users, pos, neg = users.long(), pos.long(), neg.long()
+        B = len(users)
+        items, place = torch.unique(torch.cat([pos, neg]), return_inverse=True)  # (U,), (2B,)
+        i, j = place[:B], place[B:]
+        C = None if model.E is None else model.features[items].to(model.E.dtype)  # (U, D): the only gather
+        Z = None if C is None else C @ model.E  # (U, K)
+        q = item_vectors(None if model.Q is None else model.Q[items], Z, model.joint)  # (U, K̃)
+        p = model.P[users]  # (B, K̃)
+
+        difference = q[i] - q[j]  # (B, K̃)
+        x = (p * difference).sum(1)  # (B,)  ŷ_ui − ŷ_uj
+        g = -torch.sigmoid(-x)  # (B,)  ∂L/∂x
+        bpr = F.softplus(-x).sum()
+        gp = g[:, None] * p  # (B, K̃)
+        grad_p = g[:, None] * difference  # (B, K̃)
+        s = _sum_rows(len(items), place, torch.cat([gp, -gp]))  # (U, K̃)  ∂L/∂q̃
+        grad_q = s
+        adversarial = torch.zeros_like(bpr)
+        M = None
+
+        if model.adv_weight > 0 and Z is not None:
+            visual = slice(q.shape[1] - Z.shape[1], None)  # the columns that features reach
+            towards = self._directions(s[:, visual])  # (U, K)  E^T of it is what moves the vectors
+            q_adv = q.clone()
+            q_adv[:, visual] += towards @ (model.E.T @ model.E)  # q̃ + EᵀΔ
+            difference = q_adv[i] - q_adv[j]
+            x = (p * difference).sum(1)
+            adversarial = F.softplus(-x).sum()
+            g = -model.adv_weight * torch.sigmoid(-x)
+            gp = g[:, None] * p
+            grad_p = grad_p + g[:, None] * difference
+            s_adv = _sum_rows(len(items), place, torch.cat([gp, -gp]))  # (U, K̃)
+            grad_q = s + s_adv
+            M = towards.T @ s_adv[:, visual]  # (K, K)
+
+        objective = bpr + model.adv_weight * adversarial
+        if reg_P:
+            objective = objective + reg_P * p.square().sum()
+            grad_p = grad_p + (2 * reg_P) * p
+        if reg_item:
+            times = torch.bincount(place, minlength=len(items)).to(q.dtype)[:, None]  # (U, 1)
+            objective = objective + reg_item * (times * q.square()).sum()
+            grad_q = grad_q + (2 * reg_item) * times * q
+        if reg_E and model.E is not None:
+            objective = objective + reg_E * model.E.square().sum()
+
+        self.optimizer.next_step()
+        if C is not None:
+            grad_E = C.T @ grad_q[:, q.shape[1] - Z.shape[1] :]  # (D, K)
+            if M is not None:
+                grad_E.addmm_(model.E, M)
+            if reg_E:
+                grad_E.add_(model.E, alpha=2 * reg_E)
+            self.optimizer.update("E", grad_E)
+        if model.Q is not None:
+            self.optimizer.update("Q", grad_q[:, : model.Q.shape[1]], items)
+        touched, at = torch.unique(users, return_inverse=True)
+        grad_P = _sum_rows(len(touched), at, grad_p)
+        if model.constant_columns:
+            grad_P[:, model.constant_columns] = 0
+        self.optimizer.update("P", grad_P, touched)
+        return Losses(bpr, adversarial, objective)
+
+    def _directions(self, s: Tensor) -> Tensor:
+        """Rows r_n with Δ_n = E r_n: ε s_n/‖E s_n‖ for the gradient, or a random vector as long. (U, K)"""
+        E, epsilon = self.model.E, self.model.epsilon
+        norm = (s * (s @ (E.T @ E))).sum(1, keepdim=True).clamp_min(0).sqrt()  # (U, 1) ‖Γ_n‖
+        return torch.where(norm > NORM_FLOOR, epsilon * s / norm.clamp_min(NORM_FLOOR), 0.0)
+
+    def state(self) -> dict[str, Tensor]:
+        """The optimiser's tensors, for a checkpoint."""
+        return self.optimizer.state
+
+
+def item_vectors(q: Tensor | None, z: Tensor | None, joint: bool) -> Tensor:
+    """q_i + Eᵀc_i, or [q_i ; Eᵀc_i], or the one there is."""
+    if q is None or z is None:
+        return q if z is None else z  # type: ignore[return-value]
+    return q + z if joint else torch.cat([q, z], 1)
+
+
+class AutogradTrainer(PairwiseTrainer):
+    """The same step as the paper writes it, through D dimensions and autograd: slow, and the reference."""
+
+    def step(self, users: Tensor, pos: Tensor, neg: Tensor) -> Losses:
+        """As :meth:`PairwiseTrainer.step`."""
+        model, (reg_P, reg_item, reg_E) = self.model, self.reg
+        users, pos, neg = users.long(), pos.long(), neg.long()
+        theta = {name: value.detach().requires_grad_() for name, value in self.optimizer.parameters.items()}
+        c = None if model.E is None else model.features.to(model.E.dtype).detach().requires_grad_()  # (N, D)
+
+        def vectors(items: Tensor, features: Tensor | None) -> Tensor:  # (B, K̃)
+            q = theta["Q"][items] if "Q" in theta else None
+            return item_vectors(q, None if features is None else features[items] @ theta["E"], model.joint)
+
+        p = theta["P"][users]  # (B, K̃)
+        q_i, q_j = vectors(pos, c), vectors(neg, c)
+        bpr = F.softplus(-(p * (q_i - q_j)).sum(1)).sum()  # Σ −ln σ(ŷ_ui − ŷ_uj)
+        objective = bpr + reg_P * p.square().sum() + reg_item * (q_i.square().sum() + q_j.square().sum())
+        if "E" in theta:
+            objective = objective + reg_E * theta["E"].square().sum()
+        adversarial = torch.zeros_like(bpr)
+        if model.adv_weight > 0 and c is not None:
+            (gamma,) = torch.autograd.grad(bpr, c, retain_graph=True)  # (N, D)  Γ
+            norm = gamma.norm(dim=1, keepdim=True)
+            delta = torch.where(norm > NORM_FLOOR, model.epsilon * gamma / norm.clamp_min(NORM_FLOOR), 0.0)
+            worst = (c + delta).detach()  # Δ is a constant when θ moves
+            adversarial = F.softplus(-(p * (vectors(pos, worst) - vectors(neg, worst))).sum(1)).sum()
+            objective = objective + model.adv_weight * adversarial
+        gradients = dict(zip(theta, torch.autograd.grad(objective, list(theta.values())), strict=True))
+
+        self.optimizer.next_step()
+        if model.constant_columns:
+            gradients["P"][:, model.constant_columns] = 0
+        rows = {"P": torch.unique(users), "Q": torch.unique(torch.cat([pos, neg])), "E": None}
+        with torch.no_grad():
+            for name, gradient in gradients.items():
+                chosen = rows[name]
+                self.optimizer.update(name, gradient if chosen is None else gradient[chosen], chosen)
+        return Losses(bpr.detach(), adversarial.detach(), objective.detach())
+
+
+# ---------------------------------------------------------------- the loop
+
+
+def fit(
+    model: Any,
+    dataset: Dataset,
+    *,
+    epochs: int,
+    batch_size: int = 512,
+    lr: float | Sequence[float] = 0.05,
+    reg: float | Sequence[float] = 0.0,
+    seed: int = 0,
+    optimizer: str = "adagrad",
+    negatives: str = "uniform",
+    validation: bool = False,
+    patience: int | None = None,
+    every: int = 10,
+    checkpoint: str | Path | None = None,
+    progress: bool = True,
+    trainer: type[PairwiseTrainer] = PairwiseTrainer,
+) -> pd.DataFrame:
+    """Train ``model`` in place on shuffled triples; the models' own ``fit`` hands over to this.
+
+    Parameters
+    ----------
+    epochs, batch_size : int
+        Each epoch visits every training row once, in a new order with new negatives; the last, smaller
+        batch counts too.
+    lr, reg, optimizer : see :class:`PairwiseTrainer`
+    seed : int
+        Order and negatives; the same seed on the same device gives the same parameters bit for bit.
+    negatives : ``"uniform"`` or ``"popularity"``
+    validation : bool
+        Hold one training item of each user out (:meth:`Dataset.validation_split`), rank it every
+        ``every`` epochs, and end with the parameters that had the best NDCG@10. The test items stay unseen.
+    patience : int, optional
+        With ``validation``: stop after that many looks without a better one.
+    checkpoint : path, optional
+        A safetensors file, written every ``every`` epochs and at the end; when it exists and belongs to
+        this run, training goes on from it and ends as if it had never stopped.
+    progress : bool
+        A bar for whatever takes more than a second.
+
+    Returns
+    -------
+    DataFrame, one row an epoch: ``epoch``, ``bpr`` and ``adversarial`` (mean per triple), ``objective``,
+    and with ``validation`` ``hr@10`` and ``ndcg@10`` where they were looked at. ``attrs["stopped"]`` is
+    "done", "patience" or "interrupted" (Ctrl-C, which keeps the best parameters so far).
+
+    Raises
+    ------
+    ValueError
+        Settings out of range, a data set of other sizes than the model's, a checkpoint of another run.
+    FloatingPointError
+        The loss is no longer finite; the message says which epoch, and to lower ``lr``.
+    """
+    for name, value in (("epochs", epochs), ("batch_size", batch_size), ("every", every)):
+        if not isinstance(value, int | np.integer) or value < 1:
+            raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}")
+    if patience is not None and not validation:
+        raise ValueError("patience needs validation=True: without it there is nothing to wait for")
+    device = model.P.device
+    held_out = None
+    if validation:
+        held_out = dataset = dataset.validation_split(seed)
+    if not len(dataset.train):
+        raise ValueError("train has no rows to learn from")
+    pairs = torch.as_tensor(dataset.train, device=device)  # (n, 2)
+    sampler = NegativeSampler(dataset, device, negatives)
+    generator = torch.Generator(device).manual_seed(seed)
+    step = trainer(model, lr, reg, optimizer)
+    history: list[dict[str, float]] = []
+    best: dict[str, Tensor] | None = None
+    best_score, looks_since = -1.0, 0
+    settings = dict(
+        model=type(model).__name__, shapes={k: list(v.shape) for k, v in step.optimizer.parameters.items()},
+        epsilon=model.epsilon, adv_weight=model.adv_weight, batch_size=batch_size, lr=_three(lr, "lr"),
+        reg=_three(reg, "reg"), seed=seed, optimizer=optimizer, negatives=negatives, validation=validation,
+        rows=len(pairs),
+    )
+    if checkpoint is not None and Path(checkpoint).exists():
+        saved, meta = _read_checkpoint(Path(checkpoint), settings)
+        for name, value in step.optimizer.parameters.items():
+            value.copy_(saved[name])
+        for name, value in step.optimizer.state.items():
+            value.copy_(saved[f"optimizer.{name}"])
+        best = {k[5:]: v.to(device) for k, v in saved.items() if k.startswith("best.")} or None
+        generator.set_state(saved["generator"])
+        history, best_score, looks_since = meta["history"], meta["best_score"], meta["looks_since"]
+
+    def save(path: Path) -> None:
+        from safetensors.torch import save as to_bytes
+
+        tensors = {**step.optimizer.parameters, "generator": generator.get_state()}
+        tensors |= {f"optimizer.{k}": v for k, v in step.optimizer.state.items()}
+        tensors |= {f"best.{k}": v for k, v in (best or {}).items()}
+        meta = dict(settings=settings, history=history, best_score=best_score, looks_since=looks_since)
+        data = to_bytes({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, {"amrlib": json.dumps(meta)})
+        write_atomically(path, data)
+
+    stopped = "done"
+    bar = progress_bar(range(len(history), epochs), type(model).__name__, progress, initial=len(history), total=epochs,
+                       unit="epoch")  # fmt: skip
+    try:
+        for epoch in bar:
+            order = torch.randperm(len(pairs), generator=generator, device=device)
+            users, pos = pairs[order].unbind(1)  # (n,), (n,)
+            neg = sampler(users, generator)
+            sums = torch.zeros(3, dtype=torch.float64, device=device)  # on the device: no wait inside an epoch
+            for start in range(0, len(pairs), batch_size):
+                batch = slice(start, start + batch_size)
+                sums += torch.stack(step.step(users[batch], pos[batch], neg[batch])).double()
+            bpr, adversarial, objective = (sums / len(pairs)).tolist()
+            if not np.isfinite(objective):
+                raise FloatingPointError(f"the loss is no longer finite at epoch {epoch + 1}; lower lr={lr!r}")
+            history.append(dict(epoch=epoch + 1, bpr=bpr, adversarial=adversarial, objective=objective))
+            look = (epoch + 1) % every == 0 or epoch + 1 == epochs
+            if look and held_out is not None:
+                ranks = held_out_ranks(model.user_vectors(), model.item_vectors(), held_out)
+                history[-1] |= {"hr@10": hr(ranks, 10), "ndcg@10": (score := ndcg(ranks, 10))}
+                looks_since += 1
+                if score > best_score:
+                    best_score, looks_since = score, 0
+                    best = {k: v.clone() for k, v in step.optimizer.parameters.items()}
+            bar.set_postfix_str(f"loss {bpr:.4f}", refresh=False)
+            if look and checkpoint is not None:
+                save(Path(checkpoint))
+            if patience is not None and looks_since >= patience:
+                stopped = "patience"
+                break
+    except KeyboardInterrupt:
+        stopped = "interrupted"
+    finally:
+        bar.close()
+    if best is not None:
+        for name, value in best.items():
+            step.optimizer.parameters[name].copy_(value)
+    table = pd.DataFrame(history)
+    table.attrs["stopped"] = stopped
+    return table
+
+
+def _read_checkpoint(path: Path, settings: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            meta = json.loads((file.metadata() or {})["amrlib"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise ValueError(f"checkpoint {path} cannot be read ({error}); delete it to start again") from None
+    wanted = json.loads(json.dumps(settings))
+    different = [k for k in wanted if meta["settings"].get(k) != wanted[k]]
+    if different:
+        k = different[0]
+        raise ValueError(
+            f"checkpoint {path} is of another run: its {k} is {meta['settings'].get(k)!r}, "
+            f"here it is {wanted[k]!r}; name another file, or delete it to start again"
+        )
+    return tensors, meta
