@@ -61,7 +61,8 @@ def perturb(
         raise ValueError(f"{type(model).__name__} does not look at features, so there is nothing to perturb")
     if not np.isfinite(epsilon) or epsilon < 0:
         raise ValueError(f"epsilon must be a finite number of at least 0, not {epsilon!r}")
-    c, E = model.features, model.E
+    E = model.E
+    c = model.features.to(E.dtype)  # stored as float16, perhaps
     if kind == "random":
         generator = torch.Generator().manual_seed(seed)
         noise = torch.randn(c.shape, generator=generator, dtype=torch.float64).to(c)  # (N, D)

@@ -9,7 +9,9 @@ A model is seen here only through its parameters and settings:
 ``features`` (N, D)     c_i
 ``joint`` bool          True: item vector q_i + Eᵀc_i; False: [q_i ; Eᵀc_i] (see ``VBPRTwoVector``)
 ``constant_columns``    columns of P that are not learned (the 1 that multiplies a bias)
-``epsilon, adv_weight`` ε and λ of the adversary; λ = 0 is plain BPR
+``epsilon``             ε: one number, or a tensor (N,) with one for every item
+``adv_weight``          λ of the adversary; 0 is plain BPR
+``perturbation``        "gradient", or "random": Δ_n = ε g_n/‖g_n‖ with g_n Gaussian in R^D, a control
 ======================  =====================================================================
 
 The objective of a mini-batch of B triples (u, i, j) is the paper's eq. (7)–(8), as its authors' program
@@ -25,6 +27,7 @@ constant when the parameters' gradient is taken.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -67,7 +70,7 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
     try:
         resolved = torch.device(device)
         torch.empty(0, device=resolved)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"device {str(device)!r} is not available here ({reason}); try device='auto'") from None
     return resolved
@@ -130,10 +133,14 @@ class NegativeSampler:
 
 
 def _three(value: float | Sequence[float], name: str) -> tuple[float, float, float]:
-    values = tuple(float(v) for v in value) if isinstance(value, Sequence) else (float(value),) * 3
+    try:
+        many = isinstance(value, Sequence | np.ndarray)
+        values: Any = tuple(float(v) for v in value) if many else (float(value),) * 3
+    except (TypeError, ValueError):
+        values = ()
     if len(values) != 3 or not all(np.isfinite(v) and v >= 0 for v in values):
         raise ValueError(f"{name} must be one number or three (for P, items, E), none negative, not {value!r}")
-    return values  # type: ignore[return-value]
+    return values
 
 
 class _Optimizer:
@@ -143,6 +150,8 @@ class _Optimizer:
         if kind not in ("adagrad", "adam"):
             raise ValueError(f"optimizer must be 'adagrad' or 'adam', not {kind!r}")
         self.parameters, self.lr, self.kind = parameters, lr, kind
+        if not initial > 0:  # the first step divides by its root
+            raise ValueError(f"initial_accumulator must be above 0, not {initial!r}")
         start = initial if kind == "adagrad" else 0.0
         self.state = {name: torch.full_like(theta, start) for name, theta in parameters.items()}
         if kind == "adam":
@@ -192,6 +201,14 @@ class PairwiseTrainer:
     optimizer : ``"adagrad"`` or ``"adam"``
     initial_accumulator : float
         Adagrad's start; 0.1 in the authors' program.
+    generator : torch.Generator, optional
+        Where ``perturbation="random"`` draws its directions; by default a fresh one, seed 0. ``fit`` passes
+        its own, so that a checkpoint holds its state.
+
+    Raises
+    ------
+    ValueError
+        A rate, a weight or an optimiser that is none; from :meth:`step`, an id out of range.
 
     Notes
     -----
@@ -202,7 +219,8 @@ class PairwiseTrainer:
     * the adversarial loss reaches E through c_n + Δ_n with Δ_n constant, which adds
       Σ_n Δ_n s'_nᵀ = E M,  M = Σ_n (ε s_n / ‖Γ_n‖) s'_nᵀ, a K × K matrix.
 
-    So AMR adds three K × K products to VBPR's two D-dimensional ones. ``AutogradTrainer`` is the same
+    So AMR adds three K × K products to VBPR's two D-dimensional ones. (A random direction has no such short
+    cut: its Δ is drawn, and multiplied, in D dimensions.) ``AutogradTrainer`` is the same
     step as one reads it in the paper; the tests hold the two together in float64.
     """
 
@@ -213,10 +231,12 @@ class PairwiseTrainer:
         reg: float | Sequence[float] = 0.0,
         optimizer: str = "adagrad",
         initial_accumulator: float = 0.1,
+        generator: torch.Generator | None = None,
     ) -> None:
         self.model = model
-        self.reg = _three(reg, "reg")
-        rates = dict(zip(("P", "Q", "E"), _three(lr, "lr"), strict=True))
+        self.generator = generator or torch.Generator(model.P.device).manual_seed(0)
+        self.lr, self.reg = _three(lr, "lr"), _three(reg, "reg")
+        rates = dict(zip(("P", "Q", "E"), self.lr, strict=True))
         parameters = {name: getattr(model, name) for name in "PQE" if getattr(model, name) is not None}
         self.optimizer = _Optimizer(parameters, rates, optimizer, initial_accumulator)
 
@@ -226,7 +246,9 @@ class PairwiseTrainer:
         model, (reg_P, reg_item, reg_E) = self.model, self.reg
         users, pos, neg = users.long(), pos.long(), neg.long()
         B = len(users)
+        touched, at = torch.unique(users, return_inverse=True)  # the distinct users, (B,)
         items, place = torch.unique(torch.cat([pos, neg]), return_inverse=True)  # (U,), (2B,)
+        self._check(touched, items, B, pos, neg)
         i, j = place[:B], place[B:]
         C = None if model.E is None else model.features[items].to(model.E.dtype)  # (U, D): the only gather
         Z = None if C is None else C @ model.E  # (U, K)
@@ -242,13 +264,18 @@ class PairwiseTrainer:
         s = _sum_rows(len(items), place, torch.cat([gp, -gp]))  # (U, K̃)  ∂L/∂q̃
         grad_q = s
         adversarial = torch.zeros_like(bpr)
-        M = None
+        r = noise = None
 
         if model.adv_weight > 0 and Z is not None:
             visual = slice(q.shape[1] - Z.shape[1], None)  # the columns that features reach
-            towards = self._directions(s[:, visual])  # (U, K)  E^T of it is what moves the vectors
-            q_adv = q.clone()
-            q_adv[:, visual] += towards @ (model.E.T @ model.E)  # q̃ + EᵀΔ
+            q_adv = q.clone()  # q̃ + EᵀΔ, (U, K̃)
+            if model.perturbation == "random":
+                noise = self._noise(items)  # (U, D)  Δ
+                q_adv[:, visual] += noise @ model.E
+            else:
+                gram = model.E.T @ model.E  # (K, K)
+                r = self._directions(s[:, visual], items, gram)  # (U, K)  Δ = E r
+                q_adv[:, visual] += r @ gram
             difference = q_adv[i] - q_adv[j]
             x = (p * difference).sum(1)
             adversarial = F.softplus(-x).sum()
@@ -257,11 +284,10 @@ class PairwiseTrainer:
             grad_p = grad_p + g[:, None] * difference
             s_adv = _sum_rows(len(items), place, torch.cat([gp, -gp]))  # (U, K̃)
             grad_q = s + s_adv
-            M = towards.T @ s_adv[:, visual]  # (K, K)
 
         objective = bpr + model.adv_weight * adversarial
         if reg_P:
-            objective = objective + reg_P * p.square().sum()
+            objective = objective + reg_P * (p.square().sum() - B * len(model.constant_columns))
             grad_p = grad_p + (2 * reg_P) * p
         if reg_item:
             times = torch.bincount(place, minlength=len(items)).to(q.dtype)[:, None]  # (U, 1)
@@ -271,27 +297,49 @@ class PairwiseTrainer:
             objective = objective + reg_E * model.E.square().sum()
 
         self.optimizer.next_step()
-        if C is not None:
+        if C is not None and Z is not None:
             grad_E = C.T @ grad_q[:, q.shape[1] - Z.shape[1] :]  # (D, K)
-            if M is not None:
-                grad_E.addmm_(model.E, M)
+            if r is not None:
+                grad_E.addmm_(model.E, r.T @ s_adv[:, visual])  # E M
+            elif noise is not None:
+                grad_E.addmm_(noise.T, s_adv[:, visual])  # Σ Δ_n s'_nᵀ
             if reg_E:
                 grad_E.add_(model.E, alpha=2 * reg_E)
             self.optimizer.update("E", grad_E)
         if model.Q is not None:
             self.optimizer.update("Q", grad_q[:, : model.Q.shape[1]], items)
-        touched, at = torch.unique(users, return_inverse=True)
         grad_P = _sum_rows(len(touched), at, grad_p)
         if model.constant_columns:
             grad_P[:, model.constant_columns] = 0
         self.optimizer.update("P", grad_P, touched)
         return Losses(bpr, adversarial, objective)
 
-    def _directions(self, s: Tensor) -> Tensor:
-        """Rows r_n with Δ_n = E r_n: ε s_n/‖E s_n‖ for the gradient, or a random vector as long. (U, K)"""
-        E, epsilon = self.model.E, self.model.epsilon
-        norm = (s * (s @ (E.T @ E))).sum(1, keepdim=True).clamp_min(0).sqrt()  # (U, 1) ‖Γ_n‖
-        return torch.where(norm > NORM_FLOOR, epsilon * s / norm.clamp_min(NORM_FLOOR), 0.0)
+    def _check(self, users: Tensor, items: Tensor, B: int, pos: Tensor, neg: Tensor) -> None:
+        """Ids in range (torch would count a negative one from the end), and three lists of one length."""
+        if B == 0 or len(pos) != B or len(neg) != B:
+            raise ValueError("users, pos and neg must be as long as each other and not empty, "
+                             f"not {B}, {len(pos)} and {len(neg)}")  # fmt: skip
+        n_items = len(self.model.features if self.model.Q is None else self.model.Q)
+        for name, ids, size in (("users", users, len(self.model.P)), ("pos or neg", items, n_items)):  # ascending
+            first, last = int(ids[0]), int(ids[-1])
+            if first < 0 or last >= size:
+                raise ValueError(f"{name}: id {first if first < 0 else last} is outside 0…{size - 1}")
+
+    def _epsilon(self, items: Tensor) -> Any:
+        """ε, or the items' own, (U, 1)."""
+        epsilon = self.model.epsilon
+        return epsilon.to(self.model.E)[items][:, None] if isinstance(epsilon, Tensor) else epsilon
+
+    def _directions(self, s: Tensor, items: Tensor, gram: Tensor) -> Tensor:
+        """Rows r_n = ε s_n/‖E s_n‖, so that Δ_n = E r_n has length ε; 0 where there is no gradient. (U, K)"""
+        norm = (s * (s @ gram)).sum(1, keepdim=True).clamp_min(0).sqrt()  # (U, 1) ‖Γ_n‖
+        return torch.where(norm > NORM_FLOOR, self._epsilon(items) * s / norm.clamp_min(NORM_FLOOR), 0.0)
+
+    def _noise(self, items: Tensor) -> Tensor:
+        """Random directions of length ε, one for each of the batch's distinct items: (U, D)."""
+        E = self.model.E
+        g = torch.randn(len(items), len(E), generator=self.generator, device=E.device, dtype=E.dtype)
+        return self._epsilon(items) * g / g.norm(dim=1, keepdim=True)
 
     def state(self) -> dict[str, Tensor]:
         """The optimiser's tensors, for a checkpoint."""
@@ -312,6 +360,8 @@ class AutogradTrainer(PairwiseTrainer):
         """As :meth:`PairwiseTrainer.step`."""
         model, (reg_P, reg_item, reg_E) = self.model, self.reg
         users, pos, neg = users.long(), pos.long(), neg.long()
+        touched, items = torch.unique(users), torch.unique(torch.cat([pos, neg]))
+        self._check(touched, items, len(users), pos, neg)
         theta = {name: value.detach().requires_grad_() for name, value in self.optimizer.parameters.items()}
         c = None if model.E is None else model.features.to(model.E.dtype).detach().requires_grad_()  # (N, D)
 
@@ -322,14 +372,22 @@ class AutogradTrainer(PairwiseTrainer):
         p = theta["P"][users]  # (B, K̃)
         q_i, q_j = vectors(pos, c), vectors(neg, c)
         bpr = F.softplus(-(p * (q_i - q_j)).sum(1)).sum()  # Σ −ln σ(ŷ_ui − ŷ_uj)
-        objective = bpr + reg_P * p.square().sum() + reg_item * (q_i.square().sum() + q_j.square().sum())
+        learned = p.square().sum() - len(p) * len(model.constant_columns)  # without the 1s
+        objective = bpr + reg_P * learned + reg_item * (q_i.square().sum() + q_j.square().sum())
         if "E" in theta:
             objective = objective + reg_E * theta["E"].square().sum()
         adversarial = torch.zeros_like(bpr)
         if model.adv_weight > 0 and c is not None:
-            (gamma,) = torch.autograd.grad(bpr, c, retain_graph=True)  # (N, D)  Γ
-            norm = gamma.norm(dim=1, keepdim=True)
-            delta = torch.where(norm > NORM_FLOOR, model.epsilon * gamma / norm.clamp_min(NORM_FLOOR), 0.0)
+            delta = torch.zeros_like(c)
+            if model.perturbation == "random":
+                delta[items] = self._noise(items)
+            else:
+                (gamma,) = torch.autograd.grad(bpr, c, retain_graph=True)  # (N, D)  Γ
+                gamma = gamma[items]
+                norm = gamma.norm(dim=1, keepdim=True)
+                delta[items] = torch.where(
+                    norm > NORM_FLOOR, self._epsilon(items) * gamma / norm.clamp_min(NORM_FLOOR), 0.0
+                )
             worst = (c + delta).detach()  # Δ is a constant when θ moves
             adversarial = F.softplus(-(p * (vectors(pos, worst) - vectors(neg, worst))).sum(1)).sum()
             objective = objective + model.adv_weight * adversarial
@@ -338,7 +396,7 @@ class AutogradTrainer(PairwiseTrainer):
         self.optimizer.next_step()
         if model.constant_columns:
             gradients["P"][:, model.constant_columns] = 0
-        rows = {"P": torch.unique(users), "Q": torch.unique(torch.cat([pos, neg])), "E": None}
+        rows = {"P": touched, "Q": items, "E": None}
         with torch.no_grad():
             for name, gradient in gradients.items():
                 chosen = rows[name]
@@ -411,30 +469,39 @@ def fit(
     held_out = None
     if validation:
         held_out = dataset = dataset.validation_split(seed)
+        if not len(dataset.test_users):
+            raise ValueError("validation needs a user with two different training items, and there is none; "
+                             "leave validation=False")  # fmt: skip
+        if model.Q is not None:  # an item whose only interaction is held out is cold in this run
+            model.Q[torch.as_tensor(dataset.cold, device=device)] = 0
     if not len(dataset.train):
         raise ValueError("train has no rows to learn from")
     pairs = torch.as_tensor(dataset.train, device=device)  # (n, 2)
     sampler = NegativeSampler(dataset, device, negatives)
     generator = torch.Generator(device).manual_seed(seed)
-    step = trainer(model, lr, reg, optimizer)
+    step = trainer(model, lr, reg, optimizer, generator=generator)
     history: list[dict[str, float]] = []
     best: dict[str, Tensor] | None = None
     best_score, looks_since = -1.0, 0
     settings = dict(
         model=type(model).__name__, shapes={k: list(v.shape) for k, v in step.optimizer.parameters.items()},
-        epsilon=model.epsilon, adv_weight=model.adv_weight, batch_size=batch_size, lr=_three(lr, "lr"),
-        reg=_three(reg, "reg"), seed=seed, optimizer=optimizer, negatives=negatives, validation=validation,
-        rows=len(pairs),
+        epsilon=model.epsilon.tolist() if isinstance(model.epsilon, Tensor) else model.epsilon,
+        adv_weight=model.adv_weight, perturbation=model.perturbation, batch_size=batch_size,
+        lr=step.lr, reg=step.reg, seed=seed, optimizer=optimizer, negatives=negatives, validation=validation,
+        train=hashlib.sha256(dataset.train.tobytes()).hexdigest()[:16],
     )
     if checkpoint is not None and Path(checkpoint).exists():
         saved, meta = _read_checkpoint(Path(checkpoint), settings)
-        for name, value in step.optimizer.parameters.items():
-            value.copy_(saved[name])
-        for name, value in step.optimizer.state.items():
-            value.copy_(saved[f"optimizer.{name}"])
+        for name, theta in step.optimizer.parameters.items():
+            theta.copy_(saved[name])
+        for name, state in step.optimizer.state.items():
+            state.copy_(saved[f"optimizer.{name}"])
         best = {k[5:]: v.to(device) for k, v in saved.items() if k.startswith("best.")} or None
         generator.set_state(saved["generator"])
         history, best_score, looks_since = meta["history"], meta["best_score"], meta["looks_since"]
+        if len(history) > epochs:
+            raise ValueError(f"checkpoint {checkpoint} is {len(history)} epochs old already, epochs={epochs}; "
+                             "ask for more, or delete it to start again")  # fmt: skip
 
     def save(path: Path) -> None:
         from safetensors.torch import save as to_bytes
@@ -451,6 +518,9 @@ def fit(
                        unit="epoch")  # fmt: skip
     try:
         for epoch in bar:
+            if patience is not None and looks_since >= patience:
+                stopped = "patience"
+                break
             order = torch.randperm(len(pairs), generator=generator, device=device)
             users, pos = pairs[order].unbind(1)  # (n,), (n,)
             neg = sampler(users, generator)
@@ -473,16 +543,13 @@ def fit(
             bar.set_postfix_str(f"loss {bpr:.4f}", refresh=False)
             if look and checkpoint is not None:
                 save(Path(checkpoint))
-            if patience is not None and looks_since >= patience:
-                stopped = "patience"
-                break
     except KeyboardInterrupt:
         stopped = "interrupted"
     finally:
         bar.close()
     if best is not None:
-        for name, value in best.items():
-            step.optimizer.parameters[name].copy_(value)
+        for name, theta in best.items():
+            step.optimizer.parameters[name].copy_(theta)
     table = pd.DataFrame(history)
     table.attrs["stopped"] = stopped
     return table
@@ -494,7 +561,7 @@ def _read_checkpoint(path: Path, settings: dict[str, Any]) -> tuple[dict[str, Te
     try:
         with safe_open(path, framework="pt") as file:
             meta = json.loads((file.metadata() or {})["amrlib"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
     except (SafetensorError, KeyError, ValueError) as error:
         raise ValueError(f"checkpoint {path} cannot be read ({error}); delete it to start again") from None
     wanted = json.loads(json.dumps(settings))

@@ -6,6 +6,10 @@ from .duif import DUIF
 from .mf_bpr import MFBPR
 from .mf_eals import MFeALS
 from .popularity import Popularity
-from .vbpr import VBPR
+from .released import read_released
+from .vbpr import VBPR, VBPRTwoVector
 
-__all__ = ["AMR", "DUIF", "MFBPR", "VBPR", "MFeALS", "PairwiseModel", "Popularity", "Recommender"]
+__all__ = [
+    "AMR", "DUIF", "MFBPR", "VBPR", "MFeALS", "PairwiseModel", "Popularity", "Recommender", "VBPRTwoVector",
+    "read_released",
+]  # fmt: skip

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 
 from ..datasets.dataset import Dataset
 from .vbpr import VBPR
@@ -19,28 +20,44 @@ __all__ = ["AMR"]
 
 
 class AMR(VBPR):
-    """VBPR's P, Q, E and the adversary's two settings.
+    """VBPR's P, Q, E and the adversary's settings.
 
     Parameters
     ----------
-    epsilon : float
+    epsilon : float, or (n_items,)
         ε, the most a feature vector moves, in the features' own units: compare it with the mean ‖c_i‖.
+        One for every item where an array is given, 0 for items that nobody can change.
     adv_weight : float
         λ, the weight of the loss at the moved features; 0 is VBPR.
+    perturbation : ``"gradient"`` or ``"random"``
+        Along the gradient, eqs. (11)–(12), or in a random direction as long: the control that tells what
+        the adversary's choice of direction is worth.
     **settings : as for every pairwise model (``dim``, ``seed``, …)
 
     Raises
     ------
     ValueError
-        ε or λ negative or not finite.
+        ε or λ negative or not finite, an array of ε of another length, an unknown ``perturbation``.
     """
 
-    def __init__(self, dataset: Dataset, epsilon: float = 0.1, adv_weight: float = 1.0, **settings: Any) -> None:
+    def __init__(
+        self, dataset: Dataset, epsilon: Any = 0.1, adv_weight: float = 1.0, perturbation: str = "gradient",
+        **settings: Any,
+    ) -> None:  # fmt: skip
         for name, value in (("epsilon", epsilon), ("adv_weight", adv_weight)):
-            if not np.isfinite(value) or value < 0:
-                raise ValueError(f"{name} must be a finite number of at least 0, not {value!r}")
+            array = np.asarray(value)
+            if not np.issubdtype(array.dtype, np.number) or not (np.isfinite(array) & (array >= 0)).all():
+                raise ValueError(f"{name} must be finite and at least 0, not {value!r}")
+        if np.ndim(epsilon) and np.shape(epsilon) != (dataset.n_items,):
+            raise ValueError(f"epsilon must be one number, or one for each item, shape ({dataset.n_items},), "
+                             f"not {np.shape(epsilon)}")  # fmt: skip
+        if perturbation not in ("gradient", "random"):
+            raise ValueError(f"perturbation must be 'gradient' or 'random', not {perturbation!r}")
         super().__init__(dataset, **settings)
-        self.epsilon, self.adv_weight = float(epsilon), float(adv_weight)
+        self.epsilon = torch.as_tensor(epsilon).to(self.P.dtype) if np.ndim(epsilon) else float(epsilon)
+        self.adv_weight, self.perturbation = float(adv_weight), perturbation
 
     def settings(self) -> dict[str, Any]:
-        return super().settings() | {"epsilon": self.epsilon, "adv_weight": self.adv_weight}
+        epsilon = self.epsilon.tolist() if isinstance(self.epsilon, torch.Tensor) else self.epsilon
+        own = {"epsilon": epsilon, "adv_weight": self.adv_weight, "perturbation": self.perturbation}
+        return super().settings() | own

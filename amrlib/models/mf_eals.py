@@ -19,7 +19,7 @@ from torch import Tensor
 from ..datasets.dataset import Dataset
 from ..progress import progress_bar
 from ..training import resolve_device
-from .base import PairwiseModel
+from .base import PairwiseModel, _item_ids
 
 __all__ = ["MFeALS"]
 
@@ -49,7 +49,14 @@ class MFeALS(PairwiseModel):
     and r̂^f = r̂ − p_uf q_if. Given Q the users do not depend on each other, so coordinate f of all users
     moves at once; that is the authors' program's result, in another order of the loops. One iteration
     costs O((M + N) K² + |R| K).
+
+    c_i of a cold item is 0 (its q_i is 0 as well), and c0 is shared out among the others.
     """
+
+    Q: Tensor
+    c: Tensor  # (N,) the weights c_i
+    _weights: np.ndarray  # (|R|,) w of each pair of _seen: ``w``, or ``w_new`` where one came in later
+    _caches: tuple[Tensor, Tensor] | None = None  # S^p = PᵀP and S^q = Σ c_i q_i q_iᵀ, (K, K) each
 
     def __init__(
         self, dataset: Dataset, dim: int = 64, c0: float = 512.0, alpha: float = 0.4, reg: float = 0.01,
@@ -60,12 +67,20 @@ class MFeALS(PairwiseModel):
                 raise ValueError(f"{name} must be a finite number of at least 0, not {value!r}")
         super().__init__(dataset, dim=dim, **settings)
         self.c0, self.alpha, self.reg, self.w = float(c0), float(alpha), float(reg), float(w)
+        self._observe(dataset)
+
+    def _observe(self, dataset: Dataset) -> None:
+        self.c = self.missing_weights(dataset)
+        self._seen, self._caches = (dataset.indptr, dataset.indices), None
+        self._weights = np.full(len(dataset.indices), self.w)
 
     def settings(self) -> dict[str, Any]:
         return super().settings() | {"c0": self.c0, "alpha": self.alpha, "reg": self.reg, "w": self.w}
 
     def missing_weights(self, dataset: Dataset) -> Tensor:
         """c_i of every item, (N,), eq. (8)."""
+        if not len(dataset.indices):
+            raise ValueError("train has no rows to learn from")
         counts = np.bincount(dataset.indices, minlength=dataset.n_items).astype(np.float64)  # distinct pairs
         f = np.where(counts > 0, (counts / counts.sum()) ** self.alpha, 0.0)
         return torch.as_tensor(self.c0 * f / f.sum()).to(self.P)
@@ -79,18 +94,17 @@ class MFeALS(PairwiseModel):
         Returns a DataFrame ``epoch``, ``loss``: the exact loss of eq. (7), before the first iteration
         (epoch 0) and after each.
         """
-        if epochs < 1:
+        if not isinstance(epochs, int | np.integer) or epochs < 1:
             raise ValueError(f"epochs must be a whole number of at least 1, not {epochs!r}")
-        if (dataset.n_users, dataset.n_items) != (self.n_users, self.n_items):
-            raise ValueError(f"this MFeALS was made for {self.n_users} users and {self.n_items} items, "
-                             f"the data set has {dataset.n_users} and {dataset.n_items}")  # fmt: skip
+        self._check_sizes(dataset)
+        self._observe(dataset)
         self.to(resolve_device(device))
         at = self.P.device
         keys = torch.as_tensor(dataset.unique_keys, device=at)
         by_user = (keys // self.n_items, keys % self.n_items)  # R, users ascending
         order = torch.argsort(by_user[1], stable=True)  # the same pairs, items ascending
         by_item = (by_user[0][order], by_user[1][order])
-        c = self.missing_weights(dataset).to(at)
+        self.c = c = self.c.to(at)
         ones = torch.ones_like(self.P[:, 0])
         losses = [self._loss(by_user, c)]
         for _ in progress_bar(range(epochs), "MFeALS", progress, unit="epoch"):
@@ -135,3 +149,104 @@ class MFeALS(PairwiseModel):
         observed = (self.w * (1 - r_hat).square() - c[items] * r_hat.square()).sum()
         everywhere = ((self.P @ S_q) * self.P).sum()
         return float(observed + everywhere + self.reg * (self.P.square().sum() + self.Q.square().sum()))
+
+    # ---- what comes in after the training (§4.4 of the paper) ----
+
+    @torch.no_grad()
+    def update_online(self, user: int, item: int, w_new: float = 4.0, iterations: int = 1) -> None:
+        """Take one new interaction in: move p_u, then q_i, and leave everything else as it is.
+
+        Parameters
+        ----------
+        user, item : int
+        w_new : float
+            The weight of the new pair; a new interaction says more than an old one (the paper's best is
+            about 4, one iteration).
+        iterations : int
+            How many times p_u and q_i take turns.
+
+        Both are coordinate steps of eqs. (12) and (13) over the user's and the item's own pairs, with the
+        caches S^p and S^q put right afterwards: O(K² + (|R_u| + |R_i|) K) work, beside the O(|R|) of
+        keeping the pairs sorted. A new item gets the weight c_i = c0/N, as in the authors' program.
+
+        Raises
+        ------
+        ValueError
+            An id out of range, ``w_new`` not above 0, ``iterations`` below 1.
+        """
+        u, i = int(self._checked(user)[0]), int(_item_ids(item, self.n_items, "item")[0])
+        if not np.isfinite(w_new) or w_new <= 0:
+            raise ValueError(f"w_new must be a finite number above 0, not {w_new!r}")
+        if not isinstance(iterations, int | np.integer) or iterations < 1:
+            raise ValueError(f"iterations must be a whole number of at least 1, not {iterations!r}")
+        P, Q, c = self.P, self.Q, self.c.to(self.P.device)
+        if self._cold[i]:
+            c[i] = self.c0 / self.n_items
+            self._cold[i] = False
+        self.c = c
+        if self._caches is None:
+            self._caches = (P.T @ P, (Q * c[:, None]).T @ Q)
+        S_p, S_q = self._caches
+        self._insert(u, i, float(w_new))
+        indptr, indices = self._seen
+        own = slice(indptr[u], indptr[u + 1])
+        places = np.flatnonzero(indices == i)
+        by_user = (torch.as_tensor(indices[own], device=P.device), self._weights_at(own))
+        by_item = (torch.as_tensor(np.searchsorted(indptr, places, side="right") - 1, device=P.device),
+                   self._weights_at(places))  # fmt: skip
+        for _ in range(iterations):
+            old = P[u].clone()
+            P[u] = self._row(old, Q[by_user[0]], by_user[1], c[by_user[0]], S_q)
+            S_p += torch.outer(P[u], P[u]) - torch.outer(old, old)
+            old = Q[i].clone()
+            Q[i] = self._row(old, P[by_item[0]], by_item[1], c[i], c[i] * S_p)
+            S_q += c[i] * (torch.outer(Q[i], Q[i]) - torch.outer(old, old))
+
+    def _weights_at(self, places: Any) -> Tensor:
+        return torch.as_tensor(self._weights[places]).to(self.P)
+
+    def _row(self, x: Tensor, Y: Tensor, w: Tensor, c: Tensor, S: Tensor) -> Tensor:
+        """One row's coordinates in order: x (K,), its observed rows Y (n, K) with w and c, the cache S (K, K)."""
+        x = x.clone()
+        r_hat = Y @ x  # (n,)
+        for f in range(len(x)):
+            y = Y[:, f]
+            r_f = r_hat - x[f] * y
+            above = ((w - (w - c) * r_f) * y).sum() - (S[f] @ x - S[f, f] * x[f])
+            below = ((w - c) * y * y).sum() + S[f, f] + self.reg
+            if below > 0:
+                x[f] = above / below
+            r_hat = r_f + x[f] * y
+        return x
+
+    def _insert(self, u: int, i: int, weight: float) -> None:
+        """Put (u, i) among the observed pairs, which stay sorted; recommend() leaves it out from now on."""
+        indptr, indices = self._seen
+        place = indptr[u] + np.searchsorted(indices[indptr[u] : indptr[u + 1]], i)
+        if place < indptr[u + 1] and indices[place] == i:
+            self._weights[place] = weight
+            return
+        self._weights = np.insert(self._weights, place, weight)
+        indptr = indptr.copy()  # the data set's own arrays stay as they are
+        indptr[u + 1 :] += 1
+        self._seen = (indptr, np.insert(indices, place, i))
+
+    @torch.no_grad()
+    def fold_in(self, items: Any, reg: float | None = None, steps: int = 1) -> Tensor:
+        """The vector of someone new who touched ``items``: the exact minimum of eq. (7) in p, (K,).
+
+        Given Q the loss is a parabola: (Σ_{i∈items} (w − c_i) q_i q_iᵀ + S^q + reg I) p = w Σ_{i∈items} q_i, one
+        K × K system. ``reg`` is the model's own unless given; ``steps`` is there for the other models.
+
+        Raises
+        ------
+        ValueError
+            No item, or an id out of range.
+        """
+        ids = torch.as_tensor(self._some_items(items), device=self.P.device)
+        reg = self.reg if reg is None else float(reg)
+        Q, c = self.Q.double(), self.c.to(self.P.device).double()
+        liked = Q[ids]  # (n, K)
+        A = (liked * (self.w - c[ids])[:, None]).T @ liked + (Q * c[:, None]).T @ Q
+        A += max(reg, 1e-12) * torch.eye(len(A), dtype=A.dtype, device=A.device)
+        return torch.linalg.solve(A, self.w * liked.sum(0)).to(self.P)

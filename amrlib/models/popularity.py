@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -18,11 +19,16 @@ class Popularity(Recommender):
 
     def __init__(self, dataset: Dataset) -> None:
         super().__init__(dataset)
-        self.counts = torch.as_tensor(dataset.item_counts, dtype=torch.float32)[:, None]  # (N, 1)
+        self.fit(dataset)
 
-    def fit(self, dataset: Dataset, **_: Any) -> None:
-        """Count again, on another data set."""
-        self.__init__(dataset)  # type: ignore[misc]
+    def fit(self, dataset: Dataset, **_: Any) -> pd.DataFrame:
+        """Count again, on a data set of the same size; the other models' settings are accepted and unused.
+
+        Returns a history of one row, so that a loop over models may treat all alike.
+        """
+        self._check_sizes(dataset)
+        self.counts = torch.as_tensor(dataset.item_counts, dtype=torch.float32)[:, None]  # (N, 1)
+        return pd.DataFrame({"epoch": [1]})
 
     def user_vectors(self) -> Tensor:
         return torch.ones(self.n_users, 1)

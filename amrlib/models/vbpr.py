@@ -1,17 +1,82 @@
 """VBPR: ŷ_ui = p_uᵀ(q_i + Eᵀc_i), what an item's history says plus what its picture says.
 
-He & McAuley, "VBPR: Visual Bayesian Personalized Ranking from Implicit Feedback", AAAI 2016, in the
-one-vector form of the AMR paper, eq. (4), so that it has MF's size at the same K.
+He & McAuley, "VBPR: Visual Bayesian Personalized Ranking from Implicit Feedback", AAAI 2016: ``VBPR`` is the
+one-vector form of the AMR paper, eq. (4), which has MF's size at the same K; ``VBPRTwoVector`` is their own,
+
+    ŷ_ui = p_uᵀq_i + h_uᵀ(Eᵀc_i) + b_i + β'ᵀc_i
+
+(their α and β_u, the same for all items of a user, do not change a ranking and are left out).
 """
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..datasets.dataset import Dataset
 from .base import PairwiseModel
 
-__all__ = ["VBPR"]
+__all__ = ["VBPR", "VBPRTwoVector"]
 
 
 class VBPR(PairwiseModel):
     """P (M, K), Q (N, K), E (D, K). A cold item has q_i = 0 and is ranked by its picture."""
 
     looks = True
+
+
+class VBPRTwoVector(PairwiseModel):
+    """He & McAuley's form, written as one inner product so that nothing else needs to know it:
+
+    ========  =====================  ===============
+    P         [p_u, 1, h_u, 1]       (M, 2K + 2)
+    Q         [q_i, b_i]             (N, K + 1)
+    E         [E, β']                (D, K + 1)
+    ========  =====================  ===============
+
+    and the item vector is [q_i, b_i, Eᵀc_i, β'ᵀc_i]. The columns of ones are not learned and not
+    regularised; the biases start at 0. ``dim`` is K, the length of p_u and of h_u each, so their "20 factors,
+    split evenly" is ``dim=10``.
+    """
+
+    looks = True
+    joint = False
+    Q: Tensor
+    E: Tensor
+
+    def __init__(self, dataset: Dataset, dim: int = 64, **settings: Any) -> None:
+        super().__init__(dataset, dim=dim, **settings)
+        h = settings.get("init_std", 0.01) * torch.randn(
+            self.n_users, dim, generator=torch.Generator().manual_seed(settings.get("seed", 0) + 1), dtype=torch.float64
+        )
+        one = self.P.new_ones(self.n_users, 1)
+        self.P = torch.cat([self.P, one, h.to(self.P), one], 1)
+        self.Q = torch.cat([self.Q, self.Q.new_zeros(self.n_items, 1)], 1)
+        self.E = torch.cat([self.E, self.E.new_zeros(len(self.E), 1)], 1)
+        self.constant_columns = [dim, 2 * dim + 1]
+
+    @property
+    def p(self) -> Tensor:
+        """p_u, what meets an item's history, (M, K)."""
+        return self.P[:, : self.dim]
+
+    @property
+    def h(self) -> Tensor:
+        """h_u (their θ_u), what meets an item's looks, (M, K)."""
+        return self.P[:, self.dim + 1 : -1]
+
+    @property
+    def item_bias(self) -> Tensor:
+        """b_i, (N,)."""
+        return self.Q[:, -1]
+
+    @property
+    def visual_bias(self) -> Tensor:
+        """β', (D,)."""
+        return self.E[:, -1]
+
+    def visual_users(self) -> Tensor:
+        """[h_u, 1], (M, K + 1)."""
+        return self.P[:, self.dim + 1 :]
