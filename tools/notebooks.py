@@ -2,32 +2,61 @@
 
     frame      write what is the same in every chapter (badge, setup cell, parameters cell, metadata)
     address    the same for every chapter, after the repository's address in pyproject.toml has changed
-    execute    run the chapters into _build/src, only those that something has changed for
+    execute    run the chapters into _build/executed, only those for which something has changed
     store      the same, and write the outputs into book/
     smoke      run every chapter with MODE="smoke" in a scratch folder
-    check      the rules of tests/book on the notebooks as they lie
-    site       run, build the HTML with warnings as errors, check it
+    check      hold the chapters, and the pages if they are built, against the rules of tools/checks.py
+    site       execute, build the pages with warnings as errors, check them
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
+import os
 import re
+import shutil
+import subprocess
 import sys
+import threading
+import time
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
+import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
+if str(ROOT) not in sys.path:  # run as a script, sys.path starts at tools/
+    sys.path.insert(0, str(ROOT))
 BOOK = ROOT / "book"
+BUILD = ROOT / "_build"
+EXECUTED = BUILD / "executed"
+PAGES = BUILD / "html"
+
+# What the stored outputs depend on besides the chapter's own code. Whatever else is given to --also counts too.
+INPUTS = ("amrlib/**/*", "data/**/*", "book/*.json", "requirements.txt")
+
+# Stored outputs come from one thread on a CPU, without progress bars: then they are the same everywhere, to the
+# digits that are printed. conftest.py sets the same for the kernels that nbval starts.
+STORED_UNDER = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "CUDA_VISIBLE_DEVICES": "",
+    "TQDM_DISABLE": "1",
+    "PYTHONHASHSEED": "0",
+    "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # else the kernel's debugger may write a warning among the outputs
+}
+PARAMETER_NAMES = {"MODE", "DATASET", "SEED", "DEVICE"}
+HEARTBEAT = 20  # seconds between two lines about a chapter that is still running
 
 # ---------------------------------------------------------------- what every chapter shares
 
-BADGE = (
-    "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
-    "(https://colab.research.google.com/github/{slug}/blob/main/book/{name}.ipynb)"
-)
+BADGE_IMAGE = "https://colab.research.google.com/assets/colab-badge.svg"
+BADGE = f"[![Open in Colab]({BADGE_IMAGE})](https://colab.research.google.com/github/{{slug}}/blob/main/book/{{name}}.ipynb)"
 
 SETUP = '''\
 # Setup, the same in every chapter: use the amrlib that is here; fetch the repository only where there is none (Colab).
@@ -128,17 +157,264 @@ def frame(path: Path) -> bool:
     return changed
 
 
+# ---------------------------------------------------------------- execute, with a cache that knows the library
+
+
+def inputs_digest(also: list[Path] | None = None) -> str:
+    """One hash of everything a chapter may read: the library, the data, the pins, recorded results."""
+    files = {f for pattern in INPUTS for f in ROOT.glob(pattern)} | {f.resolve() for f in also or []}
+    digest = hashlib.sha256(f"python {sys.version_info[:2]}".encode())
+    for file in sorted(files):
+        if file.is_file() and "__pycache__" not in file.parts:
+            digest.update(os.path.relpath(file, ROOT).encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def code_of(notebook: nbformat.NotebookNode) -> list[str]:
+    return [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def chapter_key(path: Path, inputs: str) -> str:
+    return hashlib.sha256(json.dumps([inputs, code_of(read(path))]).encode()).hexdigest()
+
+
+def kernel_environment() -> dict[str, str]:
+    environment = {**os.environ, **STORED_UNDER}
+    environment.pop("MPLBACKEND", None)  # a backend set outside would keep the figures out of the notebook
+    environment["IPYTHONDIR"] = str(BUILD / "ipython")  # the reader's own start-up files stay out of the book
+    environment["JUPYTER_PREFER_ENV_PATH"] = "1"
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), environment.get("PYTHONPATH")]))
+    return environment
+
+
+class Runner:
+    """Runs notebooks through papermill, a few at a time, and says on one line each what happens."""
+
+    def __init__(self, total: int, jobs: int) -> None:
+        self.total, self.jobs, self.done = total, jobs, 0
+        self.lock = threading.Lock()
+        self.children: set[subprocess.Popen[str]] = set()
+
+    def say(self, text: str) -> None:
+        with self.lock:
+            print(text, flush=True)
+
+    def one(self, source: Path, target: Path, parameters: dict[str, str]) -> bool:
+        started, cells = time.monotonic(), sum(bool(c.source.strip()) for c in read(source).cells)
+        part = target.with_suffix(".part.ipynb")
+        command = [sys.executable, "-m", "papermill", str(source), str(part), "-k", "python3", "--cwd", str(BOOK)]
+        command += ["--no-progress-bar", "--log-level", "INFO"]
+        for name, value in parameters.items():
+            command += ["-p", name, value]
+        self.say(f"  start   {source.stem}")
+        child = subprocess.Popen(command, env=kernel_environment(), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+        self.children.add(child)
+        log, told = [], started
+        assert child.stderr is not None
+        for line in child.stderr:
+            log.append(line.rstrip())
+            if found := re.match(r"Executing Cell (\d+)-", line):
+                now = time.monotonic()
+                if now - told > HEARTBEAT:
+                    told = now
+                    self.say(f"  ...     {source.stem}: cell {found[1]} of {cells}, {now - started:.0f} s so far")
+        failed = child.wait() != 0
+        self.children.discard(child)
+        seconds = time.monotonic() - started
+        with self.lock:
+            self.done += 1
+            print(f"  {'FAILED' if failed else 'done'}{'  ' if failed else '    '}{source.stem}: {seconds:.0f} s  ({self.done} of {self.total})", flush=True)
+            if failed:
+                tail = [line for line in log if not line.startswith(("Executing Cell", "Ending Cell"))][-60:]
+                print("\n".join(f"    {line}" for line in tail), flush=True)
+                print(f"    the notebook up to the failure: {part.relative_to(ROOT)}", flush=True)
+        if not failed:
+            part.replace(target)
+        return not failed
+
+    def all(self, work: list[tuple[Path, Path, dict[str, str]]]) -> bool:
+        try:
+            with ThreadPoolExecutor(self.jobs) as pool:
+                return all(list(pool.map(lambda job: self.one(*job), work)))
+        except KeyboardInterrupt:
+            for child in list(self.children):
+                child.terminate()
+            raise
+
+
+def execute(paths: list[Path], jobs: int, force: bool = False, also: list[Path] | None = None) -> bool:
+    EXECUTED.mkdir(parents=True, exist_ok=True)
+    inputs = inputs_digest(also)
+    keys = {path: chapter_key(path, inputs) for path in paths}
+    stale = []
+    for path in paths:
+        record, target = EXECUTED / f"{path.stem}.key", EXECUTED / path.name
+        if force or not target.is_file() or not record.is_file() or record.read_text() != keys[path]:
+            record.unlink(missing_ok=True)
+            stale.append(path)
+    print(f"chapters: {len(stale)} to run, {len(paths) - len(stale)} unchanged since their last run", flush=True)
+    runner = Runner(len(stale), jobs)
+
+    # The later chapters train more models; starting with them, the two processes end at about the same time.
+    ok = runner.all([(path, EXECUTED / path.name, {}) for path in reversed(stale)])
+    if inputs_digest(also) != inputs:
+        print("amrlib/, data/ or requirements.txt changed during the run; what ran will run again next time", flush=True)
+        return ok
+    for path in stale:
+        if (EXECUTED / path.name).is_file() and code_of(read(EXECUTED / path.name)) == code_of(read(path)):
+            (EXECUTED / f"{path.stem}.key").write_text(keys[path])
+    return ok
+
+
+def with_outputs(path: Path) -> nbformat.NotebookNode:
+    """The chapter as it lies in book/, with the outputs of its last run, in a form that repeats byte for byte."""
+    notebook, ran = read(path), read(EXECUTED / path.name)
+    if code_of(notebook) != code_of(ran):
+        raise SystemExit(f"{path.name}: its code is no longer what was run; run this again")
+    outputs = iter(cell.outputs for cell in ran.cells if cell.cell_type == "code")
+    count = 0
+    for cell in notebook.cells:
+        for key in ("execution", "papermill", "ExecuteTime", "collapsed", "scrolled"):
+            cell.metadata.pop(key, None)
+        if cell.cell_type != "code":
+            continue
+        joined: list[nbformat.NotebookNode] = []
+        for output in next(outputs):
+            if output.output_type == "stream" and joined and joined[-1].get("name") == output.name:
+                joined[-1].text += output.text  # how a stream is cut into messages is chance
+            else:
+                joined.append(output)
+            if output.output_type == "execute_result":
+                output.execution_count = count + 1
+        cell.outputs = joined
+        cell.execution_count = None
+        if cell.source.strip():
+            count += 1
+            cell.execution_count = count
+    notebook.metadata = nbformat.from_dict(METADATA)
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    return notebook
+
+
+def store(paths: list[Path]) -> None:
+    for path in paths:
+        before = path.read_bytes()
+        write(with_outputs(path), path)
+        print(f"  {'stored ' if path.read_bytes() != before else 'as it was'}  {path.relative_to(ROOT)}")
+
+
+def smoke(paths: list[Path], jobs: int) -> bool:
+    """Every chapter with tiny sizes: proves that it can be run as a function of its parameters, not what it says."""
+    import papermill
+
+    for path in paths:
+        names = set(papermill.inspect_notebook(str(path)))
+        if not PARAMETER_NAMES <= names:  # papermill itself would only warn, and run with the notebook's own value
+            raise SystemExit(f"{path.name}: its parameters cell lacks {', '.join(sorted(PARAMETER_NAMES - names))}")
+    scratch = BUILD / "smoke"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    print(f"chapters: {len(paths)} to run with MODE=smoke", flush=True)
+    return Runner(len(paths), jobs).all([(path, scratch / path.name, {"MODE": "smoke"}) for path in paths])
+
+
+# ---------------------------------------------------------------- the pages
+
+
+def put(target: Path, content: bytes) -> None:
+    """Write only what differs, so that Sphinx reads again only what has changed."""
+    if not target.is_file() or target.read_bytes() != content:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+
+
+def toc_files(toc: dict) -> list[str]:
+    """Every file a _toc.yml names, in order."""
+    found = [toc[key] for key in ("root", "file") if key in toc]
+    for key in ("parts", "chapters", "sections"):
+        found += [name for entry in toc.get(key, []) for name in toc_files(entry)]
+    return found
+
+
+def assemble(paths: list[Path]) -> Path:
+    """_build/src: the book's files and the chapters with the outputs of their last run."""
+    source = BUILD / "src"
+    ran = {path.name for path in paths}
+    wanted: set[Path] = set()
+    for file in [ROOT / "_config.yml", ROOT / "_toc.yml", *sorted(BOOK.rglob("*"))]:
+        if not file.is_file() or any(part.startswith(".") or part == "__pycache__" for part in file.relative_to(ROOT).parts):
+            continue
+        target = source / file.relative_to(ROOT)
+        wanted.add(target)
+        if file.parent == BOOK and file.name in ran:
+            text = nbformat.writes(with_outputs(file))
+            # Colab's own badge is a picture on another machine; the pages carry their own, to be read without a network
+            put(target, text.replace(BADGE_IMAGE, "_static/colab-badge.svg").encode())
+        else:
+            put(target, file.read_bytes())
+    for file in source.rglob("*"):
+        if file.is_file() and file not in wanted:
+            file.unlink()
+    return source
+
+
+def site(paths: list[Path]) -> bool:
+    source = assemble(paths)
+    stamp = BUILD / "pages-passed"  # after a build with warnings Sphinx would not repeat them for unchanged pages
+    command = [sys.executable, "-m", "jupyter_book", "build", str(source), "--path-output", str(ROOT), "-W", "-n", "--keep-going", "-q"]
+    if not stamp.is_file():
+        command.append("--all")
+    stamp.unlink(missing_ok=True)
+    print("building the pages", flush=True)
+    if subprocess.run(command, env=kernel_environment(), cwd=ROOT).returncode:
+        print("the pages were not built without warnings; they are listed above", flush=True)
+        return False
+    from tools.checks import page_problems
+
+    problems = page_problems(PAGES)
+    print("\n".join(problems))
+    if problems:
+        return False
+    stamp.touch()
+    print(f"the book: {PAGES / 'index.html'}", flush=True)
+    return True
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("frame", "address"):
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    for name in ("frame", "address", "execute", "store", "smoke", "check", "site"):
         sub = commands.add_parser(name)
         sub.add_argument("notebooks", nargs="*", type=Path, help="default: every chapter of book/")
+        if name in ("execute", "store", "smoke", "site"):
+            sub.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="notebooks run at a time")
+        if name in ("execute", "store", "site"):
+            sub.add_argument("--force", action="store_true", help="run everything, changed or not")
+            sub.add_argument("--also", nargs="*", type=Path, default=[], help="further files the chapters read")
     args = parser.parse_args(argv)
+    paths = [path.resolve() for path in args.notebooks] or chapters()
+    if missing := [str(path) for path in paths if not path.is_file()]:
+        parser.error(f"no such notebook: {', '.join(missing)}")
+    if not paths:
+        parser.error(f"there is no chapter NN_name.ipynb in {BOOK}")
+
     if args.command in ("frame", "address"):
-        for path in args.notebooks or chapters():
-            print(f"{'framed' if frame(path) else 'as it was'}  {path.name}")
-    return 0
+        for path in paths:
+            print(f"{'framed   ' if frame(path) else 'as it was'}  {path.name}")
+        return 0
+    if args.command == "smoke":
+        return int(not smoke(paths, args.jobs))
+    if args.command == "check":
+        from tools.checks import book_problems, page_problems
+
+        problems = book_problems(paths) + (page_problems(PAGES) if PAGES.is_dir() else [])
+        print("\n".join(problems) or f"{len(paths)} chapters: nothing to complain of")
+        return int(bool(problems))
+    if not execute(paths, args.jobs, args.force, args.also):
+        return 1
+    if args.command == "store":
+        store(paths)
+    return int(not site(paths)) if args.command == "site" else 0
 
 
 if __name__ == "__main__":
