@@ -16,7 +16,9 @@ from .progress import progress_bar
 
 __all__ = ["auc", "held_out_ranks", "hr", "mrr", "ndcg"]
 
-BLOCK_BYTES = 2**27  # scores held at a time: 128 MiB, whatever the size of the catalogue
+BLOCK_BYTES = 2**27  # the most that scores take at a time: 128 MiB, whatever the size of the catalogue
+TILE_BYTES = 2**21  # on the CPU scores are compared while they are still in its cache
+TILE_USERS = 512
 
 
 def hr(ranks: np.ndarray, k: int) -> float:
@@ -72,31 +74,69 @@ def held_out_ranks(
         if not bool(torch.isfinite(vectors).all()):
             raise ValueError(f"the {name} vectors are not all finite; look for NaN in the parameters or the features")
     users = dataset.test_users
-    device = user_vectors.device
-    n_items = len(item_vectors)
-    block = max(1, BLOCK_BYTES // (n_items * user_vectors.element_size() * 2))
+    device, size = user_vectors.device, user_vectors.element_size()
+    # Items with the same vector become one column. That makes their tie exact: a matrix product may give two equal
+    # columns scores that differ in the last bit. (And MF scores its cold items, all zero, once.)
+    distinct, column, times = torch.unique(item_vectors, dim=0, return_inverse=True, return_counts=True)
+    weight = times.to(distinct.dtype)  # (n,)
+    budget = BLOCK_BYTES if device.type == "cuda" else min(BLOCK_BYTES, TILE_BYTES)
+    # a sampled rival brings its whole vector, a ranked one only its score
+    row_bytes = size * (1 if candidates is None else (candidates.shape[1] + 1) * user_vectors.shape[1])
+    block = min(TILE_USERS if device.type != "cuda" else 4 * TILE_USERS, max(1, budget // row_bytes))
     ranks = np.empty(len(users), dtype=np.int64)
-    items_t = item_vectors.T
     for start in progress_bar(range(0, len(users), block), "ranking", progress):
         ids = users[start : start + block]
         rows = torch.as_tensor(ids, device=device)
-        target = torch.as_tensor(dataset.test[ids], device=device)
-        scores = user_vectors[rows] @ items_t  # (b, N)
-        own = scores.gather(1, target[:, None])  # (b, 1)
-        bar = own if margin is None else own - margin[rows][:, None].to(own.dtype)
+        target = torch.as_tensor(dataset.test[ids], device=device)  # (b,)
+        u = user_vectors[rows]  # (b, K)
+        bar = (u * item_vectors[target]).sum(1, keepdim=True)  # (b, 1) the score to reach
+        if margin is not None:
+            bar -= margin[rows][:, None].to(bar.dtype)
         if candidates is None:
-            beaten = (scores >= bar).sum(1)
-            beaten -= (own >= bar)[:, 0].long()  # the item itself is no rival
-            lengths = dataset.indptr[ids + 1] - dataset.indptr[ids]
-            seen_rows = np.repeat(np.arange(len(ids)), lengths)
-            first = np.repeat(dataset.indptr[ids], lengths)
-            seen_items = dataset.indices[first + np.arange(len(first)) - np.repeat(np.cumsum(lengths) - lengths, lengths)]
-            not_target = seen_items != dataset.test[ids][seen_rows]
-            at = torch.as_tensor(seen_rows[not_target], device=device)
-            which = torch.as_tensor(seen_items[not_target], device=device)
-            beaten.index_add_(0, at, -(scores[at, which] >= bar[at, 0]).long())
+            beaten = _count(u, distinct, weight, bar, column[target], *_seen(dataset, ids, column), budget)
         else:
             rivals = torch.as_tensor(candidates[ids], device=device)  # (b, C)
-            beaten = ((scores.gather(1, rivals) >= bar) & (rivals != target[:, None])).sum(1)
+            theirs = item_vectors.index_select(0, rivals.flatten()).view(*rivals.shape, -1)  # (b, C, K)
+            scores = theirs.mul_(u[:, None]).sum(2)  # (b, C)
+            reached = (scores >= bar) | (column[rivals] == column[target][:, None])
+            beaten = (reached & (rivals != target[:, None])).sum(1)
         ranks[start : start + block] = beaten.cpu().numpy()
     return ranks
+
+
+def _seen(dataset: Dataset, ids: np.ndarray, column: Tensor) -> tuple[Tensor, Tensor]:
+    """Who is no rival: each user's training items and the held-out item itself, as (row, column), by column."""
+    lengths = dataset.indptr[ids + 1] - dataset.indptr[ids]
+    rows = np.repeat(np.arange(len(ids)), lengths)
+    first = np.repeat(dataset.indptr[ids] - (np.cumsum(lengths) - lengths), lengths)
+    items = dataset.indices[first + np.arange(len(first))]
+    other = items != dataset.test[ids][rows]  # the held-out item may be among them; it counts once
+    rows = np.concatenate([rows[other], np.arange(len(ids))])
+    items = np.concatenate([items[other], dataset.test[ids]])
+    columns, order = torch.sort(column[torch.as_tensor(items, device=column.device)])
+    return torch.as_tensor(rows, device=column.device)[order], columns
+
+
+def _count(
+    u: Tensor, v: Tensor, weight: Tensor, bar: Tensor, own: Tensor, rows: Tensor, columns: Tensor, budget: int
+) -> Tensor:
+    """Σ_j weight_j [u·v_j ≥ bar] for each row of ``u``, less one for each (row, column) left out; int64, (b,).
+
+    Works through the columns in tiles of ``budget`` bytes, each compared in place: nothing but the tile is held.
+    """
+    b = len(u)
+    beaten = torch.zeros(b, dtype=torch.int64, device=u.device)
+    width = max(1, min(len(v), budget // (u.element_size() * b)))
+    edges = list(range(0, len(v), width))
+    cuts = [*torch.searchsorted(columns, torch.as_tensor(edges, device=u.device)).tolist(), len(columns)]
+    tile = u.new_empty(b * width)
+    for place, left in enumerate(edges):
+        part = v[left : left + width]
+        s = torch.mm(u, part.T, out=tile[: b * len(part)].view(b, len(part)))  # (b, width)
+        here = torch.nonzero((own >= left) & (own < left + len(part)))[:, 0]
+        s[here, own[here] - left] = torch.inf  # a tie with itself and its twins, whatever the rounding
+        s.ge_(bar)  # 1.0 or 0.0
+        beaten += (s @ weight[left : left + len(part)]).long()  # whole numbers: exact in float32 up to 2²⁴ items
+        cut = slice(cuts[place], cuts[place + 1])
+        beaten.index_add_(0, rows[cut], -s[rows[cut], columns[cut] - left].long())
+    return beaten

@@ -1,0 +1,165 @@
+"""Ranks and what follows from them, against ten lines that anyone can check by eye."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+import torchmetrics.retrieval as second_library
+
+from amrlib import Dataset, ranking
+from amrlib.ranking import auc, held_out_ranks, hr, mrr, ndcg
+
+
+def brute_force(scores, dataset, candidates=None):
+    """Rank, number of rivals: one user and one rival at a time."""
+    ranks, rivals = [], []
+    train = {(int(u), int(i)) for u, i in dataset.train}
+    for u in range(dataset.n_users):
+        i = dataset.test[u]
+        if i < 0:
+            continue
+        pool = range(dataset.n_items) if candidates is None else candidates[u]
+        others = [j for j in pool if j != i and (candidates is not None or (u, j) not in train)]
+        ranks.append(sum(scores[u][j] >= scores[u][i] for j in others))
+        rivals.append(len(others))
+    return np.array(ranks), np.array(rivals)
+
+
+def every_pattern(n_items):
+    """All ways to give n items a score of 0, 1 or 2: one user each."""
+    return np.array(list(itertools.product((0.0, 1.0, 2.0), repeat=n_items)))
+
+
+@pytest.mark.parametrize("bytes_", [1, 64, 2**27])
+@pytest.mark.parametrize("n_items", [4, 5])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_full_ranks_on_every_tie_pattern(monkeypatch, n_items, dtype, bytes_):
+    """Every score pattern, held-out item and set of training items, the held-out one among them too."""
+    monkeypatch.setattr(ranking, "BLOCK_BYTES", bytes_)
+    scores = every_pattern(n_items)
+    M = len(scores)
+    rng = np.random.default_rng(0)
+    for held in range(n_items):
+        mask = rng.random((M, n_items)) < rng.choice([0, 0.3, 0.6], M)[:, None]  # (M, N) some touch nothing
+        test = np.where(rng.random(M) < 0.1, -1, held)  # some have no test item
+        d = Dataset(np.argwhere(mask), test, n_users=M, n_items=n_items)
+        ranks = held_out_ranks(torch.tensor(scores, dtype=dtype), torch.eye(n_items, dtype=dtype), d)
+        assert ranks.tolist() == brute_force(scores, d)[0].tolist()
+
+
+@pytest.mark.parametrize("bytes_", [1, 2**27])
+def test_sampled_ranks_on_every_tie_pattern(monkeypatch, bytes_):
+    monkeypatch.setattr(ranking, "BLOCK_BYTES", bytes_)
+    scores = every_pattern(5)
+    rng = np.random.default_rng(1)
+    candidates = np.argsort(rng.random(scores.shape), axis=1)[:, :3]  # the held-out item is sometimes among them
+    d = Dataset(np.empty((0, 2)), rng.integers(-1, 5, len(scores)), n_users=len(scores), n_items=5)
+    ranks = held_out_ranks(torch.tensor(scores), torch.eye(5, dtype=torch.float64), d, candidates)
+    assert ranks.tolist() == brute_force(scores, d, candidates)[0].tolist()
+
+
+def test_measures_from_their_definitions():
+    ranks, rivals = np.arange(7), np.array([6, 6, 7, 3, 9, 5, 6])
+    for k in range(1, 9):
+        assert hr(ranks, k) == pytest.approx(sum(r + 1 <= k for r in ranks) / 7)
+        assert ndcg(ranks, k) == pytest.approx(sum(1 / np.log2(r + 2) for r in ranks if r + 1 <= k) / 7)
+    assert mrr(ranks) == pytest.approx(sum(1 / (r + 1) for r in ranks) / 7)
+    assert auc(ranks, rivals) == pytest.approx(sum((n - r) / n for r, n in zip(ranks, rivals)) / 7)
+
+
+def random_case(seed=0, M=60, N=40, K=8, dtype=torch.float64):
+    rng = np.random.default_rng(seed)
+    train = np.stack([rng.integers(0, M, 4 * M), rng.integers(0, N, 4 * M)], 1)
+    test = np.where(rng.random(M) < 0.15, -1, rng.integers(0, N, M))
+    d = Dataset(train, test, n_users=M, n_items=N)
+    return torch.tensor(rng.normal(size=(M, K)), dtype=dtype), torch.tensor(rng.normal(size=(N, K)), dtype=dtype), d
+
+
+def test_measures_against_torchmetrics():
+    U, V, d = random_case()
+    scores = (U @ V.T).numpy()
+    scores -= scores.min() - 1  # torchmetrics takes an item with a score of 0 or less for one not retrieved
+    preds, target, indexes = [], [], []
+    for u in d.test_users:
+        pool = [j for j in range(d.n_items) if j == d.test[u] or j not in set(d.items_of(u))]
+        preds += scores[u, pool].tolist()
+        target += [j == d.test[u] for j in pool]
+        indexes += [int(u)] * len(pool)
+    columns = torch.tensor(preds), torch.tensor(target), torch.tensor(indexes)
+    ranks = held_out_ranks(U, V, d)
+    _, rivals = brute_force(scores, d)
+    for k in (1, 5, 10, 20):
+        assert hr(ranks, k) == pytest.approx(float(second_library.RetrievalHitRate(top_k=k)(*columns)), abs=1e-6)
+        theirs = second_library.RetrievalNormalizedDCG(top_k=k)(*columns)
+        assert ndcg(ranks, k) == pytest.approx(float(theirs), abs=1e-6)
+    assert mrr(ranks) == pytest.approx(float(second_library.RetrievalMRR()(*columns)), abs=1e-6)
+    assert auc(ranks, rivals) == pytest.approx(float(second_library.RetrievalAUROC()(*columns)), abs=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("K", [1, 7, 64])
+def test_items_with_the_same_vector_tie_exactly(dtype, K):
+    """A matrix product rounds equal columns differently; the tie counts against the held-out item all the same."""
+    rng = np.random.default_rng(0)
+    kinds = torch.tensor(rng.normal(size=(5, K)), dtype=dtype)
+    kind = rng.integers(0, 5, 3001)
+    d = Dataset([[0, 0]], rng.integers(0, 3001, 200), n_users=200, n_items=3001)
+    U = torch.tensor(rng.normal(size=(200, K)), dtype=dtype)
+    V = kinds[torch.as_tensor(kind)]
+    ranks = held_out_ranks(U, V, d)
+    order = (U.double() @ kinds.double().T).numpy()
+    sizes = np.bincount(kind, minlength=5)
+    own = kind[d.test]
+    wanted = [sizes[order[u] >= order[u, own[u]]].sum() - 1 for u in range(200)]
+    wanted[0] -= order[0, kind[0]] >= order[0, own[0]] and d.test[0] != 0
+    assert ranks.tolist() == wanted
+    candidates = np.tile(np.arange(1, 1000), (200, 1))
+    some = np.bincount(kind[1:1000], minlength=5)
+    among = [some[order[u] >= order[u, own[u]]].sum() - (1 <= d.test[u] < 1000) for u in range(200)]
+    assert held_out_ranks(U, V, d, candidates).tolist() == among
+
+
+def test_tiles_change_nothing(monkeypatch):
+    U, V, d = random_case(1, M=300, N=500, dtype=torch.float32)
+    whole = held_out_ranks(U, V, d)
+    candidates = np.random.default_rng(0).integers(0, 500, (300, 20))
+    sampled = held_out_ranks(U, V, d, candidates)
+    for users, bytes_ in [(7, 2**21), (512, 4096), (1, 1)]:
+        monkeypatch.setattr(ranking, "TILE_USERS", users)
+        monkeypatch.setattr(ranking, "TILE_BYTES", bytes_)
+        assert (held_out_ranks(U, V, d) == whole).all()
+        assert (held_out_ranks(U, V, d, candidates) == sampled).all()
+
+
+def test_a_margin_lifts_every_rival_and_only_rivals():
+    U, V, d = random_case(2)
+    margin = torch.rand(d.n_users, dtype=torch.float64)
+    scores = (U @ V.T + margin[:, None]).numpy()
+    for u in d.test_users:
+        scores[u, d.test[u]] -= margin[u]
+    assert (held_out_ranks(U, V, d, margin=margin) == brute_force(scores, d)[0]).all()
+
+
+@pytest.mark.parametrize("which", ["user", "item"])
+def test_vectors_must_be_finite(which):
+    U, V, d = random_case()
+    (U if which == "user" else V)[3, 2] = torch.nan
+    with pytest.raises(ValueError, match=f"the {which} vectors are not all finite"):
+        held_out_ranks(U, V, d)
+
+
+def test_scores_are_never_held_whole(monkeypatch):
+    """The widest tensor of scores stays within the tile, whatever the catalogue's size."""
+    widest = 0
+    mm = torch.mm
+
+    def watched(a, b, out):
+        nonlocal widest
+        widest = max(widest, out.numel() * out.element_size())
+        return mm(a, b, out=out)
+
+    monkeypatch.setattr(torch, "mm", watched)
+    U, V, d = random_case(3, M=600, N=30_000, dtype=torch.float32)
+    held_out_ranks(U, V, d)
+    assert 0 < widest <= ranking.TILE_BYTES
