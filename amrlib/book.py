@@ -9,12 +9,14 @@ The same call works in the built book, in Jupyter, in Colab and under nbval; not
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["MODES", "claim", "device", "glue"]
+__all__ = ["MODES", "claim", "device", "glue", "settings"]
 
 MODES = ("smoke", "book", "paper")
 
@@ -92,3 +94,16 @@ def device(name: str = "auto") -> torch.device:
     from .training import resolve_device  # late: a page that trains nothing need not load torch
 
     return resolve_device(name)
+
+
+def settings(dataset: str = "boutique") -> dict[str, dict[str, Any]]:
+    """Each model's settings as ``tools/tune.py`` chose them on validation interactions: model name → lr, reg, …
+
+    They are looked up, not searched for in a chapter: the test items never had a say in them. Another data
+    set than the one they were chosen on gets them too, as a place to start from.
+    """
+    path = Path(__file__).resolve().parents[1] / "book" / "settings.json"
+    if not path.exists():
+        raise FileNotFoundError("book/settings.json is not there; make it with: python tools/tune.py")
+    chosen = json.loads(path.read_text(encoding="utf-8"))["chosen"]
+    return {name: {k: v for k, v in how.items() if k != "ndcg@10"} for name, how in chosen.items()}
