@@ -79,7 +79,8 @@ def random_case(seed=0, M=60, N=40, K=8, dtype=torch.float64):
 def test_measures_against_torchmetrics():
     U, V, d = random_case()
     scores = (U @ V.T).numpy()
-    scores -= scores.min() - 1  # torchmetrics takes an item with a score of 0 or less for one not retrieved
+    # torchmetrics takes a score of 0 or less for an item not retrieved, and squashes scores above 1
+    scores = (scores - scores.min() + 1) / (scores.max() - scores.min() + 2)
     preds, target, indexes = [], [], []
     for u in d.test_users:
         pool = [j for j in range(d.n_items) if j == d.test[u] or j not in set(d.items_of(u))]
