@@ -132,7 +132,7 @@ class NegativeSampler:
 # ---------------------------------------------------------------- the step
 
 
-def _three(value: float | Sequence[float], name: str) -> tuple[float, float, float]:
+def _three(value: Any, name: str) -> tuple[float, float, float]:
     try:
         many = isinstance(value, Sequence | np.ndarray)
         values: Any = tuple(float(v) for v in value) if many else (float(value),) * 3

@@ -133,7 +133,10 @@ class Dataset:
         self.images = images
         self.candidates: np.ndarray | None = None
         if candidates is not None:
-            self.candidates = np.asarray(candidates, dtype=np.int64)  # (n_users, C)
+            self.candidates = np.asarray(candidates)  # (n_users, C)
+            if not np.issubdtype(self.candidates.dtype, np.integer):
+                raise ValueError(f"candidates must be item ids, whole numbers, not {self.candidates.dtype}")
+            self.candidates = self.candidates.astype(np.int64)
             if self.candidates.ndim != 2 or len(self.candidates) != self.n_users:
                 raise ValueError(
                     f"candidates must have shape (n_users, C) = ({self.n_users}, C), not {self.candidates.shape}"
@@ -148,7 +151,10 @@ class Dataset:
         leaked = int(self.is_train(held, self.test[held]).sum())
         if leaked:
             self.notes.append(f"{leaked} users have their test item in train as well: it is ranked all the same")
-        for key, value in (extras or {}).items():
+        self.extras = dict(extras or {})
+        for key, value in self.extras.items():
+            if hasattr(self, key):
+                raise ValueError(f"extras: {key!r} is the data set's own word; take another")
             setattr(self, key, value)
 
     def __repr__(self) -> str:
@@ -209,6 +215,7 @@ class Dataset:
         settings: dict[str, Any] = dict(
             train=self.train, test=self.test, features=self.features, n_users=self.n_users,
             n_items=self.n_items, candidates=self.candidates, images=self.images, name=self.name,
+            extras=self.extras,
         )
         return Dataset(**{**settings, **changes})
 
@@ -258,7 +265,8 @@ def leave_one_out(pairs: Any, seed: int = 0, n_users: int | None = None) -> tupl
     The split of He et al. and of the AMR paper (§4.1), drawn at random since it uses no timestamps.
     """
     array = np.unique(_pairs(pairs, "pairs"), axis=0)
-    n_users = n_users or int(array[:, 0].max(initial=-1)) + 1
+    n_users = int(array[:, 0].max(initial=-1)) + 1 if n_users is None else n_users
+    _ids_in_range(array[:, 0], n_users, "pairs", "user")
     rng = np.random.default_rng(seed)
     array = array[np.lexsort((rng.random(len(array)), array[:, 0]))]
     counts = np.bincount(array[:, 0], minlength=n_users)
