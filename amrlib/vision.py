@@ -1,0 +1,125 @@
+"""From pixels to features: the small CNN that ships with the book.
+
+Three convolutions and a mean over the picture, about 68,000 parameters; trained on the 60,000 training images of
+Fashion-MNIST, none of which is in the shop (``data/make_boutique.py cnn``). The features of an item are the
+128 activations before the classifier, as the AMR paper takes ResNet-50's before its own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .datasets.boutique import read_shipped
+from .progress import progress_bar
+from .training import resolve_device
+
+__all__ = ["SmallCNN", "extract_features", "load_cnn", "to_tensor"]
+
+
+class SmallCNN(nn.Module):
+    """28×28 grey picture -> 128 features -> 10 classes.
+
+    Every operation is differentiable almost everywhere in the pixels, so a gradient reaches them.
+    """
+
+    def __init__(self, dim: int = 128, n_classes: int = 10) -> None:
+        super().__init__()
+        self.convolutions = nn.Sequential(
+            nn.Conv2d(1, 24, 5, stride=2, padding=2), nn.ReLU(),  # (B, 24, 14, 14)
+            nn.Conv2d(24, 48, 3, stride=2, padding=1), nn.ReLU(),  # (B, 48, 7, 7)
+            nn.Conv2d(48, dim, 3, padding=1), nn.ReLU(),  # (B, 128, 7, 7)
+        )  # fmt: skip
+        self.classifier = nn.Linear(dim, n_classes)
+
+    def features(self, pixels: Tensor) -> Tensor:
+        """(B, 1, 28, 28) in [0, 1] -> (B, 128), not negative: the mean activation over the picture."""
+        return self.convolutions(pixels).mean((2, 3))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(B, 1, 28, 28) in [0, 1] -> (B, 10) logits."""
+        return self.classifier(self.features(pixels))
+
+
+def to_tensor(images: Any, device: str | torch.device = "cpu") -> Tensor:
+    """Pictures as the CNN takes them: float32 (N, 1, 28, 28) in [0, 1].
+
+    Parameters
+    ----------
+    images : uint8 array (N, 28, 28), 0 … 255; or floats in [0, 1], (N, 28, 28) or (N, 1, 28, 28)
+
+    Raises
+    ------
+    ValueError
+        Another shape, or floats outside [0, 1] (pixels not divided by 255).
+    """
+    pixels = torch.as_tensor(images)
+    if pixels.ndim == 3:
+        pixels = pixels[:, None]
+    if pixels.ndim != 4 or pixels.shape[1:] != (1, 28, 28):
+        raise ValueError(f"images must have shape (N, 28, 28), not {tuple(pixels.shape)}; resize to 28×28 grey pixels")
+    if pixels.dtype == torch.uint8:
+        return pixels.to(device).float() / 255
+    if not pixels.is_floating_point():
+        raise ValueError(f"images must be uint8 (0 … 255) or floats in [0, 1], not {pixels.dtype}")
+    pixels = pixels.to(device, torch.float32)
+    if pixels.numel() and not (pixels.min() >= 0 and pixels.max() <= 1):  # also catches NaN
+        raise ValueError("images as floats must lie in [0, 1]; divide pixels by 255, or pass uint8")
+    return pixels
+
+
+def load_cnn(device: str | torch.device = "cpu") -> SmallCNN:
+    """The shipped CNN, ready to look: evaluation mode, its weights fixed.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        The weights are missing or damaged; an unknown device.
+    """
+    cnn = SmallCNN()
+    cnn.load_state_dict({name: torch.from_numpy(value) for name, value in read_shipped("cnn.npz").items()})
+    return cnn.requires_grad_(False).eval().to(resolve_device(device))
+
+
+@torch.no_grad()
+def extract_features(
+    images: Any,
+    cnn: SmallCNN | None = None,
+    device: str | torch.device = "auto",
+    batch_size: int = 512,
+    progress: bool = True,
+) -> np.ndarray:
+    """The features of many pictures.
+
+    Parameters
+    ----------
+    images : as for :func:`to_tensor`
+    cnn : SmallCNN, optional
+        The shipped one when left out; moved to ``device``.
+    batch_size : int
+        Pictures looked at together; memory grows with it, the result does not depend on it.
+    progress : bool
+        A bar for whatever takes more than a second.
+
+    Returns
+    -------
+    float32, shape (N, 128)
+        The CNN's activations. The boutique's features are these divided by ``shop.feature_scale``.
+
+    Raises
+    ------
+    ValueError
+        As :func:`to_tensor`; ``batch_size`` below 1.
+    """
+    if not isinstance(batch_size, int | np.integer) or batch_size < 1:
+        raise ValueError(f"batch_size must be a whole number of at least 1, not {batch_size!r}")
+    target = resolve_device(device)
+    cnn = load_cnn(target) if cnn is None else cnn.to(target)
+    parts = [
+        cnn.features(to_tensor(images[start : start + batch_size], target)).cpu().numpy()
+        for start in progress_bar(range(0, len(images), batch_size), "features", progress)
+    ]
+    return np.concatenate(parts) if parts else np.empty((0, cnn.classifier.in_features), dtype=np.float32)

@@ -1,0 +1,151 @@
+"""The shop that ships: its files, its figures, and what visual_share does to it."""
+
+import hashlib
+import shutil
+import time
+
+import numpy as np
+import pytest
+
+import amrlib
+from amrlib.datasets import boutique as room
+from amrlib.datasets.dataset import data_folder
+
+
+@pytest.fixture(scope="module")
+def shop():
+    return amrlib.load_dataset("boutique")
+
+
+def test_size_sparsity_and_cold_share_are_near_the_papers_pinterest(shop):
+    found = room.statistics(shop)
+    assert found["users"] == 3226
+    for name, paper in {
+        "items": 4998, "interactions": 9844, "users with one training interaction": 1512, "cold items": 1180,
+        "distinct test items": 2243, "cold share of distinct test items": 0.526,
+    }.items():  # fmt: skip
+        assert found[name] == pytest.approx(paper, rel=0.05), name
+    assert found["training interactions a user, median"] == 2 and found["training interactions an item, median"] == 1
+
+
+def test_every_user_trains_and_is_tested_and_every_item_was_bought(shop):
+    assert (np.diff(shop.indptr) >= 1).all() and (shop.test >= 0).all()
+    assert not shop.notes  # nothing repeated, nothing leaked
+    assert (np.bincount(np.concatenate([shop.train[:, 1], shop.test]), minlength=shop.n_items) >= 1).all()
+
+
+def test_a_single_piece_is_sold_once(shop):
+    sold = np.bincount(np.concatenate([shop.train[:, 1], shop.test]), minlength=shop.n_items)
+    assert sold[shop.single].max() == 1 and sold[~shop.single].max() > 1
+
+
+def test_features_are_scaled_as_the_authors_do_and_rows_belong_together(shop):
+    assert shop.features.dtype == np.float32 and shop.features.shape == (shop.n_items, 128)
+    assert np.abs(shop.features).max() == 1
+    assert shop.images.dtype == np.uint8 and shop.images.shape == (shop.n_items, 28, 28)
+    assert np.array_equal(shop.images, shop.pool_images[shop.pool])
+    assert len(shop.labels) == len(shop.hidden) == len(shop.single) == shop.n_items
+    assert len(shop.label_names) == 10 and set(shop.labels) == set(range(10))
+
+
+def test_drawing_with_the_default_arguments_gives_the_stored_purchases():
+    train, test, looks = room.draw_purchases(
+        room.read_shipped("items.npz"), room.DEFAULT_VISUAL_SHARE, room.DEFAULT_SEED
+    )
+    stored = room.read_shipped("purchases.npz")
+    for name, drawn in {"train": train, "test": test, "looks": looks}.items():
+        assert np.array_equal(drawn, stored[name]), name
+
+
+def test_the_size_of_a_block_changes_nothing_but_memory():
+    items = room.read_shipped("items.npz")
+    a, b = (room.draw_purchases(items, 0.3, 5, n_users=200, block=block) for block in (64, 200))
+    assert all(np.array_equal(x, y) for x, y in zip(a, b))
+
+
+def likeness(shop):
+    """Mean cosine of a user's training and test item's centred features, less that of strangers' items."""
+    F = shop.features - shop.features.mean(0)
+    F /= np.linalg.norm(F, axis=1, keepdims=True)
+    users, items = shop.train.T
+    strangers = np.random.default_rng(0).permutation(shop.n_users)
+    own, other = ((F[items] * F[test[users]]).sum(1).mean() for test in (shop.test, shop.test[strangers]))
+    return own - other
+
+
+def test_visual_share_turns_what_pictures_tell_up_and_down():
+    none, default, all_ = (
+        likeness(amrlib.load_dataset("boutique", visual_share=share, seed=1)) for share in (0, 0.5, 1)
+    )
+    assert abs(none) < 0.03  # 6,600 pairs: three standard errors are about 0.02
+    assert default > 0.3 and all_ > default + 0.05
+
+
+def test_a_seed_draws_other_shoppers_for_the_same_things(shop):
+    other = amrlib.load_dataset("boutique", seed=3)
+    assert other.n_users == shop.n_users and not np.array_equal(other.test, shop.test)
+    _, a, b = np.intersect1d(shop.pool, other.pool, return_indices=True)
+    assert len(a) > 3000 and np.array_equal(shop.images[a], other.images[b])
+    assert np.array_equal(shop.hidden[a], other.hidden[b])
+    assert np.allclose(shop.features[a] * shop.feature_scale, other.features[b] * other.feature_scale, rtol=1e-6)
+
+
+def test_a_black_picture_has_finite_traits():
+    images = np.zeros((3, 28, 28), np.uint8)
+    images[1, 5:20, 5:20] = 200
+    images[2] = 255
+    traits, groups = room.visible_traits(images, np.array([0, 1, 2]))
+    assert np.isfinite(traits).all() and traits.shape == (3, len(groups))
+
+
+def test_the_groups_of_visible_traits_weigh_what_is_documented(shop):
+    traits, groups = room.visible_traits(shop.images, shop.labels)
+    for name, weight in room.VISIBLE_WEIGHTS.items():
+        assert traits[:, np.array(groups) == name].var(0).sum() == pytest.approx(weight)
+    assert sum(room.VISIBLE_WEIGHTS.values()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("wrong", [-0.1, 1.1, float("nan"), "half", None, True])
+def test_a_wrong_visual_share_is_refused(wrong):
+    with pytest.raises(ValueError, match="visual_share"):
+        amrlib.load_dataset("boutique", visual_share=wrong)
+
+
+@pytest.mark.parametrize("wrong", [-1, 0.5, "1", True])
+def test_a_wrong_seed_is_refused(wrong):
+    with pytest.raises(ValueError, match="seed"):
+        amrlib.load_dataset("boutique", seed=wrong)
+
+
+def test_loading_is_quick():
+    times = []
+    for _ in range(3):  # the best of three: other programs may be running
+        start = time.perf_counter()
+        amrlib.load_dataset("boutique")
+        times.append(time.perf_counter() - start)
+    assert min(times) < 0.5
+
+
+def test_the_list_of_checksums_names_every_file_and_each_agrees():
+    folder = data_folder()
+    listed = dict(reversed(line.split("  ")) for line in (folder / "SHA256SUMS").read_text().splitlines())
+    assert set(listed) == {f"boutique/{p.name}" for p in (folder / "boutique").iterdir()}
+    for name, known in listed.items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == known
+    readme = (folder / "README.md").read_text(encoding="utf-8")
+    assert all(known in readme for known in listed.values())
+    assert sum((folder / name).stat().st_size for name in listed) < 4.6e6
+
+
+def test_a_damaged_or_missing_file_is_named_with_the_remedy(tmp_path, monkeypatch):
+    shutil.copytree(data_folder(), tmp_path / "data")
+    monkeypatch.setenv("AMRLIB_SHIPPED", str(tmp_path / "data"))
+    path = tmp_path / "data" / "boutique" / "items.npz"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"boutique/items\.npz.*git checkout"):
+        amrlib.load_dataset("boutique")
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=r"boutique/items\.npz.*git checkout"):
+        amrlib.load_dataset("boutique")
