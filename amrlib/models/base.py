@@ -355,7 +355,8 @@ class PairwiseModel(Recommender):
         free = torch.ones(V.shape[1], device=V.device, dtype=V.dtype)
         free[self.constant_columns] = 0
         p = torch.zeros_like(free).requires_grad_()
-        solver = torch.optim.LBFGS([p], max_iter=steps, tolerance_grad=1e-7, line_search_fn="strong_wolfe")
+        solver = torch.optim.LBFGS([p], max_iter=steps, tolerance_grad=1e-8, tolerance_change=0.0,
+                                   line_search_fn="strong_wolfe")  # fmt: skip
 
         def loss() -> Tensor:
             solver.zero_grad()
