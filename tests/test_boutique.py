@@ -119,10 +119,10 @@ def test_a_wrong_seed_is_refused(wrong):
 
 def test_loading_is_quick():
     times = []
-    for _ in range(3):  # the best of three: other programs may be running
-        start = time.perf_counter()
+    for _ in range(3):  # processor time, and the best of three: other programs may be running
+        start = time.process_time()
         amrlib.load_dataset("boutique")
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     assert min(times) < 0.5
 
 

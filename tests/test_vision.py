@@ -59,8 +59,8 @@ def test_a_gradient_reaches_the_pixels_and_agrees_with_finite_differences(shop):
     cnn = vision.load_cnn().double()
     rng = np.random.default_rng(0)
     # a flat background puts a whole region of activations on one side of a ReLU's kink together: roughen it
-    rough = 0.05 + 0.9 * vision.to_tensor(shop.images[:1]).double() + 0.03 * torch.from_numpy(rng.random((1, 1, 28, 28)))
-    pixels = rough.requires_grad_()
+    noise = torch.from_numpy(rng.random((1, 1, 28, 28)))
+    pixels = (0.05 + 0.9 * vision.to_tensor(shop.images[:1]).double() + 0.03 * noise).requires_grad_()
     weights = torch.linspace(-1, 1, 128, dtype=torch.float64)
     (gradient,) = torch.autograd.grad((cnn.features(pixels) @ weights).sum(), pixels)
     for _ in range(5):
