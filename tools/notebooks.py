@@ -37,7 +37,7 @@ EXECUTED = BUILD / "executed"
 PAGES = BUILD / "html"
 
 # What the stored outputs depend on besides the chapter's own code. Whatever else is given to --also counts too.
-INPUTS = ("amrlib/**/*", "data/**/*", "book/*.json", "requirements.txt")
+INPUTS = ("amrlib/**/*", "data/**/*", "book/*.json", "book/results/**/*.json", "requirements.txt")
 
 # Stored outputs come from one thread on a CPU, without progress bars: then they are the same everywhere, to the
 # digits that are printed. conftest.py sets the same for the kernels that nbval starts.
@@ -192,54 +192,72 @@ class Runner:
 
     def __init__(self, total: int, jobs: int) -> None:
         self.total, self.jobs, self.done = total, jobs, 0
-        self.lock = threading.Lock()
+        self.speech = threading.Lock()
+        self.starting = threading.Lock()  # two kernels that start together may pick the same port, and one dies
         self.children: set[subprocess.Popen[str]] = set()
 
     def say(self, text: str) -> None:
-        with self.lock:
+        with self.speech:
             print(text, flush=True)
 
-    def one(self, source: Path, target: Path, parameters: dict[str, str]) -> bool:
-        started, cells = time.monotonic(), sum(bool(c.source.strip()) for c in read(source).cells)
-        part = target.with_suffix(".part.ipynb")
+    def papermill(self, source: Path, part: Path, parameters: dict[str, str]) -> tuple[bool, list[str]]:
+        """Did it run, and papermill's log."""
         command = [sys.executable, "-m", "papermill", str(source), str(part), "-k", "python3", "--cwd", str(BOOK)]
         command += ["--no-progress-bar", "--log-level", "INFO"]
         for name, value in parameters.items():
             command += ["-p", name, value]
+        cells, started = len(read(source).cells), time.monotonic()
+        told, log, up = started, [], False
+        self.starting.acquire()
+        try:
+            child = subprocess.Popen(
+                command, env=kernel_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            )
+            self.children.add(child)
+            assert child.stderr is not None
+            for line in child.stderr:
+                log.append(line.rstrip())
+                if found := re.match(r"Executing Cell (\d+)-", line):
+                    if not up:
+                        up = True
+                        self.starting.release()
+                    now = time.monotonic()
+                    if now - told > HEARTBEAT:
+                        told = now
+                        self.say(f"  ...     {source.stem}: cell {found[1]} of {cells}, {now - started:.0f} s so far")
+            self.children.discard(child)
+            return child.wait() == 0, log
+        finally:
+            if not up:
+                self.starting.release()
+
+    def one(self, source: Path, target: Path, parameters: dict[str, str]) -> bool:
+        started, part = time.monotonic(), target.with_suffix(".part.ipynb")
         self.say(f"  start   {source.stem}")
-        child = subprocess.Popen(command, env=kernel_environment(), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-        self.children.add(child)
-        log, told = [], started
-        assert child.stderr is not None
-        for line in child.stderr:
-            log.append(line.rstrip())
-            if found := re.match(r"Executing Cell (\d+)-", line):
-                now = time.monotonic()
-                if now - told > HEARTBEAT:
-                    told = now
-                    self.say(f"  ...     {source.stem}: cell {found[1]} of {cells}, {now - started:.0f} s so far")
-        failed = child.wait() != 0
-        self.children.discard(child)
-        seconds = time.monotonic() - started
-        with self.lock:
-            self.done += 1
-            print(f"  {'FAILED' if failed else 'done'}{'  ' if failed else '    '}{source.stem}: {seconds:.0f} s  ({self.done} of {self.total})", flush=True)
-            if failed:
-                tail = [line for line in log if not line.startswith(("Executing Cell", "Ending Cell"))][-60:]
-                print("\n".join(f"    {line}" for line in tail), flush=True)
-                print(f"    the notebook up to the failure: {part.relative_to(ROOT)}", flush=True)
-        if not failed:
+        ok, log = self.papermill(source, part, parameters)
+        if not ok and any("Kernel died before replying" in line for line in log):
+            ok, log = self.papermill(source, part, parameters)  # it never began: another program had taken its port
+        self.done += 1
+        state = "done  " if ok else "FAILED"
+        self.say(f"  {state}  {source.stem}: {time.monotonic() - started:.0f} s  ({self.done} of {self.total})")
+        if ok:
             part.replace(target)
-        return not failed
+        else:
+            at = next((n for n, line in enumerate(log) if line.startswith("Exception encountered")), -40)
+            lines = [line for line in log[at:] if not line.startswith(("Executing Cell", "Ending Cell"))]
+            where = f"the notebook up to the failure: {part.relative_to(ROOT)}"
+            self.say("\n".join(f"    {line}" for line in [*lines, where]))
+        return ok
 
     def all(self, work: list[tuple[Path, Path, dict[str, str]]]) -> bool:
-        try:
-            with ThreadPoolExecutor(self.jobs) as pool:
+        with ThreadPoolExecutor(self.jobs) as pool:
+            try:
                 return all(list(pool.map(lambda job: self.one(*job), work)))
-        except KeyboardInterrupt:
-            for child in list(self.children):
-                child.terminate()
-            raise
+            except KeyboardInterrupt:
+                pool.shutdown(wait=False, cancel_futures=True)
+                for child in list(self.children):
+                    child.terminate()
+                raise
 
 
 def execute(paths: list[Path], jobs: int, force: bool = False, also: list[Path] | None = None) -> bool:
@@ -336,6 +354,17 @@ def toc_files(toc: dict) -> list[str]:
     return found
 
 
+def without_missing(toc: dict) -> dict:
+    """A table of contents without the files that are not there (yet); tests/book insists that all are."""
+    kept = dict(toc)
+    for key in ("parts", "chapters", "sections"):
+        if key in toc:
+            there = lambda e: "file" not in e or any((ROOT / f"{e['file']}{s}").is_file() for s in (".md", ".ipynb"))  # noqa: E731
+            kept[key] = [without_missing(entry) for entry in toc[key] if there(entry)]
+            kept[key] = [entry for entry in kept[key] if "file" in entry or entry.get("chapters")]
+    return kept
+
+
 def assemble(paths: list[Path]) -> Path:
     """_build/src: the book's files and the chapters with the outputs of their last run."""
     source = BUILD / "src"
@@ -350,6 +379,12 @@ def assemble(paths: list[Path]) -> Path:
             text = nbformat.writes(with_outputs(file))
             # Colab's own badge is a picture on another machine; the pages carry their own, to be read without a network
             put(target, text.replace(BADGE_IMAGE, "_static/colab-badge.svg").encode())
+        elif file.name == "_toc.yml":
+            toc = yaml.safe_load(file.read_text(encoding="utf-8"))
+            kept = without_missing(toc)
+            for name in sorted(set(toc_files(toc)) - set(toc_files(kept))):
+                print(f"  not there, so left out of the pages: {name}", flush=True)
+            put(target, file.read_bytes() if kept == toc else yaml.safe_dump(kept, sort_keys=False).encode())
         else:
             put(target, file.read_bytes())
     for file in source.rglob("*"):
@@ -361,7 +396,7 @@ def assemble(paths: list[Path]) -> Path:
 def site(paths: list[Path]) -> bool:
     source = assemble(paths)
     stamp = BUILD / "pages-passed"  # after a build with warnings Sphinx would not repeat them for unchanged pages
-    command = [sys.executable, "-m", "jupyter_book", "build", str(source), "--path-output", str(ROOT), "-W", "-n", "--keep-going", "-q"]
+    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(source), "--path-output", str(ROOT), "-W", "-n", "--keep-going", "-q"]
     if not stamp.is_file():
         command.append("--all")
     stamp.unlink(missing_ok=True)

@@ -1,0 +1,59 @@
+# Two commands: `make book` and `make test`. What they need is python3 (3.11 or later) and make; they put an
+# environment of their own into .venv. Another Python: make book PYTHON=python3.12
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+READY := $(VENV)/ready
+PYTEST := $(RUN) -m pytest -q -p no:cacheprovider
+
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+unexport MPLBACKEND
+
+.DEFAULT_GOAL := help
+.PHONY: help setup book test units smoke notebooks colab lint clean distclean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## the environment alone, in .venv
+
+$(READY): requirements.txt pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "there is no $(PYTHON) here; install Python 3.11 or later, or name one: make setup PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -c 'import sys; ok = sys.version_info >= (3, 11); sys.exit(0 if ok else "$(PYTHON) is Python %d.%d; the book needs 3.11 or later. Name one: make setup PYTHON=python3.12" % sys.version_info[:2])'
+	@test -x $(RUN) || { echo "making $(VENV)"; $(PYTHON) -m venv $(VENV); } || { rm -rf $(VENV); exit 1; }
+	@echo "installing what requirements.txt lists (about 1.4 GB with the CPU build of torch, a minute or two)"
+	$(RUN) -m pip install --quiet -r requirements.txt
+	$(RUN) -m pip install --quiet --no-deps --editable .
+	@touch $@
+
+book: $(READY) ## run every chapter whose code, library or data has changed, and build the pages
+	@$(RUN) tools/notebooks.py site
+
+test: $(READY) ## unit tests, stored outputs, a smoke run of each chapter, the rules of the book
+	$(PYTEST) tests
+	$(PYTEST) --nbval book/
+	@$(RUN) tools/notebooks.py smoke
+	@$(RUN) tools/notebooks.py check
+
+units: $(READY) ## the unit tests alone
+	$(PYTEST) tests
+
+smoke: $(READY) ## each chapter with tiny sizes
+	@$(RUN) tools/notebooks.py smoke
+
+notebooks: $(READY) ## run the chapters and store their outputs in book/
+	@$(RUN) tools/notebooks.py store
+
+colab: $(READY) ## each chapter from an empty folder, in an environment with versions like Colab's
+	AMRLIB_TEST_COLAB=1 $(PYTEST) -s tests/book/test_colab.py
+
+lint: $(READY) ## style, types
+	$(RUN) -m ruff check .
+	$(RUN) -m mypy
+
+clean: ## throw away what was built; the next make book runs every chapter
+	rm -rf _build build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
+
+distclean: clean ## the environment too
+	rm -rf $(VENV)
