@@ -27,7 +27,7 @@ from .models import AMR, DUIF, MFBPR, VBPR, MFeALS, Popularity, Recommender
 from .progress import progress_bar
 from .ranking import hr, ndcg
 
-__all__ = ["EXPERIMENTS", "SHARES", "chain", "load_results", "main_experiment", "run"]
+__all__ = ["EXPERIMENTS", "SHARES", "chain", "load_results", "main_experiment", "mean_norm", "over_seeds", "run"]
 
 SHARES = (0.05, 0.1, 0.2)  # ε as a share of the features' mean norm
 PAPER_EPSILONS = (0.05, 0.1, 0.2)  # Table 3 of the AMR paper, in the features' own units
@@ -135,6 +135,17 @@ def load_results(name: str) -> dict[str, Any]:
     if not path.exists():
         raise FileNotFoundError(f"{path.name} is not there; make it with: python -m amrlib.experiments {name}")
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def over_seeds(results: dict[str, Any], model: str, *path: str) -> np.ndarray:
+    """One figure of a stored experiment for every seed, (seeds,): ``over_seeds(r, "AMR", "full", "NDCG@10")``."""
+    found = []
+    for seed in sorted(results["seeds"], key=int):
+        value = results["seeds"][seed][model]
+        for step in path:
+            value = value[step]
+        found.append(value)
+    return np.array(found, dtype=float)
 
 
 def run(name: str, seeds: int, dataset: str = "boutique", device: str = "cpu") -> Path:
