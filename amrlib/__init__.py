@@ -10,12 +10,13 @@
 from . import adversary, datasets, evaluation, models, training
 from .adversary import perturb, worst_case_ranks
 from .datasets import Dataset, leave_one_out, load_dataset
-from .evaluation import evaluate
+from .evaluation import compare, evaluate
 from .models import AMR, DUIF, MFBPR, VBPR, MFeALS, Popularity, VBPRTwoVector
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "AMR", "DUIF", "MFBPR", "VBPR", "Dataset", "MFeALS", "Popularity", "VBPRTwoVector", "adversary", "datasets",
-    "evaluate", "evaluation", "leave_one_out", "load_dataset", "models", "perturb", "training", "worst_case_ranks",
+    "AMR", "DUIF", "MFBPR", "VBPR", "Dataset", "MFeALS", "Popularity", "VBPRTwoVector", "adversary", "compare",
+    "datasets", "evaluate", "evaluation", "leave_one_out", "load_dataset", "models", "perturb", "training",
+    "worst_case_ranks",
 ]  # fmt: skip
