@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 import amrlib
+from amrlib.experiments import mean_norm
 from amrlib.files import write_atomically
 from amrlib.progress import progress_bar
 
@@ -57,7 +58,12 @@ def eals_trial(shop, **settings) -> dict:
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--dataset", default="boutique")
-    name = options.parse_args().dataset
+    options.add_argument("--again", nargs="+", metavar="MODEL", help="choose these again, keep the others' stored choice")
+    name, again = options.parse_args().dataset, options.parse_args().again
+    stored: dict = {"chosen": {}, "trials": {}}
+    if again:
+        stored = json.loads(OUT.read_text(encoding="utf-8"))
+        stored["chosen"] = {model: how for model, how in stored["chosen"].items() if model not in again}
     torch.set_num_threads(1)
     shop = amrlib.load_dataset(name)
     # As in the authors' own run: ‖E‖² is not weighted by itself, it is held through the whole item vector.
@@ -65,9 +71,12 @@ def main() -> None:
     trials: dict[str, list[dict]] = {}
     chosen: dict[str, dict] = {}
 
-    def choose(model: str, runs) -> None:
-        trials[model] = list(runs)
-        chosen[model] = max(trials[model], key=lambda t: t["ndcg@10"])
+    def choose(model: str, runs, by: str = "ndcg@10") -> None:
+        if model in stored["chosen"]:
+            trials[model], chosen[model] = stored["trials"][model], stored["chosen"][model]
+        else:
+            trials[model] = list(runs)
+            chosen[model] = max(trials[model], key=lambda t: t[by])
         print(model, chosen[model], flush=True)
 
     # The adversary and the warm starts see the same split, so a start never knows the held-out items.
@@ -97,29 +106,30 @@ def main() -> None:
                     for start, (a, b) in progress_bar(list(itertools.product(makers, grid)), "VBPR")))  # fmt: skip
     keep("VBPR", makers[chosen["VBPR"]["start"]])
     # As in the paper (§4.1.4): AMR takes over VBPR's rate and regulariser and trains as long again as VBPR
-    # did; ε is chosen at λ = 1, then λ. No early stop: the controls of the chapters train just as long.
+    # did, with no early stop; the controls of the chapters train just as long. The paper chooses ε and λ by
+    # clean accuracy; that would always favour the weakest adversary here (the trials are stored). A defence is
+    # chosen by what it has to withstand: NDCG@10 on validation purchases, under the gradient's attack at a
+    # tenth of the mean feature norm.
     base = {k: chosen["VBPR"][k] for k in ("lr", "reg")}
-    epochs = max(chosen["VBPR"]["epochs"], 50)
-    norm = float(np.linalg.norm(shop.features, axis=1).mean())
+    epochs = chosen["VBPR"]["epochs"]
+    norm = mean_norm(shop)
 
-    def amr_trial(epsilon: float, adv_weight: float) -> dict:
-        ends = []
+    def amr_trial(share: float, adv_weight: float) -> dict:
+        setting = {"epsilon": round(share * norm, 4), "adv_weight": adv_weight}
+        clean, attacked = [], []
         for split in SPLITS:
-            model = amrlib.AMR.warm_start(
-                starts["VBPR", split], shop, seed=split, epsilon=epsilon, adv_weight=adv_weight
-            )
+            model = amrlib.AMR.warm_start(starts["VBPR", split], shop, seed=split, **setting)
             data = shop.validation_split(split)
             model.fit(data, epochs, seed=split, progress=False, device="cpu", **base)
-            ends.append(amrlib.evaluate(model, data, progress=False).ndcg(10))
-        return {"epsilon": epsilon, "adv_weight": adv_weight, **base, "epochs": epochs,
-                "ndcg@10": round(float(np.mean(ends)), 5)}  # fmt: skip
+            clean.append(amrlib.evaluate(model, data, progress=False).ndcg(10))
+            changed = amrlib.perturb(model, data, 0.1 * norm)
+            attacked.append(amrlib.evaluate(model, data, features=changed, progress=False).ndcg(10))
+        return {**setting, **base, "epochs": epochs, "ndcg@10": round(float(np.mean(clean)), 5),
+                "attacked ndcg@10": round(float(np.mean(attacked)), 5)}  # fmt: skip
 
-    shares = progress_bar((0.01, 0.02, 0.05, 0.1, 0.2), "AMR, ε")
-    runs = [amr_trial(round(share * norm, 4), 1.0) for share in shares]
-    epsilon = max(runs, key=lambda t: t["ndcg@10"])["epsilon"]
-    runs += [amr_trial(epsilon, weight) for weight in progress_bar((0.1, 10.0), "AMR, λ")]
-    choose("AMR", runs)
-    record = {"dataset": name, "chosen_on": "validation NDCG@10, full ranking", "splits": list(SPLITS),
+    pairs = [(0.0001 / norm, 1.0), *((share, 1.0) for share in (0.01, 0.05, 0.1, 0.2, 0.5)), (0.1, 0.1), (0.1, 10.0)]
+    choose("AMR", (amr_trial(*pair) for pair in progress_bar(pairs, "AMR")), by="attacked ndcg@10")
+    record = {"dataset": name, "chosen_on": "validation NDCG@10, full ranking (AMR: under attack)", "splits": list(SPLITS),
               "mean_feature_norm": round(norm, 4), "chosen": chosen, "trials": trials}  # fmt: skip
     write_atomically(OUT, (json.dumps(record, indent=1) + "\n").encode())
     print(OUT.name)
