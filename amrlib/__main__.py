@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import Any
 
-from . import AMR, DUIF, MFBPR, VBPR, MFeALS, Popularity, evaluate, load_dataset, perturb, worst_case_ranks
+from . import evaluate, load_dataset, perturb, worst_case_ranks
 from .datasets import Dataset
+from .models import AMR, DUIF, MFBPR, VBPR, MFeALS, Popularity, VBPRTwoVector
 from .ranking import hr, ndcg
 
-MODELS: dict[str, Any] = {c.__name__.lower(): c for c in (Popularity, MFBPR, MFeALS, DUIF, VBPR, AMR)}
+MODELS: dict[str, Any] = {c.__name__.lower(): c for c in (Popularity, MFBPR, MFeALS, DUIF, VBPR, VBPRTwoVector, AMR)}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -49,16 +51,17 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _load(path: Path, shop: Dataset) -> Any:
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
     if str(path) == "popularity":
         return Popularity(shop)
     if not path.exists():
         raise ValueError(f"no such file: {path}; `python -m amrlib train` makes one")
-    import json
-
-    with safe_open(path, framework="pt") as file:
-        kind = json.loads((file.metadata() or {}).get("amrlib", "{}")).get("model", "")
+    try:
+        with safe_open(path, framework="pt") as file:
+            kind = json.loads((file.metadata() or {})["amrlib"])["model"]
+    except (SafetensorError, KeyError, OSError):
+        kind = ""
     if kind.lower() not in MODELS:
         raise ValueError(f"{path} is not a model saved by amrlib")
     return MODELS[kind.lower()].load(path, shop)
@@ -76,6 +79,8 @@ def main(arguments: list[str] | None = None) -> int:
             kind = MODELS[options.model]
             special = {"epsilon": options.epsilon, "adv_weight": options.adv_weight} if kind is AMR else {}
             if options.start:
+                if str(options.start) == "popularity":
+                    raise ValueError("--start needs a saved model: popularity has nothing to start from")
                 model = kind.warm_start(_load(options.start, shop), shop, seed=options.seed, **special)
             else:
                 model = kind(shop, dim=options.dim, seed=options.seed, **special)
@@ -91,17 +96,17 @@ def main(arguments: list[str] | None = None) -> int:
         if options.command == "evaluate":
             print(evaluate(model, shop, ranking=options.ranking).table().round(4).to_string())
             return 0
-        print(f"{'':22}  HR@10  NDCG@10")
         rows = {"clean": evaluate(model, shop, ranking=options.ranking).ranks}
         for kind in ("random", "adversarial"):
             changed = perturb(model, shop, options.epsilon, kind, options.triples)
             rows[kind] = evaluate(model, shop, ranking=options.ranking, features=changed).ranks
         if options.ranking == "full":
             rows["worst case, certified"] = worst_case_ranks(model, shop, options.epsilon)
+        print(f"{'':22}  HR@10   NDCG@10")
         for name, ranks in rows.items():
             print(f"{name:22}  {hr(ranks, 10):.4f}  {ndcg(ranks, 10):.4f}")
         return 0
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError, FloatingPointError) as error:
         print(f"amrlib: {error}", file=sys.stderr)
         return 2
 

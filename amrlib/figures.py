@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import html
+import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
-__all__ = ["COLORS", "MARKERS", "bars", "gallery", "interval", "sweep", "use_style"]
+__all__ = [
+    "COLORS", "MARKERS", "Slider", "bars", "comparison", "gallery", "interval", "noise_curves", "rank_change", "slider",
+    "sweep", "top_k_gallery", "training_curves", "use_style",
+]  # fmt: skip
 
 # Okabe & Ito's palette, told apart by colour-blind readers; a marker says the same once more.
 COLORS = {
@@ -20,6 +28,17 @@ COLORS = {
     "VBPR": "#009E73", "AMR": "#D55E00", "other": "#CC79A7", "ink": "#222222",
 }  # fmt: skip
 MARKERS = {"Popularity": "x", "MF-BPR": "o", "MF-eALS": "s", "DUIF": "^", "VBPR": "D", "AMR": "*", "other": "v"}
+
+
+def _look(name: str) -> dict[str, Any]:
+    """Colour and marker of a model by its name: "AMR", and also "AMR, ε → 0" or a class's "MFBPR"."""
+    known = {"MFBPR": "MF-BPR", "MFeALS": "MF-eALS", "Pop": "Popularity", "VBPRTwoVector": "VBPR"}
+    base = name.split(",")[0].split(" (")[0].strip()
+    base = known.get(base, base)
+    if base not in MARKERS:
+        base = "other"
+    variant = {"linestyle": "--", "markerfacecolor": "white"} if "," in name or " (" in name else {}
+    return {"color": COLORS[base], "marker": MARKERS[base], **variant}
 
 
 def use_style() -> None:
@@ -31,7 +50,7 @@ def use_style() -> None:
         "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 11, "axes.titlelocation": "left",
         "axes.grid": True, "grid.color": "#e3e3e3", "grid.linewidth": 0.7, "axes.axisbelow": True,
         "lines.linewidth": 1.8, "lines.markersize": 6, "legend.frameon": False, "image.cmap": "cividis",
-        "axes.prop_cycle": mpl.cycler(color=[COLORS[m] for m in COLORS if m not in ("ink", "Popularity")]),
+        "axes.prop_cycle": plt.cycler(color=[COLORS[m] for m in COLORS if m not in ("ink", "Popularity")]),
         "svg.hashsalt": "amrlib",
     })  # fmt: skip
 
@@ -48,16 +67,16 @@ def interval(values: Any, axis: int = 0) -> tuple[np.ndarray, np.ndarray]:
 def sweep(ax: Axes, x: Sequence[float], runs: Any, model: str, label: str | None = None, **style: Any) -> None:
     """A curve with its 95 % band: ``runs`` is (runs, len(x))."""
     mean, half = interval(runs)
-    color = style.pop("color", COLORS.get(model, COLORS["other"]))
-    ax.plot(x, mean, color=color, marker=MARKERS.get(model, "v"), label=label or model, **style)
-    ax.fill_between(x, mean - half, mean + half, color=color, alpha=0.18, linewidth=0)
+    look = {**_look(model), **style}
+    ax.plot(x, mean, label=label or model, **look)
+    ax.fill_between(x, mean - half, mean + half, color=look["color"], alpha=0.18, linewidth=0)
 
 
 def bars(ax: Axes, runs: Mapping[str, Any], ylabel: str = "") -> None:
     """One bar a model with its 95 % interval and the single runs as dots: name → (runs,)."""
     for place, (name, values) in enumerate(runs.items()):
         mean, half = interval(values)
-        ax.bar(place, mean, yerr=half, capsize=4, width=0.65, color=COLORS.get(name, COLORS["other"]), alpha=0.85)
+        ax.bar(place, mean, yerr=half, capsize=4, width=0.65, color=_look(name)["color"], alpha=0.85)
         spread = np.linspace(-0.2, 0.2, len(values))
         ax.scatter(place + spread, values, s=9, color=COLORS["ink"], zorder=3, linewidths=0)
     ax.set_xticks(range(len(runs)), list(runs))
@@ -68,8 +87,13 @@ def bars(ax: Axes, runs: Mapping[str, Any], ylabel: str = "") -> None:
 def gallery(
     images: np.ndarray, titles: Sequence[str] | None = None, columns: int = 10, edge: Sequence[str] | None = None
 ) -> Figure:
-    """A grid of item photographs, (n, H, W) or (n, H, W, 3); ``edge`` colours frames."""
+    """A grid of item photographs, (n, H, W) or (n, H, W, 3); ``edge`` colours frames, one colour each."""
     n = len(images)
+    if not n:
+        raise ValueError("images is empty: there is nothing to show")
+    for name, given in (("titles", titles), ("edge", edge)):
+        if given is not None and len(given) != n:
+            raise ValueError(f"{name} has {len(given)} entries for {n} images")
     columns = min(columns, n)
     rows = -(-n // columns)
     fig, axes = plt.subplots(rows, columns, figsize=(0.78 * columns, (0.98 if titles is not None else 0.78) * rows))
@@ -82,7 +106,208 @@ def gallery(
             continue
         ax.imshow(images[place], cmap="gray_r")
         for spine in ax.spines.values():
-            spine.set(visible=True, color=edge[place] if edge is not None else "#cccccc", linewidth=1.6 if edge else 0.6)
+            color, width = ("#cccccc", 0.6) if edge is None else (edge[place], 1.6)
+            spine.set(visible=True, color=color, linewidth=width)
         if titles is not None:
             ax.set_title(titles[place], fontsize=7.5, loc="center", pad=2)
     return fig
+
+
+def training_curves(histories: Mapping[str, pd.DataFrame], columns: Sequence[str] = ("bpr", "ndcg@10")) -> Figure:
+    """Loss and validation figure over the epochs, one panel a column: name → what ``fit`` returned.
+
+    A column that no history has gets no panel; a history without it is left out of the panel.
+    """
+    present = [c for c in columns if any(c in h for h in histories.values())]
+    if not present:
+        raise ValueError(f"no history has any of the columns {', '.join(columns)}")
+    labels = {
+        "bpr": "BPR loss per triple", "adversarial": "adversarial loss per triple", "objective": "objective per triple",
+        "ndcg@10": "validation NDCG@10", "hr@10": "validation HR@10",
+    }  # fmt: skip
+    fig, axes = plt.subplots(1, len(present), figsize=(6.4 if len(present) == 1 else 4.1 * len(present), 3.2))
+    for ax, column in zip(np.atleast_1d(axes), present, strict=True):
+        for name, history in histories.items():
+            if column not in history:
+                continue
+            seen = history[["epoch", column]].dropna()
+            ax.plot(seen["epoch"], seen[column], label=name, markevery=max(1, len(seen) // 8), **_look(name))
+        ax.set(xlabel="epoch", ylabel=labels.get(column, column))
+        ax.legend()
+    return fig
+
+
+def comparison(table: pd.DataFrame, measure: str | None = None) -> Figure:
+    """The table of :func:`amrlib.compare` as points, best on top, with their 95 % intervals over users.
+
+    ``measure`` names a column; by default the one that the table's intervals belong to. Others are drawn
+    without intervals.
+    """
+    own = table.attrs.get("interval", "NDCG@10")
+    measure = measure or own
+    if measure not in table:
+        raise ValueError(f"the table has no column {measure!r}; it has {', '.join(map(str, table.columns))}")
+    rows = table.sort_values(measure)
+    fig, ax = plt.subplots(figsize=(6.4, 0.9 + 0.42 * len(rows)))
+    for place, (name, row) in enumerate(rows.iterrows()):
+        look = _look(str(name))
+        if measure == own and "low" in row:
+            ax.hlines(place, row["low"], row["high"], color=look["color"], linewidth=2)
+        ax.plot(row[measure], place, markersize=8, **{**look, "linestyle": ""})
+        at = (row[measure], place)
+        ax.annotate(f"{row[measure]:.3f}", at, (0, 6), textcoords="offset points", ha="center", size=8)
+    ax.set_yticks(range(len(rows)), [str(n) for n in rows.index])
+    ax.set_ylim(-0.6, len(rows) - 0.2)
+    ax.set_xlabel(measure + (" with its 95 % interval over users" if measure == own and "low" in table else ""))
+    ax.grid(axis="y", visible=False)
+    return fig
+
+
+def noise_curves(
+    ax: Axes, epsilons: Sequence[float], runs: Mapping[str, Any], relative: bool = True, ylabel: str = "NDCG@10"
+) -> None:
+    """What is left of a measure under growing noise: name → (seeds, len(epsilons)), the first ε being 0.
+
+    ``relative`` shows the loss in per cent of each seed's own value at ε = 0.
+    """
+    if epsilons[0] != 0:
+        raise ValueError(f"the first of epsilons must be 0, the clean figure, not {epsilons[0]!r}")
+    for name, values in runs.items():
+        a = np.atleast_2d(np.asarray(values, dtype=float))  # (seeds, n)
+        a = 100 * (a / a[:, :1] - 1) if relative else a
+        if len(a) > 1:
+            sweep(ax, epsilons, a, name)
+        else:
+            ax.plot(epsilons, a[0], label=name, **_look(name))
+    ax.set(xlabel="ε, how far each feature vector moves", ylabel=f"change of {ylabel} (%)" if relative else ylabel)
+    ax.legend()
+
+
+def rank_change(ax: Axes, clean: Mapping[str, np.ndarray], changed: Mapping[str, np.ndarray]) -> None:
+    """By how many places the held-out items fall: name → ranks (n,) before and after, a box a model.
+
+    Box: quartiles and median; whiskers: 5th and 95th percentile; up is worse, as in the AMR paper's Fig. 5.
+    """
+    if list(clean) != list(changed):
+        raise ValueError(f"clean has {', '.join(clean)}, changed has {', '.join(changed)}: the names must agree")
+    falls = [np.asarray(changed[n], dtype=float) - np.asarray(clean[n], dtype=float) for n in clean]
+    boxes = ax.boxplot(falls, whis=(5, 95), showfliers=False, widths=0.5, patch_artist=True,
+                       medianprops={"color": COLORS["ink"]})  # fmt: skip
+    for box, name in zip(boxes["boxes"], clean, strict=True):
+        box.set(facecolor=_look(name)["color"], alpha=0.6)
+    ax.axhline(0, color=COLORS["ink"], linewidth=0.8)
+    ax.set_xticks(range(1, len(falls) + 1), list(clean))
+    ax.set_ylabel("places lost")
+    ax.grid(axis="x", visible=False)
+
+
+def top_k_gallery(
+    images: np.ndarray, items: Sequence[int] | np.ndarray, scores: Sequence[float] | np.ndarray,
+    held_out: int | None = None, columns: int = 10,
+) -> Figure:  # fmt: skip
+    """One user's list as ``recommend`` returned it: place, score, and a frame around the held-out item.
+
+    ``images`` are the whole catalogue's, (N, H, W) or (N, H, W, 3); ``items`` (k,), where -1 is no item.
+    """
+    items, scores = np.asarray(items).ravel(), np.asarray(scores).ravel()
+    if items.shape != scores.shape:
+        raise ValueError(f"items has {len(items)} entries and scores has {len(scores)}: one score an item")
+    shown = items >= 0
+    titles = [f"{place}. {'★ ' if i == held_out else ''}{s:.2f}"
+              for place, (i, s) in enumerate(zip(items[shown], scores[shown], strict=True), 1)]  # fmt: skip
+    edge = [COLORS["AMR"] if i == held_out else "#cccccc" for i in items[shown]]
+    return gallery(images[items[shown]], titles, columns, edge)
+
+
+class Slider:
+    """Pre-drawn pictures behind an ``<input type="range">``; made by :func:`slider`, shown by Jupyter."""
+
+    def __init__(self, frames: Sequence[bytes], label: str, values: Sequence[Any], alt: Sequence[str]) -> None:
+        self.frames, self.label, self.values, self.alt = list(frames), label, [str(v) for v in values], list(alt)
+
+    def __repr__(self) -> str:
+        return f"Slider({self.label}: {', '.join(self.values)})"
+
+    def _repr_html_(self) -> str:
+        """One self-contained piece of HTML: no load from anywhere, no id that differs from run to run."""
+        esc = lambda text: html.escape(text, quote=True)  # noqa: E731
+        sources = ["data:image/png;base64," + base64.b64encode(f).decode() for f in self.frames]
+        seed = "\0".join([self.label, *self.values, *self.alt, *sources])
+        name = "amr-" + hashlib.sha256(seed.encode()).hexdigest()[:12]
+        captions = [f"{self.label} {value}: {text}" for value, text in zip(self.values, self.alt, strict=True)]
+        last = len(sources) - 1
+        # Each step is a picture of its own that is shown or hidden: nothing is drawn again, nothing fetched.
+        steps = "".join(
+            f'<figure data-step="{n}" style="margin:0"{"" if n == 0 else " hidden"}>'
+            f'<img src="{src}" alt="{esc(text)}" style="max-width:100%;height:auto;background:#fff;border-radius:4px">'
+            "</figure>"
+            for n, (src, text) in enumerate(zip(sources, self.alt, strict=True))
+        )
+        # Without JavaScript, and on paper, the first and the last picture tell the story.
+        ends = f"<style>#{name} [data-step='0'],#{name} [data-step='{last}']{{display:block!important}}"
+        still = f"{ends}#{name} .amr-control{{display:none}}</style>"
+        both = "".join(f"<p>{esc(captions[n])}</p>" for n in dict.fromkeys((0, last)))
+        texts = "".join(f"<span hidden>{esc(text)}</span>" for text in captions)
+        words = "".join(f"<span hidden>{esc(text)}</span>" for text in self.values)
+        return (
+            f'<div id="{name}" role="group" aria-label="{esc(self.label)}" style="color:inherit;max-width:100%">'
+            f"<style>#{name} [hidden]{{display:none}}@media print{{{ends.removeprefix('<style>')}"
+            f"#{name} .amr-control{{display:none}}}}</style>"
+            f"{steps}"
+            '<div class="amr-control">'
+            f'<label for="{name}-at" style="display:block">{esc(self.label)}: '
+            f"<output>{esc(self.values[0])}</output></label>"
+            f'<input id="{name}-at" type="range" min="0" max="{last}" step="1" value="0" '
+            f'aria-valuetext="{esc(self.values[0])}" aria-describedby="{name}-says" style="width:100%;max-width:32em">'
+            f'<p id="{name}-says" aria-live="polite" style="margin:.3em 0">{esc(captions[0])}</p>'
+            f'<div class="amr-captions" hidden>{texts}</div><div class="amr-values" hidden>{words}</div>'
+            "</div>"
+            f"<noscript>{still}{both}</noscript>"
+            "<script>(function(){"
+            f'document.querySelectorAll("#{name}").forEach(function(box){{'
+            'var at=box.querySelector("input"),say=box.querySelector("[aria-live]"),out=box.querySelector("output"),'
+            'steps=box.querySelectorAll("[data-step]"),texts=box.querySelectorAll(".amr-captions span"),'
+            'words=box.querySelectorAll(".amr-values span");'
+            'at.addEventListener("input",function(){var n=Number(at.value);'
+            "steps.forEach(function(s,i){s.hidden=i!==n});say.textContent=texts[n].textContent;"
+            'out.textContent=words[n].textContent;at.setAttribute("aria-valuetext",words[n].textContent)})'
+            "})})()</script></div>"
+        )
+
+
+def slider(
+    frames: Sequence[Figure | bytes], label: str, values: Sequence[Any], alt: Sequence[str], dpi: int = 90
+) -> Slider:
+    """Let a reader move through pictures drawn beforehand: works offline, in Colab, by keyboard and on paper.
+
+    Parameters
+    ----------
+    frames : Figures (closed after use) or PNG bytes
+    label : str
+        What is being moved, e.g. ``"ε"``.
+    values : what the label is at each frame
+    alt : str for each frame
+        What it shows, for those who do not see it; also the caption.
+    dpi : int
+        Of frames given as figures; keep the whole below a megabyte.
+
+    Raises
+    ------
+    ValueError
+        No frame, lengths that do not agree, an empty text, bytes that are no PNG.
+    """
+    if not len(frames) or not len(frames) == len(values) == len(alt):
+        raise ValueError(f"frames ({len(frames)}), values ({len(values)}) and alt ({len(alt)}) must be as long")
+    if not label.strip() or not all(text.strip() for text in alt):
+        raise ValueError("label and every alt must say something: some readers have nothing else")
+    pictures = []
+    for frame in frames:
+        if isinstance(frame, Figure):
+            buffer = io.BytesIO()
+            frame.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})  # the same bytes everywhere
+            plt.close(frame)
+            frame = buffer.getvalue()
+        if not frame.startswith(b"\x89PNG"):
+            raise ValueError("frames must be matplotlib figures or the bytes of PNG files")
+        pictures.append(frame)
+    return Slider(pictures, label, values, alt)
