@@ -22,6 +22,7 @@ import sys
 import threading
 import time
 import tomllib
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -160,14 +161,18 @@ def frame(path: Path) -> bool:
 # ---------------------------------------------------------------- execute, with a cache that knows the library
 
 
-def inputs_digest(also: list[Path] | None = None) -> str:
-    """One hash of everything a chapter may read: the library, the data, the pins, recorded results."""
-    files = {f for pattern in INPUTS for f in ROOT.glob(pattern)} | {f.resolve() for f in also or []}
+def digest_of(files: Iterable[Path]) -> str:
+    """One hash of names and contents, and of the Python that reads them."""
     digest = hashlib.sha256(f"python {sys.version_info[:2]}".encode())
-    for file in sorted(files):
+    for file in sorted(set(files)):
         if file.is_file() and "__pycache__" not in file.parts:
             digest.update(os.path.relpath(file, ROOT).encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()
+
+
+def inputs_digest(also: list[Path] | None = None) -> str:
+    """Everything a chapter may read: the library, the data, the pins, recorded results."""
+    return digest_of([*(f for pattern in INPUTS for f in ROOT.glob(pattern)), *(f.resolve() for f in also or [])])
 
 
 def code_of(notebook: nbformat.NotebookNode) -> list[str]:
@@ -393,25 +398,47 @@ def assemble(paths: list[Path]) -> Path:
     return source
 
 
+def mend_backlinks(pages: Path) -> None:
+    """viewcode links a listing back under one name a module, which misses what amrlib exports too: amrlib.evaluate."""
+    known = set(re.findall(r'id="(amrlib\.[\w.]+)"', (pages / "book" / "api.html").read_text(encoding="utf-8")))
+    for page in (pages / "_modules").rglob("*.html"):
+        module = ".".join(page.relative_to(pages / "_modules").with_suffix("").parts)
+
+        def mended(link: re.Match[str], module: str = module) -> str:
+            name = link[2].removeprefix(f"{module}.").removeprefix("amrlib.")
+            return link[1] + next((n for n in (link[2], f"{module}.{name}", f"amrlib.{name}") if n in known), link[2])
+
+        put(page, re.sub(r"(book/api\.html#)(amrlib\.[\w.]+)", mended, page.read_text(encoding="utf-8")).encode())
+
+
 def site(paths: list[Path]) -> bool:
     source = assemble(paths)
-    stamp = BUILD / "pages-passed"  # after a build with warnings Sphinx would not repeat them for unchanged pages
-    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(source), "--path-output", str(ROOT), "-W", "-n", "--keep-going", "-q"]
-    if not stamp.is_file():
-        command.append("--all")
+    index, stamp = PAGES / "index.html", BUILD / "pages-passed"
+    frame = digest_of([source / "_config.yml", source / "_toc.yml", ROOT / "requirements.txt", *(ROOT / "tools").glob("*.py")])
+    whole = digest_of([*source.rglob("*"), *(ROOT / "amrlib").rglob("*.py")]) + " " + frame
+    passed = stamp.read_text() if stamp.is_file() and index.is_file() else ""
+    if passed == whole:
+        print(f"the pages are up to date: {index}", flush=True)
+        return True
+    if not passed.endswith(frame):  # Sphinx repeats no warning of an unchanged page and removes no page, so begin anew
+        shutil.rmtree(PAGES, ignore_errors=True)
+        shutil.rmtree(BUILD / ".doctrees", ignore_errors=True)
     stamp.unlink(missing_ok=True)
     print("building the pages", flush=True)
-    if subprocess.run(command, env=kernel_environment(), cwd=ROOT).returncode:
+    jupyter_book = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(source)]
+    strictly = ["--path-output", str(ROOT), "-W", "-n", "--keep-going", "-q"]
+    if subprocess.run([*jupyter_book, *strictly], env=kernel_environment(), cwd=ROOT).returncode:
         print("the pages were not built without warnings; they are listed above", flush=True)
         return False
     from tools.checks import page_problems
 
+    mend_backlinks(PAGES)
     problems = page_problems(PAGES)
-    print("\n".join(problems))
     if problems:
+        print("\n".join(problems), flush=True)
         return False
-    stamp.touch()
-    print(f"the book: {PAGES / 'index.html'}", flush=True)
+    stamp.write_text(whole)
+    print(f"the book: {index}", flush=True)
     return True
 
 
