@@ -17,6 +17,7 @@ def shop():
     M, N = 120, 80
     train = np.stack([rng.integers(0, M, 500), rng.integers(0, N - 15, 500)], 1)
     test = np.where(rng.random(M) < 0.1, -1, rng.integers(0, N, M))
+    test[train[:5, 0]] = train[:5, 1]  # test items that are in train as well
     return Dataset(train, test, rng.normal(size=(N, 6)), n_users=M, n_items=N)
 
 

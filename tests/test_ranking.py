@@ -122,9 +122,9 @@ def test_items_with_the_same_vector_tie_exactly(dtype, K):
 
 
 def test_tiles_change_nothing(monkeypatch):
-    U, V, d = random_case(1, M=300, N=500, dtype=torch.float32)
+    U, V, d = random_case(1, M=60, N=90, dtype=torch.float32)
     whole = held_out_ranks(U, V, d)
-    candidates = np.random.default_rng(0).integers(0, 500, (300, 20))
+    candidates = np.random.default_rng(0).integers(0, 90, (60, 20))
     sampled = held_out_ranks(U, V, d, candidates)
     for users, bytes_ in [(7, 2**21), (512, 4096), (1, 1)]:
         monkeypatch.setattr(ranking, "TILE_USERS", users)
