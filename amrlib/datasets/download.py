@@ -1,0 +1,280 @@
+"""Fetching files: several addresses, a resumed transfer, a checksum, and never half a file under its own name.
+
+A file grows as ``<name>.part`` beside its place and is renamed when every byte has been checked. Beside a finished
+file lies ``<name>.seen``: its size, date and SHA-256, so that the next call knows in a moment that nothing changed,
+and checks the bytes again when something did. A file put there by hand is taken when it passes the same check.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import gzip
+import hashlib
+import http.client
+import json
+import os
+import shutil
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock  # torch needs it too, so it is always there
+
+from ..files import write_atomically
+from ..progress import progress_bar
+
+__all__ = ["Remote", "cache_folder", "fetch", "is_cached"]
+
+CHUNK = 1 << 18  # bytes read at once
+PATIENCE = 30  # seconds without a byte before an address is given up
+ATTEMPTS = 3  # how often one address may break off before the next is tried
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A file on the web: where it goes in the cache, where it comes from, how it is recognised.
+
+    ``name`` is a path inside the cache folder. ``urls`` are tried in order. ``sha256`` or ``git`` (a git blob id,
+    which is a checksum too) tell whether it is the right file; where its makers publish neither, ``check`` and the
+    file's own format (zip and gzip carry checksums) must do. ``size``, in bytes and maybe approximate, is for
+    people to read.
+    """
+
+    name: str
+    urls: tuple[str, ...]
+    sha256: str | None = None
+    git: str | None = None
+    size: int | None = None
+    check: Callable[[Path], None] | None = None
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept: ``AMRLIB_DATA``, or ``amrlib`` in the user's cache folder (~/.cache)."""
+    named = os.environ.get("AMRLIB_DATA")
+    if named:
+        return Path(named).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "amrlib"
+
+
+def is_cached(remote: Remote, folder: str | Path | None = None) -> bool:
+    """Whether a finished file lies in the cache; its bytes are not read."""
+    return (Path(folder or cache_folder()) / remote.name).is_file()
+
+
+def fetch(remote: Remote, folder: str | Path | None = None, progress: bool = True) -> Path:
+    """The path of a checked copy of ``remote``, downloaded if need be.
+
+    Safe to call from several processes: one downloads, the others wait for it. After a broken transfer the next
+    call goes on where it stopped.
+
+    Parameters
+    ----------
+    folder : path, optional
+        Instead of :func:`cache_folder`.
+    progress : bool
+        A bar for whatever takes more than a second.
+
+    Raises
+    ------
+    OSError
+        No address could be reached, or the disk is full; the message tells what each address answered and how to
+        put the file there by hand.
+    ValueError
+        Every file that came was another one than expected (its checksum differs).
+    """
+    path = Path(folder or cache_folder()) / remote.name
+    if _unchanged(path):
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(_beside(path, ".lock")):  # the system lets go of it if the process is killed
+        if _unchanged(path):  # another process has fetched it while this one waited
+            return path
+        if path.exists():
+            try:
+                _accept(path, path, remote, _seen(path).get("sha256"))
+                return path
+            except ValueError:  # changed since, or never whole
+                path.unlink()
+        return _download(remote, path, progress)
+
+
+def _download(remote: Remote, path: Path, progress: bool) -> Path:
+    part, failures, wrong = _beside(path, ".part"), [], 0
+    for url in remote.urls:
+        for attempt in range(ATTEMPTS):
+            resumed = part.exists()
+            try:
+                before = part.stat().st_size if resumed else 0
+                _transfer(url, part, remote, progress)
+                _accept(part, path, remote)
+                _beside(path, ".from").unlink(missing_ok=True)
+                return path
+            except _DiskError as error:
+                raise OSError(
+                    f"{path.parent}: {error}; free some space, or name another folder in AMRLIB_DATA. "
+                    f"What came so far is kept, and the next call goes on from there"
+                ) from None
+            except ValueError as error:  # whole, but not what it should be
+                part.unlink(missing_ok=True)
+                failures.append(f"{url}: {error}")
+                wrong += 1
+                if not resumed:
+                    break
+            except (OSError, http.client.HTTPException) as error:
+                failures.append(f"{url}: {_why(error)}")
+                gone = isinstance(error, urllib.error.HTTPError) and 400 <= error.code < 500
+                if gone or (part.stat().st_size if part.exists() else 0) <= before or attempt == ATTEMPTS - 1:
+                    break
+    raise (ValueError if wrong and wrong == len(failures) else OSError)(
+        f"{remote.name} could not be downloaded:\n  "
+        + "\n  ".join(failures)
+        + f"\nTry again later, or save it yourself as {path}: it is checked when it is read"
+    )
+
+
+class _DiskError(Exception):
+    """Writing failed, not the network: other addresses would not help."""
+
+
+def _transfer(url: str, part: Path, remote: Remote, progress: bool) -> None:
+    """Append to ``part`` what is missing; start afresh where the server cannot resume, or the file has changed."""
+    if not url.startswith(("http://", "https://")):
+        raise OSError("only http and https addresses are fetched")
+    # where the part is from, and the server's mark of that version of the file
+    note = part.with_name(part.name.removesuffix(".part") + ".from")
+    origin = _read_json(note)
+    start = part.stat().st_size if part.exists() else 0
+    known = bool(remote.sha256 or remote.git)
+    if start and not known and (origin.get("url") != url or not origin.get("mark")):
+        start = 0  # without a checksum two versions of the file could be glued together
+    headers = {"User-Agent": "amrlib", "Accept-Encoding": "identity"}
+    if start:
+        headers["Range"] = f"bytes={start}-"
+        if origin.get("url") == url and origin.get("mark"):
+            headers["If-Range"] = origin["mark"]
+    try:
+        answer = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=PATIENCE)
+    except urllib.error.HTTPError as error:
+        with error:
+            if error.code == 416:  # nothing is left to send, or the part is too long
+                total = error.headers.get("Content-Range", "").rpartition("/")[2]
+                if total == str(start):
+                    return
+                part.unlink(missing_ok=True)
+            raise
+    with answer:
+        rest = answer.headers.get("Content-Length")
+        if answer.status == 206:
+            sent = answer.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0]
+            if sent != str(start):
+                part.unlink(missing_ok=True)
+                raise OSError(f"sent bytes from {sent or 'somewhere'} on, not from {start} on")
+        else:
+            start = 0
+        total = start + int(rest) if rest else None
+        with _disk():
+            free = shutil.disk_usage(part.parent).free
+            if rest and int(rest) > free:
+                raise OSError(errno.ENOSPC, f"{int(rest):,} bytes are to come and {free:,} are free")
+            etag = answer.headers.get("ETag", "")
+            mark = etag if etag and not etag.startswith("W/") else answer.headers.get("Last-Modified", "")
+            write_atomically(note, json.dumps({"url": url, "mark": mark}).encode())
+            file = open(part, "r+b" if start else "wb")
+        settings: dict[str, Any] = dict(total=total, initial=start, unit="B", unit_scale=True, unit_divisor=1024)
+        with contextlib.closing(file), progress_bar(None, remote.name, progress, **settings) as bar:
+            file.seek(start)
+            while chunk := answer.read(CHUNK):
+                with _disk():
+                    file.write(chunk)
+                start += len(chunk)
+                bar.update(len(chunk))
+            with _disk():
+                file.flush()
+                os.fsync(file.fileno())
+    if total is not None and start != total:
+        raise OSError(f"broke off after {start:,} of {total:,} bytes")
+
+
+@contextlib.contextmanager
+def _disk() -> Any:
+    try:
+        yield
+    except OSError as error:
+        raise _DiskError(error.strerror or str(error)) from None
+
+
+def _accept(found: Path, path: Path, remote: Remote, sha256: str | None = None) -> None:
+    """Check ``found``, rename it to ``path`` and note what it is; ``sha256``: of the copy seen earlier, if any."""
+    size = found.stat().st_size
+    sha, git = hashlib.sha256(), hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+    with open(found, "rb") as file:
+        while chunk := file.read(1 << 20):
+            sha.update(chunk)
+            if remote.git:
+                git.update(chunk)
+    for kind, wanted, got in (
+        ("SHA-256", remote.sha256 or sha256, sha.hexdigest()),
+        ("git blob id", remote.git, git.hexdigest()),
+    ):
+        if wanted and wanted != got:
+            raise ValueError(f"not the file expected: its {kind} is {got}, not {wanted} ({size:,} bytes)")
+    if not (remote.sha256 or remote.git):
+        _whole(found, remote.name)
+        if remote.check:
+            remote.check(found)
+    os.replace(found, path)
+    stat = path.stat()
+    seen = {"size": stat.st_size, "changed": stat.st_mtime_ns, "sha256": sha.hexdigest()}
+    write_atomically(_beside(path, ".seen"), json.dumps(seen).encode())
+
+
+def _whole(path: Path, name: str) -> None:
+    """Use the checksums that zip and gzip files carry."""
+    try:
+        if name.endswith(".zip"):
+            with zipfile.ZipFile(path) as archive:
+                if damaged := archive.testzip():
+                    raise zipfile.BadZipFile(f"{damaged} is damaged")
+        elif name.endswith(".gz"):
+            with gzip.open(path) as stream:
+                while stream.read(1 << 20):
+                    pass
+    except Exception as error:  # each layer of a damaged archive has its own
+        raise ValueError(f"damaged: {error}") from None
+
+
+def _beside(path: Path, ending: str) -> Path:
+    return path.with_name(path.name + ending)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _seen(path: Path) -> dict[str, Any]:
+    return _read_json(_beside(path, ".seen"))
+
+
+def _unchanged(path: Path) -> bool:
+    seen = _seen(path)
+    if not seen or not path.is_file():
+        return False
+    stat = path.stat()
+    return (seen.get("size"), seen.get("changed")) == (stat.st_size, stat.st_mtime_ns)
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, urllib.error.HTTPError):
+        return f"answers {error.code} {error.reason}"
+    if isinstance(error, urllib.error.URLError):
+        return f"cannot be reached ({error.reason})"
+    return str(error) or type(error).__name__
