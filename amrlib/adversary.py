@@ -99,7 +99,8 @@ def _test_gradient(model: Any, dataset: Dataset) -> Tensor:
         mine = ids[np.minimum(at, len(ids) - 1)] == keys // N  # users without a test item may lie between
         g[torch.as_tensor(at[mine], device=U.device), torch.as_tensor(keys[mine] % N, device=U.device)] = 0
         g.scatter_(1, target, 0)
-        g /= g.count_nonzero(1)[:, None].clamp_min(1)
+        rivals = N - np.diff(dataset.indptr)[ids] - 1 + dataset.is_train(ids, dataset.test[ids])  # (b,)
+        g /= torch.as_tensor(rivals, device=g.device)[:, None].clamp_min(1)
         g.scatter_(1, target, -g.sum(1, keepdim=True))  # ∂L/∂ŷ_u,test
         s += g.T @ visual[rows]
     return s

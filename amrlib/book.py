@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["MODES", "claim", "device", "glue", "settings"]
+__all__ = ["MODES", "claim", "device", "glue", "settings", "trials"]
 
 MODES = ("smoke", "book", "paper")
 
@@ -106,4 +106,18 @@ def settings(dataset: str = "boutique") -> dict[str, dict[str, Any]]:
     if not path.exists():
         raise FileNotFoundError("book/settings.json is not there; make it with: python tools/tune.py")
     chosen = json.loads(path.read_text(encoding="utf-8"))["chosen"]
-    return {name: {k: v for k, v in how.items() if k != "ndcg@10"} for name, how in chosen.items()}
+    return {name: {k: v for k, v in how.items() if "ndcg@10" not in k} for name, how in chosen.items()}
+
+
+def trials(model: str, dataset: str = "boutique") -> list[dict[str, Any]]:
+    """Every setting that ``tools/tune.py`` tried for ``model`` on validation interactions, with its ``ndcg@10``.
+
+    For a chapter that compares ways to train one model, each with the settings that suit it.
+    """
+    path = Path(__file__).resolve().parents[1] / "book" / "settings.json"
+    if not path.exists():
+        raise FileNotFoundError("book/settings.json is not there; make it with: python tools/tune.py")
+    tried = json.loads(path.read_text(encoding="utf-8"))["trials"]
+    if model not in tried:
+        raise ValueError(f"model must be one of {', '.join(tried)}, not {model!r}")
+    return tried[model]
