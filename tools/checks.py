@@ -12,7 +12,9 @@ import nbformat
 from tools.notebooks import METADATA, PARAMETER_NAMES, badge, chapters, read, setup_cell, tags
 
 MACHINE_PATH = re.compile(r"(?<![\w.:/~-])/(?:home|root|work|Users|tmp|usr|opt|mnt)/[\w.-]+|[A-Z]:\\\\?Users")
-DECIMAL = re.compile(r"(?<![\w.§=])(?<!=\s)[-−]?\d*\.\d+\b(?!\.)|(?<![\w.=])\d+(?:\.\d+)?\s?%")
+DECIMAL = re.compile(r"(?<![\w.§=])(?<!=\s)[-−]?\d*\.\d+\b(?!\.\d)|(?<![\w.=])\d+(?:\.\d+)?\s?%")
+# A number of somebody else's, cited by role or by link; or one with a stated reason to be typed
+CITED = re.compile(r"\{cite|\]\(https://(?:arxiv|doi)\.org/|<!-- literal: \S")
 IGNORED = {"nbval-ignore-output", "nbval-skip"}
 
 
@@ -29,7 +31,7 @@ def prose(markdown: str) -> list[str]:
     return [
         re.sub(r"\{[\w:]+\}`[^`]*`|`[^`]*`|\]\([^)]*\)|https?://\S+", "", p)
         for p in paragraphs
-        if "{cite" not in p and "<!-- literal:" not in p  # a number of somebody else's, or one with a stated reason
+        if not CITED.search(p)
     ]
 
 

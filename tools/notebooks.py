@@ -75,7 +75,7 @@ if home is None and getattr(importlib.util.find_spec("amrlib"), "origin", None) 
         subprocess.run(["git", "clone", "--quiet", "--depth", "1", REPOSITORY, str(home)], check=True)
 if home is not None and str(home) not in sys.path:
     sys.path.insert(0, str(home))
-needed = ("tqdm", "seaborn", "safetensors")  # torch, numpy, pandas and matplotlib are taken as they are
+needed = ("tqdm", "scipy", "seaborn", "safetensors")  # torch, numpy, pandas and matplotlib are taken as they are
 missing = [name for name in needed if importlib.util.find_spec(name) is None]
 if missing:
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *missing], check=True)'''

@@ -1,0 +1,138 @@
+"""The first cell of a chapter, on machines that are not this one.
+
+The quick tests run it in an empty folder, with a clone of this checkout standing in for the repository. With
+AMRLIB_TEST_COLAB=1 (`make colab`) every chapter runs so, in smoke mode, in a fresh environment with versions like
+Colab's and without anything that builds the book. A real Colab runtime is not at hand here.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from tools import notebooks
+
+ROOT = notebooks.ROOT
+
+# As on Colab in 2026: what is there already, and must stay as it is.
+COLAB = ["torch==2.13.0", "numpy==2.2.*", "pandas==2.3.*", "matplotlib==3.10.*", "ipykernel==6.*",
+         "scipy", "seaborn", "tqdm", "safetensors", "nbclient", "nbformat"]  # fmt: skip
+
+pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="Colab has git and this machine has not")
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory) -> Path:
+    """This working tree, committed or not, as a git repository to clone from."""
+    folder = tmp_path_factory.mktemp("remote") / "amr-book"
+    kept = shutil.ignore_patterns("__pycache__", "*.part", "*.egg-info")
+    for name in ("amrlib", "data", "book"):
+        shutil.copytree(ROOT / name, folder / name, ignore=kept)
+    git = ["git", "-C", str(folder), "-c", "user.name=test", "-c", "user.email=test@example.org"]
+    for words in (["init", "-q"], ["add", "-A", "-f"], ["commit", "-q", "-m", "as it is"]):
+        subprocess.run([*git, *words], check=True, capture_output=True)
+    return folder
+
+
+def outside(repository: Path, folder: Path) -> dict[str, str]:
+    """An environment in which the book's address leads to ``repository``, and nothing of this checkout is importable."""
+    (folder / "gitconfig").write_text(f'[url "file://{repository}"]\n\tinsteadOf = {notebooks.repository()}\n')
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("AMR", "PYTHONPATH", "GIT_"))}
+    return {**environment, **notebooks.STORED_UNDER, "GIT_CONFIG_GLOBAL": str(folder / "gitconfig"), "GIT_CONFIG_NOSYSTEM": "1"}
+
+
+# What is installed here in editable form must not be found: on Colab it is not there.
+HIDE = "import sys; sys.meta_path = [f for f in sys.meta_path if 'editable' not in repr(f)]; sys.path = [p for p in sys.path if p != {root!r}]\n"
+
+
+def run_cell(repository: Path, folder: Path, then: str, before: str = "") -> subprocess.CompletedProcess:
+    work = folder / "content"
+    work.mkdir(exist_ok=True)
+    code = before + HIDE.format(root=str(ROOT)) + notebooks.setup_cell() + "\n" + then
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, cwd=work, env=outside(repository, folder), capture_output=True, text=True, timeout=120)
+
+
+def test_an_empty_folder_gets_the_library_and_the_data(repository, tmp_path):
+    then = "import amrlib.datasets.dataset as d; print(d.data_folder().is_dir(), d.__file__); assert 'pip' not in sys.modules"
+    for _ in range(2):  # and once more, as when a student runs all cells again
+        done = run_cell(repository, tmp_path, then)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith("True") and "content/amr-book/amrlib" in done.stdout
+        assert done.stderr == ""
+
+
+def test_a_folder_that_only_shares_the_name_is_not_taken_for_the_library(repository, tmp_path):
+    (tmp_path / "content" / "amrlib").mkdir(parents=True)
+    done = run_cell(repository, tmp_path, "import amrlib; print(amrlib.__version__)")
+    assert done.returncode == 0, done.stderr
+
+
+def test_inside_a_checkout_nothing_is_fetched(tmp_path):
+    (tmp_path / "amrlib").mkdir()
+    (tmp_path / "amrlib" / "__init__.py").write_text("here = True\n")
+    done = run_cell(tmp_path / "no-such-repository", tmp_path, "import amrlib; assert amrlib.here; print(Path.cwd().name)")
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "content" / "amr-book").exists()
+
+
+def test_without_a_network_the_reason_is_seen(tmp_path):
+    done = run_cell(tmp_path / "no-such-repository", tmp_path, "")
+    assert done.returncode != 0 and "git" in done.stderr and "clone" in done.stderr
+
+
+def test_only_what_is_missing_is_installed_and_never_torch(repository, tmp_path):
+    pretend = (
+        "import importlib.util as u, subprocess as s\n"
+        "real = u.find_spec; u.find_spec = lambda name, *a: None if name in ('seaborn', 'torch') else real(name, *a)\n"
+        "run = s.run; s.run = lambda words, **how: print('RAN', words[-4:]) if 'pip' in words else run(words, **how)\n"
+    )
+    done = run_cell(repository, tmp_path, "", before=pretend)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "RAN ['pip', 'install', '--quiet', 'seaborn']"
+
+
+@pytest.fixture(scope="module")
+def colab(tmp_path_factory) -> Path:
+    if os.environ.get("AMRLIB_TEST_COLAB") != "1":
+        pytest.skip("takes minutes and installs an environment; make colab runs it")
+    folder = tmp_path_factory.mktemp("colab") / "venv"
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    python = folder / "bin" / "python"
+    subprocess.run([str(python), "-m", "pip", "install", "--quiet", *COLAB], check=True)
+    return python
+
+
+def installed(python: Path) -> str:
+    return subprocess.run([str(python), "-m", "pip", "freeze"], check=True, capture_output=True, text=True).stdout
+
+
+RUN = """
+import sys, nbformat
+from nbclient import NotebookClient
+notebook = nbformat.read(sys.argv[1], 4)
+NotebookClient(notebook, timeout=600, kernel_name="python3").execute()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("chapter", notebooks.chapters(), ids=lambda p: p.stem)
+def test_a_chapter_runs_as_on_colab(colab, repository, tmp_path, chapter):
+    """Opened by its badge: the notebook alone, in an empty folder."""
+    notebook = notebooks.read(chapter)
+    parameters = next(cell for cell in notebook.cells if "parameters" in notebooks.tags(cell))
+    parameters.source = parameters.source.replace('MODE = "book"', 'MODE = "smoke"')
+    work = tmp_path / "content"
+    work.mkdir()
+    nbformat.write(notebook, work / chapter.name)
+    before = installed(colab)
+    environment = outside(repository, tmp_path)
+    environment["JUPYTER_PREFER_ENV_PATH"] = "1"
+    environment["PATH"] = f"{colab.parent}{os.pathsep}{environment['PATH']}"
+    done = subprocess.run([str(colab), "-c", RUN, chapter.name], cwd=work, env=environment, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert installed(colab) == before, "the chapter changed what was installed"
