@@ -30,6 +30,8 @@ def perturb(
 ) -> Tensor:
     """The item features moved by ε each: c_i + Δ_i with ‖Δ_i‖₂ = ε, one Δ for all users.
 
+    Implements :eq:`eq-gamma`.
+
     Parameters
     ----------
     model
@@ -122,6 +124,8 @@ def worst_case_ranks(
     model: Any, dataset: Dataset, epsilon: float, candidates: np.ndarray | None = None, progress: bool = True
 ) -> np.ndarray:
     """The furthest each user's held-out item can fall when every item's features move by at most ε: exact.
+
+    Implements :eq:`eq-worst-rank`.
 
     For user u the held-out item i loses at most ε‖E p_u‖ and each rival j gains at most as much
     (Cauchy–Schwarz), all at once under Δ_i = −ε E p_u/‖E p_u‖, Δ_j = +ε E p_u/‖E p_u‖. So

@@ -100,7 +100,8 @@ def main_experiment(shop: Dataset, settings: dict[str, Any], seed: int, **how: A
         entry["cold"], entry["warm"] = (measures(report.ranks[w]) for w in (report.cold, ~report.cold))
         entry["sampled"] = measures(evaluate(model, sampled, ranking="sampled", progress=False).ranks)
         if model.E is not None:
-            for epsilon, label in [*((s * norm, f"{s:g}‖c‖") for s in SHARES), *((e, f"{e:g}") for e in PAPER_EPSILONS)]:
+            shares = [(share * norm, f"{share:g}‖c‖") for share in SHARES]
+            for epsilon, label in [*shares, *((e, f"{e:g}") for e in PAPER_EPSILONS)]:
                 noisy = {}
                 for kind, triples in (("random", "test"), ("adversarial", "test"), ("adversarial", "train")):
                     changed = perturb(model, shop, epsilon, kind, triples, seed=seed)

@@ -22,22 +22,22 @@ TILE_USERS = 512
 
 
 def hr(ranks: np.ndarray, k: int) -> float:
-    """Hit ratio HR@k: the share of users whose held-out item is among the first k. In [0, 1]."""
+    """Hit ratio HR@k: the share of users whose held-out item is among the first k. In [0, 1]. :eq:`eq-hr-ndcg`"""
     return float((ranks < k).mean())
 
 
 def ndcg(ranks: np.ndarray, k: int) -> float:
-    """NDCG@k with one relevant item: mean of ln 2 / ln(rank + 2) where rank < k, else 0. In [0, 1]."""
+    """NDCG@k with one relevant item: mean of ln 2 / ln(rank + 2) where rank < k, else 0. In [0, 1]. :eq:`eq-hr-ndcg`"""
     return float(np.where(ranks < k, np.log(2) / np.log(ranks + 2.0), 0.0).mean())
 
 
 def mrr(ranks: np.ndarray) -> float:
-    """Mean reciprocal rank, mean of 1 / (rank + 1). In (0, 1]."""
+    """Mean reciprocal rank, mean of 1 / (rank + 1). In (0, 1]. :eq:`eq-mrr-auc`"""
     return float((1.0 / (ranks + 1.0)).mean())
 
 
 def auc(ranks: np.ndarray, n_candidates: np.ndarray) -> float:
-    """The chance that the held-out item beats a random other candidate (a tie is lost). In [0, 1]."""
+    """The chance that the held-out item beats a random other candidate (a tie is lost). In [0, 1]. :eq:`eq-mrr-auc`"""
     return float((1.0 - ranks / np.maximum(n_candidates, 1)).mean())
 
 
@@ -50,7 +50,7 @@ def held_out_ranks(
     margin: Tensor | None = None,
     progress: bool = False,
 ) -> np.ndarray:
-    """Rank of each test user's held-out item (0 is best).
+    """Rank of each test user's held-out item (0 is best). Implements :eq:`eq-rank`.
 
     Parameters
     ----------

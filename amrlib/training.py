@@ -82,6 +82,8 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
 class NegativeSampler:
     """Draws, for each user, an item the user has not touched: exactly, with no rejection and no loop.
 
+    Implements :eq:`eq-negative`.
+
     Parameters
     ----------
     dataset : Dataset
@@ -191,6 +193,9 @@ def _sum_rows(rows: int, index: Tensor, values: Tensor) -> Tensor:
 
 class PairwiseTrainer:
     """The step in closed form: no autograd, and an adversary that never leaves K dimensions.
+
+    Implements the gradients of :eq:`eq-bpr`, :eq:`eq-bpr-gradient` and :eq:`eq-grad-e`, and the adversary of
+    :eq:`eq-amr-gamma` and :eq:`eq-amr-em`.
 
     Parameters
     ----------

@@ -20,7 +20,7 @@ __all__ = ["AMR"]
 
 
 class AMR(VBPR):
-    """VBPR's P, Q, E and the adversary's settings.
+    """VBPR's P, Q, E and the adversary's settings. Implements :eq:`eq-amr-minimax`.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ __all__ = ["DUIF"]
 
 
 class DUIF(PairwiseModel):
-    """P (M, K), E (D, K); VBPR with Q held at zero."""
+    """P (M, K), E (D, K); VBPR with Q held at zero. Implements :eq:`eq-duif`."""
 
     has_history = False
     looks = True

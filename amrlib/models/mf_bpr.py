@@ -11,4 +11,7 @@ __all__ = ["MFBPR"]
 
 
 class MFBPR(PairwiseModel):
-    """P (M, K), Q (N, K). Items without a training interaction keep q_i = 0 and tie at score 0."""
+    """P (M, K), Q (N, K). Items without a training interaction keep q_i = 0 and tie at score 0.
+
+    Implements :eq:`eq-mf-score`; its loss, :eq:`eq-bpr`, is :class:`amrlib.training.PairwiseTrainer`'s.
+    """

@@ -27,6 +27,8 @@ __all__ = ["MFeALS"]
 class MFeALS(PairwiseModel):
     """Weighted matrix factorisation over all (user, item) cells, without ever writing them down.
 
+    Implements :eq:`eq-eals-loss` with the weights :eq:`eq-eals-weights`, by the update :eq:`eq-eals-update`.
+
     Parameters
     ----------
     dataset : Dataset

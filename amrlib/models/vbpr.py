@@ -22,13 +22,16 @@ __all__ = ["VBPR", "VBPRTwoVector"]
 
 
 class VBPR(PairwiseModel):
-    """P (M, K), Q (N, K), E (D, K). A cold item has q_i = 0 and is ranked by its picture."""
+    """P (M, K), Q (N, K), E (D, K). A cold item has q_i = 0 and is ranked by its picture.
+
+    Implements :eq:`eq-vbpr`.
+    """
 
     looks = True
 
 
 class VBPRTwoVector(PairwiseModel):
-    """He & McAuley's form, written as one inner product so that nothing else needs to know it:
+    """He & McAuley's form, :eq:`eq-vbpr-two`, written as one inner product so that nothing else needs to know it:
 
     ========  =====================  ===============
     P         [p_u, 1, h_u, 1]       (M, 2K + 2)
