@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from . import evaluate, load_dataset, perturb, worst_case_ranks
-from .datasets import Dataset
+from .datasets import Dataset, list_datasets
+from .datasets.download import cache_folder
 from .models import AMR, DUIF, MFBPR, VBPR, MFeALS, Popularity, VBPRTwoVector
 from .ranking import hr, ndcg
 
@@ -72,7 +73,12 @@ def main(arguments: list[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     try:
         if options.command == "datasets":
-            print("boutique   ships with the book: real product photographs, simulated shoppers")
+            for entry in list_datasets():
+                print(f"{entry['name']}: {entry['about']}")
+                print(f"    from    {entry['origin']}")
+                print(f"    size    {entry['size']}, {'here' if entry['cached'] else 'not downloaded yet'}")
+                print(f"    terms   {entry['terms']}")
+            print(f"Downloads are kept in {cache_folder()}; AMRLIB_DATA names another folder.")
             return 0
         shop = load_dataset(options.dataset)
         if options.command == "train":

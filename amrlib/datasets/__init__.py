@@ -1,12 +1,13 @@
-"""Where data comes from: the shop that ships, and your own arrays."""
+"""Where data comes from: the shop that ships, the public sets, and your own tables and pictures."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from .dataset import Dataset, data_folder, leave_one_out
 
-__all__ = ["Dataset", "data_folder", "leave_one_out", "load_dataset"]
+__all__ = ["Dataset", "data_folder", "leave_one_out", "list_datasets", "load_dataset"]
 
 
 def load_dataset(name: str, **options: Any) -> Dataset:
@@ -14,17 +15,53 @@ def load_dataset(name: str, **options: Any) -> Dataset:
 
     Parameters
     ----------
-    name : ``"boutique"``
-        The shop that ships: real product photographs, simulated shoppers
-        (:func:`amrlib.datasets.boutique.boutique` lists the options).
+    name : str
+        ``"boutique"``, the shop that ships: real product photographs, simulated shoppers
+        (:func:`amrlib.datasets.boutique.boutique` lists the options); or a public set, downloaded at the first
+        call: ``"pinterest"``, ``"amazon-clothing"``, ``"tradesy"``, ``"amazon-women"``, ``"amazon-men"``
+        (:func:`amrlib.datasets.public.load_public`). :func:`list_datasets` tells size and terms of each.
 
     Raises
     ------
     ValueError
         An unknown name; the message lists the known ones.
     """
+    from .public import SETS, load_public
+
     if name == "boutique":
         from .boutique import boutique
 
         return boutique(**options)
-    raise ValueError(f"unknown data set {name!r}; the known ones are: boutique")
+    if name in SETS:
+        return load_public(name, **options)
+    raise ValueError(f"unknown data set {name!r}; the known ones are: {', '.join(['boutique', *SETS])}")
+
+
+def list_datasets(folder: str | Path | None = None) -> list[dict[str, Any]]:
+    """Every data set: ``name``, ``about``, ``size``, ``terms``, ``origin``, and ``cached``, whether it is here already.
+
+    ``folder`` is that of the downloads, the usual one when left out. Nothing is downloaded.
+    """
+    from .download import is_cached
+    from .public import SETS
+
+    shop = dict(
+        name="boutique",
+        about="real product photographs, simulated shoppers",
+        size="5 MB",
+        terms="MIT, with Fashion-MNIST's notice",
+        origin="ships with the book",
+        cached=True,
+    )
+    return [shop] + [
+        dict(
+            name=s.name,
+            about=s.about,
+            size=s.size,
+            terms=s.terms,
+            origin=s.origin,
+            # of the Amazon sets one file of interactions is enough
+            cached=all(is_cached(f, folder) for key, f in s.files.items() if key != "5-core"),
+        )
+        for s in SETS.values()
+    ]

@@ -85,7 +85,7 @@ def fetch(remote: Remote, folder: str | Path | None = None, progress: bool = Tru
         No address could be reached, or the disk is full; the message tells what each address answered and how to
         put the file there by hand.
     ValueError
-        Every file that came was another one than expected (its checksum differs).
+        A whole file came and was not the one expected (its checksum differs, or it is damaged), and no other did.
     """
     path = Path(folder or cache_folder()) / remote.name
     if _unchanged(path):
@@ -130,7 +130,7 @@ def _download(remote: Remote, path: Path, progress: bool) -> Path:
                 gone = isinstance(error, urllib.error.HTTPError) and 400 <= error.code < 500
                 if gone or (part.stat().st_size if part.exists() else 0) <= before or attempt == ATTEMPTS - 1:
                     break
-    raise (ValueError if wrong and wrong == len(failures) else OSError)(
+    raise (ValueError if wrong else OSError)(
         f"{remote.name} could not be downloaded:\n  "
         + "\n  ".join(failures)
         + f"\nTry again later, or save it yourself as {path}: it is checked when it is read"
@@ -162,8 +162,8 @@ def _transfer(url: str, part: Path, remote: Remote, progress: bool) -> None:
     except urllib.error.HTTPError as error:
         with error:
             if error.code == 416:  # nothing is left to send, or the part is too long
-                total = error.headers.get("Content-Range", "").rpartition("/")[2]
-                if total == str(start):
+                whole = error.headers.get("Content-Range", "").rpartition("/")[2]
+                if whole == str(start):
                     return
                 part.unlink(missing_ok=True)
             raise
