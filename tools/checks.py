@@ -28,11 +28,7 @@ def prose(markdown: str) -> list[str]:
     text = re.sub(r"\$\$[\s\S]*?\$\$|\\begin\{[\s\S]*?\\end\{\w+\*?\}", "", text)
     text = re.sub(r"\$[^$\n]+\$", "", text)
     paragraphs = re.split(r"\n\s*\n", text)
-    return [
-        re.sub(r"\{[\w:]+\}`[^`]*`|`[^`]*`|\]\([^)]*\)|https?://\S+", "", p)
-        for p in paragraphs
-        if not CITED.search(p)
-    ]
+    return [re.sub(r"\{[\w:]+\}`[^`]*`|`[^`]*`|\]\([^)]*\)|https?://\S+", "", p) for p in paragraphs if not CITED.search(p)]
 
 
 def typed_numbers(markdown: str) -> list[str]:
@@ -159,7 +155,16 @@ def book_problems(paths: list[Path] | None = None) -> list[str]:
 class Page(HTMLParser):
     """Links, loads, pictures, ids and readable text of one page."""
 
-    LOADS = {"script": "src", "img": "src", "link": "href", "iframe": "src", "source": "src", "video": "src", "audio": "src", "object": "data"}
+    LOADS = {
+        "script": "src",
+        "img": "src",
+        "link": "href",
+        "iframe": "src",
+        "source": "src",
+        "video": "src",
+        "audio": "src",
+        "object": "data",
+    }
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -205,7 +210,11 @@ def remote(address: str) -> bool:
 def page_problems(folder: Path) -> list[str]:
     """Remote loads, pictures without words, dead links, and markup that was not understood, in built HTML."""
     wrong: list[str] = []
-    pages = {path.resolve(): Page(path.read_text(encoding="utf-8")) for path in sorted(folder.rglob("*.html")) if "_static" not in path.parts}
+    pages = {
+        path.resolve(): Page(path.read_text(encoding="utf-8"))
+        for path in sorted(folder.rglob("*.html"))
+        if "_static" not in path.parts
+    }
     for path, page in pages.items():
         here = path.relative_to(folder.resolve())
         wrong += [f"{here}: loads {address} from another machine" for address in page.loads if remote(address)]
@@ -228,6 +237,8 @@ def page_problems(folder: Path) -> list[str]:
             elif parts.fragment and target in pages and unquote(parts.fragment) not in pages[target].ids:
                 wrong.append(f"{here}: {link} leads to no place on that page")
     for style in sorted((folder / "_static").rglob("*.css")):
-        for address in re.findall(r"(?:url\(|@import\s+)['\"]?((?:https?:)?//[^)'\";\s]+)", style.read_text(encoding="utf-8", errors="replace")):
+        for address in re.findall(
+            r"(?:url\(|@import\s+)['\"]?((?:https?:)?//[^)'\";\s]+)", style.read_text(encoding="utf-8", errors="replace")
+        ):
             wrong.append(f"{style.relative_to(folder)}: loads {address} from another machine")
     return wrong

@@ -1,12 +1,12 @@
 """Run, store, check and frame the chapters. `python tools/notebooks.py --help`; make calls it.
 
-    frame      write what is the same in every chapter (badge, setup cell, parameters cell, metadata)
-    address    the same for every chapter, after the repository's address in pyproject.toml has changed
-    execute    run the chapters into _build/executed, only those for which something has changed
-    store      the same, and write the outputs into book/
-    smoke      run every chapter with MODE="smoke" in a scratch folder
-    check      hold the chapters, and the pages if they are built, against the rules of tools/checks.py
-    site       execute, build the pages with warnings as errors, check them
+frame      write what is the same in every chapter (badge, setup cell, parameters cell, metadata)
+address    the same for every chapter, after the repository's address in pyproject.toml has changed
+execute    run the chapters into _build/executed, only those for which something has changed
+store      the same, and write the outputs into book/
+smoke      run every chapter with MODE="smoke" in a scratch folder
+check      hold the chapters, and the pages if they are built, against the rules of tools/checks.py
+site       execute, build the pages with warnings as errors, check them
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ HEARTBEAT = 20  # seconds between two lines about a chapter that is still runnin
 BADGE_IMAGE = "https://colab.research.google.com/assets/colab-badge.svg"
 BADGE = f"[![Open in Colab]({BADGE_IMAGE})](https://colab.research.google.com/github/{{slug}}/blob/main/book/{{name}}.ipynb)"
 
-SETUP = '''\
+SETUP = """\
 # Setup, the same in every chapter: use the amrlib that is here; fetch the repository only where there is none (Colab).
 import importlib.util
 import os
@@ -78,7 +78,7 @@ if home is not None and str(home) not in sys.path:
 needed = ("tqdm", "scipy", "seaborn", "safetensors")  # torch, numpy, pandas and matplotlib are taken as they are
 missing = [name for name in needed if importlib.util.find_spec(name) is None]
 if missing:
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *missing], check=True)'''
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *missing], check=True)"""
 
 PARAMETERS = '''\
 MODE = "book"  # "smoke": seconds, "book": what the pages show, "paper": the paper's sizes, for a GPU
@@ -148,7 +148,10 @@ def frame(path: Path) -> bool:
     for cell in cells:  # a sentence or a claim reads as part of the text; its code is one click away, or not shown
         if cell.cell_type == "code" and not any(t.startswith(("hide-", "remove-")) for t in tags(cell)):
             first = cell.source.lstrip()
-            if re.fullmatch(r"(?:(?:amrlib\.)?(?:book\.)?(?:glue|claim)\(.*\)\s*)+", first, flags=re.DOTALL) and "\n\n" not in first:
+            if (
+                re.fullmatch(r"(?:(?:amrlib\.)?(?:book\.)?(?:glue|claim)\(.*\)\s*)+", first, flags=re.DOTALL)
+                and "\n\n" not in first
+            ):
                 cell.metadata["tags"] = tags(cell) + ["hide-input" if "claim(" in first else "remove-input"]
     notebook.metadata = nbformat.from_dict({**METADATA})
     notebook.nbformat, notebook.nbformat_minor = 4, 5
@@ -156,6 +159,17 @@ def frame(path: Path) -> bool:
     if changed:
         write(notebook, path)
     return changed
+
+
+def readdress() -> None:
+    """Carry the address of pyproject.toml into the files that must spell it out (the chapters get it by frame)."""
+    config = ROOT / "_config.yml"
+    old = yaml.safe_load(config.read_text(encoding="utf-8"))["repository"]["url"]
+    for path in [config, ROOT / "CITATION.cff", *ROOT.glob("*.md"), *BOOK.glob("*.md")]:
+        text = path.read_text(encoding="utf-8")
+        if old in text and old != repository():
+            path.write_text(text.replace(old, repository()), encoding="utf-8")
+            print(f"readdressed  {path.relative_to(ROOT)}")
 
 
 # ---------------------------------------------------------------- execute, with a cache that knows the library
@@ -461,6 +475,8 @@ def main(argv: list[str] | None = None) -> int:
         parser.error(f"there is no chapter NN_name.ipynb in {BOOK}")
 
     if args.command in ("frame", "address"):
+        if args.command == "address":
+            readdress()
         for path in paths:
             print(f"{'framed   ' if frame(path) else 'as it was'}  {path.name}")
         return 0

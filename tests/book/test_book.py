@@ -44,7 +44,9 @@ def test_every_address_of_the_repository_is_the_one_in_pyproject():
     assert config["repository"]["url"] == address
     slug = "/".join(address.split("/")[-2:])
     for path in [*CHAPTERS, *ROOT.glob("*.md"), ROOT / "CITATION.cff", ROOT / "_config.yml", *ROOT.glob("book/*.md")]:
-        for found in re.findall(r"(?:github\.com|research\.google\.com/github)/([\w.-]+/amr-book)\b", path.read_text(encoding="utf-8")):
+        for found in re.findall(
+            r"(?:github\.com|research\.google\.com/github)/([\w.-]+/amr-book)\b", path.read_text(encoding="utf-8")
+        ):
             assert found == slug, f"{path.name} names {found}; run: python tools/notebooks.py address"
 
 
@@ -115,8 +117,13 @@ def tiny() -> nbformat.NotebookNode:
     """A chapter without fault, made here so that the tests below do not depend on what the chapters say."""
     v4 = nbformat.v4
     shown = v4.new_output("stream", name="stdout", text="0.25\n")
-    picture = v4.new_output("display_data", data={"image/png": "iVBORw0KGgo=", "text/plain": "<Figure size 100x100 with 1 Axes>"})
-    told = {"image": {"alt": "A line that rises from left to right over three points."}, "figure": {"caption": "A line that rises."}}
+    picture = v4.new_output(
+        "display_data", data={"image/png": "iVBORw0KGgo=", "text/plain": "<Figure size 100x100 with 1 Axes>"}
+    )
+    told = {
+        "image": {"alt": "A line that rises from left to right over three points."},
+        "figure": {"caption": "A line that rises."},
+    }
     cells = [
         v4.new_markdown_cell("# Tiny"),
         v4.new_markdown_cell("Plain words."),
@@ -273,7 +280,9 @@ def small_book(tmp_path):
 
 
 def tool(folder: Path, *words: str) -> str:
-    done = subprocess.run([sys.executable, "tools/notebooks.py", *words], cwd=folder, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [sys.executable, "tools/notebooks.py", *words], cwd=folder, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -329,9 +338,22 @@ def test_a_smoke_run_needs_every_parameter_and_stops_at_a_failure(small_book):
     assert "'a': 'smoke'" in ran.cells[-1].outputs[0]["data"]["text/plain"]
 
     whole = notebooks.read(small_book)
-    for change, word in ((edit(2, "DEVICE", "GERAET"), "lacks DEVICE"), (edit(4, "print", "assert 1 == 2\nprint"), "AssertionError")):
+    for change, word in (
+        (edit(2, "DEVICE", "GERAET"), "lacks DEVICE"),
+        (edit(4, "print", "assert 1 == 2\nprint"), "AssertionError"),
+    ):
         notebook = copy.deepcopy(whole)
         change(notebook)
         notebooks.write(notebook, small_book)
         with pytest.raises(AssertionError, match=word):
             tool(folder, "smoke")
+
+
+def test_the_ten_lines_of_the_readme_run():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    code = re.search(r"^```python\n(.*?)^```", text, flags=re.S | re.M)[1]
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=notebooks.kernel_environment(), cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("NDCG@10") == 2

@@ -133,6 +133,8 @@ def test_a_chapter_runs_as_on_colab(colab, repository, tmp_path, chapter):
     environment = outside(repository, tmp_path)
     environment["JUPYTER_PREFER_ENV_PATH"] = "1"
     environment["PATH"] = f"{colab.parent}{os.pathsep}{environment['PATH']}"
-    done = subprocess.run([str(colab), "-c", RUN, chapter.name], cwd=work, env=environment, capture_output=True, text=True, timeout=900)
+    done = subprocess.run(
+        [str(colab), "-c", RUN, chapter.name], cwd=work, env=environment, capture_output=True, text=True, timeout=900
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     assert installed(colab) == before, "the chapter changed what was installed"
