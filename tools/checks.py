@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import ClassVar
 from urllib.parse import unquote, urlsplit
 
 import nbformat
@@ -155,7 +156,7 @@ def book_problems(paths: list[Path] | None = None) -> list[str]:
 class Page(HTMLParser):
     """Links, loads, pictures, ids and readable text of one page."""
 
-    LOADS = {
+    LOADS: ClassVar = {
         "script": "src",
         "img": "src",
         "link": "href",

@@ -46,7 +46,11 @@ def outside(repository: Path, folder: Path) -> dict[str, str]:
 
 
 # What is installed here in editable form must not be found: on Colab it is not there.
-HIDE = "import sys; sys.meta_path = [f for f in sys.meta_path if 'editable' not in repr(f)]; sys.path = [p for p in sys.path if p != {root!r}]\n"
+HIDE = (
+    "import sys\n"
+    "sys.meta_path = [finder for finder in sys.meta_path if 'editable' not in repr(finder)]\n"
+    "sys.path = [place for place in sys.path if place != {root!r}]\n"
+)
 
 
 def run_cell(repository: Path, folder: Path, then: str, before: str = "") -> subprocess.CompletedProcess:
