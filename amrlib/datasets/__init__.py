@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from .dataset import Dataset, data_folder, leave_one_out
+from .own import from_csv, from_frame
 
-__all__ = ["Dataset", "data_folder", "leave_one_out", "list_datasets", "load_dataset"]
+__all__ = [
+    "Dataset", "data_folder", "from_csv", "from_frame", "leave_one_out", "list_datasets", "load_dataset",
+]  # fmt: skip
 
 
 def load_dataset(name: str, **options: Any) -> Dataset:

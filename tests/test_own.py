@@ -1,0 +1,282 @@
+"""Your own tables and pictures, with all that is wrong with them."""
+
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+import amrlib
+from amrlib.datasets import from_csv, from_frame, own
+from amrlib.datasets.own import features_of_pictures
+
+LOOKS = {"hat": [1.0, 0.0], "bag": [0.0, 4.0], "sock": [2.0, 2.0], "tie": [1.0, 1.0]}
+
+
+def table(rows="ann hat,ann bag,bob hat,bob sock,bob bag,cid bag", **columns):
+    frame = pd.DataFrame([r.split() for r in rows.split(",")], columns=["user", "item"])
+    return frame.assign(**columns)
+
+
+def everything(shop):
+    """All interactions under their own names, and which are held out."""
+    name = lambda u, i: f"{shop.user_ids[u]} {shop.item_ids[i]}"  # noqa: E731
+    held = {name(u, shop.test[u]) for u in shop.test_users}
+    return {name(u, i) for u, i in shop.train} | held, held
+
+
+# ---- frames
+
+
+def test_strings():
+    shop = from_frame(table(), LOOKS)
+    assert shop.user_ids.tolist() == ["ann", "bob", "cid"] and shop.item_ids.tolist() == ["bag", "hat", "sock", "tie"]
+    pairs, held = everything(shop)
+    assert pairs == {"ann hat", "ann bag", "bob hat", "bob sock", "bob bag", "cid bag"} and len(held) == 2
+    assert shop.notes == [] and shop.test[2] == -1
+    assert np.allclose(shop.features, np.array([LOOKS[i] for i in shop.item_ids]) / 4) and shop.feature_scale == 4
+    assert shop.cold[3]  # nobody has touched the tie: known by its looks
+    shuffled = from_frame(table().sample(frac=1, random_state=1), pd.DataFrame(LOOKS).T)
+    assert np.array_equal(shuffled.train, shop.train) and np.array_equal(shuffled.test, shop.test)
+
+
+@pytest.mark.parametrize("kind", [int, float, str])
+def test_numbers_with_gaps(kind):
+    frame = pd.DataFrame({"user": [100, 100, 7, 7], "item": [20, 3, 3, 5]}).astype({"user": kind, "item": kind})
+    if kind is str:
+        frame["user"] = frame["user"] + " "  # blanks around an id are not part of it
+    shop = from_frame(frame)
+    assert shop.user_ids.tolist() == ["7", "100"] and shop.item_ids.tolist() == ["3", "5", "20"]  # as numbers
+    assert everything(shop)[0] == {"100 20", "100 3", "7 3", "7 5"} and shop.features is None
+
+
+def test_arrays():
+    frame = pd.DataFrame({"user": [0, 0, 1], "item": [0, 2, 2]})
+    features = np.arange(8, dtype=np.float32).reshape(4, 2)
+    shop = from_frame(frame, features, scale=False)
+    assert np.array_equal(shop.features, features) and shop.n_items == 4
+    shop = from_frame(frame, features, feature_ids=[3, 2, 1, 0], scale=False)
+    assert np.array_equal(shop.features, features[::-1])
+    assert from_frame(frame, features.astype(np.float16)).features.dtype == np.float16
+
+
+def test_a_memory_map_stays_one(tmp_path):
+    np.save(tmp_path / "f.npy", np.ones((3, 2), dtype=np.float32))
+    mapped = np.load(tmp_path / "f.npy", mmap_mode="r")
+    shop = from_frame(pd.DataFrame({"user": [0, 0, 1], "item": [0, 2, 2]}), mapped, scale=False)
+    assert isinstance(shop.features, np.memmap)
+
+
+def test_what_is_repaired():
+    rows = table("ann hat,ann bag,ann hat,bob hat,bob wig,cid wig,dan bag,eve bag,eve hat")
+    rows.loc[7, "item"] = None
+    rows.loc[8, "user"] = " "
+    looks = {**LOOKS, "sock": [np.nan, 1.0]}
+    shop = from_frame(rows, looks)
+    assert everything(shop)[0] == {"ann hat", "ann bag", "bob hat", "dan bag"}
+    assert shop.item_ids.tolist() == ["bag", "hat", "tie"]
+    for note, words in zip(
+        shop.notes,
+        (
+            "2 rows without user or item (row 7 first), left out",
+            "1 items with NaN or infinite features ('sock' first): as if they had none",
+            "1 items without features ('wig' first), left out with 2 rows",
+            "2 users are left without an interaction, left out",
+            "1 repeated interactions, counted once",
+        ),
+        strict=True,
+    ):
+        assert note == words
+    assert from_frame(rows).item_ids.tolist() == ["bag", "hat", "wig"]  # without features everything stays
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        [3, 1, 1, 9, 5, 0],
+        [3.5, -1.0, 1.0, 9.0, 5.5, 0.0],
+        ["2020-03-01", "2020-01-01 10:00", "2020-01-01", "2020-09-01", "2020-05-01", "2019-01-01"],
+        pd.to_datetime(["2020-03-01", "2020-01-01", "2020-01-01", "2020-09-01", "2020-05-01", "2019-01-01"]),
+    ],
+)
+def test_the_last_is_held_out(times):
+    shop = from_frame(table(when=times), LOOKS, time="when", split="time")
+    assert everything(shop)[1] == {"ann hat", "bob sock"}
+
+
+def test_what_was_met_again_is_not_new():
+    rows = table("ann hat,ann bag,ann hat", when=[1, 2, 3])
+    assert everything(from_frame(rows, time="when", split="time"))[1] == {"ann bag"}
+
+
+def test_a_split_of_your_own():
+    shop = from_frame(table(), LOOKS, test={"ann": "tie", "bob": "hat"})
+    assert [shop.item_ids[i] for i in shop.test[:2]] == ["tie", "hat"] and shop.test[2] == -1
+    assert shop.notes == ["1 test items that were in train too, taken out of train"]
+    assert not shop.is_train([1], shop.test[[1]]).any() and len(shop.train) == 5
+
+
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (lambda: from_frame(table(), user="who"), "no column 'who', only 'user', 'item'; name the columns"),
+        (lambda: from_frame(table(), split="last"), "split must be"),
+        (lambda: from_frame(table(), split="time"), "needs time="),
+        (
+            lambda: from_frame(table(t=[1, 2, "soon", 4, 5, 6]), time="t", split="time"),
+            r"row 2: t is 'soon', neither a number nor a date .*\(1 such rows\)",
+        ),
+        (lambda: from_frame(table(t=[None] * 6), time="t", split="time"), "row 0: t is None"),
+        (lambda: from_frame(table("ann wig"), LOOKS), r"no interaction is left; 1 items without features \('wig'"),
+        (lambda: from_frame(table().iloc[:0]), "no interaction is left"),
+        (lambda: from_frame(table().assign(user=0.5)), "column 'user': .*0.5.* is no id"),
+        (lambda: from_frame(table(), {"hat": [1.0], "bag": [1.0, 2.0]}), "'bag' has 2 numbers, 'hat' has 1"),
+        (lambda: from_frame(table(), np.ones(3)), r"features must have shape \(n_items, D\)"),
+        (lambda: from_frame(table(), [["a", "b"]]), "features must be numbers"),
+        (lambda: from_frame(table(), np.ones((3, 2)), ["hat"]), "feature_ids has 1 entries for 3 rows"),
+        (lambda: from_frame(table(), feature_ids=["hat"]), "feature_ids without features"),
+        (lambda: from_frame(table(), test={"eve": "hat"}), "test: user 'eve' is not among"),
+        (lambda: from_frame(table(), test={"ann": "wig"}), "test: item 'wig' is not among"),
+    ],
+)
+def test_what_is_refused(call, words):
+    with pytest.raises(ValueError, match=words):
+        call()
+
+
+# ---- CSV and pictures
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("AMRLIB_DATA", str(tmp_path / "cache"))
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    rng = np.random.default_rng(0)
+    for n, item in enumerate(["hat", "bag", "007", "tie"]):
+        pixels = np.full((40, 30 + n, 3), 255, np.uint8)  # a thing on white
+        pixels[10:30, 8:22] = rng.integers(0, 200, (20, 14, 3))
+        Image.fromarray(pixels).save(pictures / f"{item}.png")
+    (tmp_path / "bought.csv").write_text(
+        "when,user,item\n2020-01-02,ann,hat\n2020-01-01,ann,bag\n2020-01-03,bob,hat\n2020-01-01,bob,007\n",
+        encoding="utf-8-sig",
+    )
+    return tmp_path
+
+
+def test_a_csv_and_a_folder(folder):
+    settings = dict(time="when", split="time", progress=False, batch_size=3)
+    shop = from_csv(folder / "bought.csv", folder / "pictures", **settings)
+    assert shop.item_ids.tolist() == ["007", "bag", "hat", "tie"] and shop.name == "bought"
+    assert everything(shop)[1] == {"ann hat", "bob hat"} and shop.notes == []
+    assert shop.features.shape == (4, 128) and shop.images.shape == (4, 28, 28) and shop.images.dtype == np.uint8
+    assert np.median(shop.images[:, 0]) == 0 and shop.images.max() > 60  # bright on black, whatever it was on
+    raw = amrlib.vision.extract_features(shop.images, progress=False)
+    assert np.allclose(shop.features * shop.feature_scale, raw, atol=1e-4)
+    model = amrlib.VBPR(shop, dim=2)
+    model.fit(shop, epochs=1, progress=False)
+
+
+def test_features_are_kept_until_a_picture_changes(folder, monkeypatch):
+    first = features_of_pictures(folder / "pictures", progress=False)
+    monkeypatch.setattr(own, "_looker", lambda *_: pytest.fail("looked again"))
+    again = features_of_pictures(folder / "pictures", progress=False)
+    assert np.array_equal(first[1], again[1]) and np.array_equal(first[2], again[2]) and first[0] == again[0]
+    monkeypatch.undo()
+    monkeypatch.setenv("AMRLIB_DATA", str(folder / "cache"))
+    (kept,) = (folder / "cache" / "own").iterdir()
+    kept.write_bytes(kept.read_bytes()[:100])  # damaged: made anew
+    assert np.array_equal(features_of_pictures(folder / "pictures", progress=False)[1], first[1])
+    (folder / "pictures" / "bag.png").unlink()
+    assert len(features_of_pictures(folder / "pictures", progress=False)[0]) == 3
+
+
+def test_pictures_with_faults(folder):
+    (folder / "pictures" / "tie.png").write_bytes(b"<html>not found</html>")
+    (folder / "pictures" / "hat.jpg").write_bytes((folder / "pictures" / "hat.png").read_bytes())
+    (folder / "pictures" / "bag.png").unlink()
+    (folder / "pictures" / "notes.txt").write_text("no picture")
+    for _ in range(2):  # the second time from the cache
+        shop = from_csv(folder / "bought.csv", folder / "pictures", progress=False)
+        assert shop.item_ids.tolist() == ["007", "hat"] and everything(shop)[0] == {"ann hat", "bob hat", "bob 007"}
+        assert shop.notes == [
+            "hat.png: hat.jpg is the picture of that item already, left out",
+            "tie.png cannot be read as a picture (UnidentifiedImageError), left out",
+            "1 items without features ('bag' first), left out with 1 rows",
+        ]
+    for name in ("hat.jpg", "hat.png", "007.png"):
+        (folder / "pictures" / name).unlink()
+    with pytest.raises(ValueError, match="none of the 1 pictures"):
+        features_of_pictures(folder / "pictures", progress=False)
+
+
+def test_transparent_pictures_are_seen_on_white(folder):
+    pixels = np.zeros((30, 30, 4), np.uint8)
+    pixels[8:22, 8:22] = [200, 0, 0, 255]
+    Image.fromarray(pixels).save(folder / "pictures" / "ring.png")
+    assert np.array_equal(np.asarray(own._open(folder / "pictures" / "ring.png"))[0, 0], [255, 255, 255])
+
+
+def test_a_network_of_your_own(folder):
+    mean = lambda pictures: np.stack([np.asarray(p).mean((0, 1)) for p in pictures])  # noqa: E731
+    shop = from_csv(folder / "bought.csv", folder / "pictures", network=mean, progress=False)
+    assert shop.features.shape == (4, 3) and shop.images is None and not (folder / "cache").exists()
+    with pytest.raises(ValueError, match=r"network gave \(3,\) for 4 pictures"):
+        features_of_pictures(folder / "pictures", lambda pictures: np.ones(3), progress=False)
+
+
+def test_torchvision_that_is_not_there(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    with pytest.raises(ValueError, match="pip install torchvision"):
+        features_of_pictures(folder / "pictures", "resnet50", progress=False)
+
+
+def test_without_pictures(folder):
+    shop = from_csv(folder / "bought.csv")
+    assert shop.features is None and everything(shop)[0] == {"ann hat", "ann bag", "bob hat", "bob 007"}
+
+
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        (b"user,item\nann,hat\nann\n", "own.csv, line 3: 1 columns where the header has 2; .*bad_rows='skip'"),
+        (b"user,item\nann,hat\n\nann, \n", "own.csv, line 4: user or item is empty"),
+        (b'user,item\n"a\nb",hat\nann,hat,1\n', "own.csv, line 4: 3 columns"),
+        (b"user;item\nann;hat\n", "own.csv, line 1: no column 'user', only 'user;item'; .*sep="),
+        (b"", "own.csv, line 1: no column 'user'"),
+        (b"user,item\n", "no interaction is left"),
+        (b"user,item\nann,h\xff\n", "own.csv, after line .: not UTF-8"),
+    ],
+)
+def test_csv_that_is_refused(tmp_path, content, words):
+    (tmp_path / "own.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=words):
+        from_csv(tmp_path / "own.csv")
+
+
+def test_rows_skipped_on_request(tmp_path):
+    (tmp_path / "own.tsv").write_bytes(b"user\titem\nann\that\nann\nann\tbag\n\t\nbob\t\n")
+    shop = from_csv(tmp_path / "own.tsv", bad_rows="skip")
+    assert everything(shop)[0] == {"ann hat", "ann bag"}
+    assert shop.notes == ["2 rows that cannot be read (own.tsv, line 3: 1 columns where the header has 2), left out"]
+
+
+def test_times_are_named_by_their_line(tmp_path):
+    (tmp_path / "own.csv").write_bytes(b"user,item,t\nann,hat,1\n\nann,bag,soon\n")
+    with pytest.raises(ValueError, match=r"own\.csv, line 4: t is 'soon'"):
+        from_csv(tmp_path / "own.csv", time="t", split="time")
+
+
+def test_other_wrong_arguments(folder):
+    for call, words in (
+        (lambda: from_csv(folder / "bought.csv", bad_rows="keep"), "bad_rows must be"),
+        (lambda: features_of_pictures(folder / "nowhere"), "there is no folder"),
+        (lambda: features_of_pictures(folder, progress=False), "no picture in"),
+        (lambda: features_of_pictures(folder / "pictures", "vgg"), "network must be one of 'shop', 'resnet50'"),
+        (lambda: features_of_pictures(folder / "pictures", batch_size=0), "batch_size"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            call()
+    with pytest.raises(FileNotFoundError):
+        from_csv(folder / "nothing.csv")
