@@ -149,3 +149,46 @@ def test_a_damaged_or_missing_file_is_named_with_the_remedy(tmp_path, monkeypatc
     path.unlink()
     with pytest.raises(FileNotFoundError, match=r"boutique/items\.npz.*git checkout"):
         amrlib.load_dataset("boutique")
+
+
+# ---- shops of another size
+
+
+@pytest.mark.parametrize("size", [(40, 100), (700, 2000), (3226, 6300), (2000, 9000)])
+def test_a_shop_of_another_size(size):
+    large = amrlib.load_dataset("boutique", size=size)
+    n_items = size[1]
+    assert (large.n_users, large.n_items) == size and large.features.shape == (n_items, 128) and not large.notes
+    assert len(large.images) == len(large.hidden) == n_items
+    sold = np.bincount(np.concatenate([large.train[:, 1], large.test[large.test_users]]), minlength=n_items)
+    assert sold[large.single].max() <= 1  # a single piece is sold once, across all blocks
+    assert np.array_equal(large.images[-1], large.pool_images[large.pool[-1]])
+    again = amrlib.load_dataset("boutique", size=size)
+    assert np.array_equal(again.train, large.train) and np.array_equal(again.test, large.test)
+
+
+def test_a_shop_of_the_same_size_is_much_like_the_one_that_ships(shop):
+    same, ships = room.statistics(amrlib.load_dataset("boutique", size=(3226, 6300))), room.statistics(shop)
+    for name in ("interactions", "users with one training interaction", "distinct test items",
+                 "cold share of distinct test items", "training interactions an item, max"):  # fmt: skip
+        assert same[name] == pytest.approx(ships[name], rel=0.1), name
+
+
+def test_in_a_larger_shop_too_taste_is_what_visual_share_says():
+    items = room.read_shipped("items.npz")
+    visible, _ = room.visible_traits(items["images"], items["labels"])
+    distance = {}
+    for share in (0.0, 1.0):
+        train, _, looks, larger = room.draw_large(items, share, 0, 2000, 9000)
+        look = looks[train[:, 0], 0]  # of the first look
+        apart = visible[larger["pool"][train[:, 1]]] - visible[larger["pool"][look[:, 0]]]
+        unseen = larger["hidden"][train[:, 1]] - larger["hidden"][look[:, 1]]
+        distance[share] = np.square(apart).sum(1).mean() / 2, np.square(unseen).sum(1).mean() / 8
+    assert distance[1.0][0] < 0.6 < 0.9 < distance[0.0][0] < 1.1  # 1: as far apart as any two items
+    assert distance[0.0][1] < 0.6 < 0.9 < distance[1.0][1] < 1.1
+
+
+@pytest.mark.parametrize("size", [(0, 100), (10, 99), (10, 1_000_001), (10,), 10, (10.0, 100), ("10", "100")])
+def test_sizes_that_are_refused(size):
+    with pytest.raises(ValueError, match=r"size must be \(users, items\)"):
+        amrlib.load_dataset("boutique", size=size)

@@ -33,7 +33,7 @@ import numpy as np
 from .dataset import Dataset, data_folder, leave_one_out
 
 __all__ = [
-    "DEFAULT_SEED", "DEFAULT_VISUAL_SHARE", "LABEL_NAMES", "boutique", "draw_purchases", "read_shipped",
+    "DEFAULT_SEED", "DEFAULT_VISUAL_SHARE", "LABEL_NAMES", "boutique", "draw_large", "draw_purchases", "read_shipped",
     "statistics", "visible_traits",
 ]  # fmt: skip
 
@@ -47,13 +47,19 @@ TRENDS = 1000  # looks of the season; a few shoppers share each
 TWO_LOOKS = 0.5  # share of shoppers with a second look
 SECOND_LOOK = 1 / 3  # and how often they follow it
 LIST = 128  # how far down the list a shopper goes when single pieces are sold out
+SHELF = 6300  # of a shop of another size: items a look is chosen from, as many as the pool has
+ANOTHER_SINGLE = 0.62  # and the chances that made the pool's items: data/README.md
+ANOTHER_APPEAL = 0.5
+PICTURES_UP_TO = 100_000  # items; beyond, 784 bytes each are better fetched when needed: pool_images[pool]
 
 LABEL_NAMES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 # How much of what a person sees each group of traits makes up: shares of the visible squared distance.
 VISIBLE_WEIGHTS = {"category": 0.4, "shape": 0.25, "brightness": 0.2, "texture": 0.15}
 
 
-def boutique(visual_share: float = DEFAULT_VISUAL_SHARE, seed: int = DEFAULT_SEED) -> Dataset:
+def boutique(
+    visual_share: float = DEFAULT_VISUAL_SHARE, seed: int = DEFAULT_SEED, size: tuple[int, int] | None = None
+) -> Dataset:
     """The shop that ships with the book; ``amrlib.load_dataset("boutique")``.
 
     Parameters
@@ -64,6 +70,8 @@ def boutique(visual_share: float = DEFAULT_VISUAL_SHARE, seed: int = DEFAULT_SEE
     seed : int
         Draws the shoppers and what they buy; the items and their traits stay. With the default arguments the
         stored purchases are read, otherwise they are drawn anew (a second or two).
+    size : (users, items), each up to 1,000,000; optional
+        A shop of that size, drawn in blocks: no array is users x items (:func:`draw_large` tells what differs).
 
     Returns
     -------
@@ -81,7 +89,8 @@ def boutique(visual_share: float = DEFAULT_VISUAL_SHARE, seed: int = DEFAULT_SEE
     Raises
     ------
     ValueError
-        ``visual_share`` outside [0, 1], ``seed`` not a whole number of at least 0; a shipped file damaged.
+        ``visual_share`` outside [0, 1], ``seed`` not a whole number of at least 0, ``size`` not two whole numbers
+        (at least 1 user and 100 items); a shipped file damaged.
     FileNotFoundError
         A shipped file missing.
     """
@@ -92,6 +101,8 @@ def boutique(visual_share: float = DEFAULT_VISUAL_SHARE, seed: int = DEFAULT_SEE
         )
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise ValueError(f"seed must be a whole number of at least 0, not {seed!r}")
+    if size is not None:
+        return _of_size(float(visual_share), int(seed), size)
     items = read_shipped("items.npz")
     if (float(visual_share), int(seed)) == (DEFAULT_VISUAL_SHARE, DEFAULT_SEED):
         bought = read_shipped("purchases.npz")
@@ -113,6 +124,33 @@ def boutique(visual_share: float = DEFAULT_VISUAL_SHARE, seed: int = DEFAULT_SEE
             labels=items["labels"][pool].astype(np.int64), label_names=LABEL_NAMES, hidden=items["hidden"][pool],
             single=items["single"][pool], looks=looks, pool=pool, pool_images=items["images"],
             feature_scale=float(largest),
+        ),
+    )  # fmt: skip
+
+
+def _of_size(visual_share: float, seed: int, size: tuple[int, int]) -> Dataset:
+    whole = isinstance(size, tuple | list) and len(size) == 2
+    whole = whole and all(isinstance(n, int | np.integer) and not isinstance(n, bool) for n in size)
+    if not whole or not (1 <= size[0] <= 1_000_000 and 100 <= size[1] <= 1_000_000):
+        raise ValueError(
+            f"size must be (users, items), whole numbers up to 1,000,000 and at least 1 and 100, not {size!r}"
+        )
+    n_users, n_items = int(size[0]), int(size[1])
+    items = read_shipped("items.npz")
+    train, test, looks, larger = draw_large(items, visual_share, seed, n_users, n_items)
+    pool = larger["pool"]
+    shipped = read_shipped("features.npz")["features"]  # float16
+    largest = float(np.abs(shipped[pool[:SHELF]].astype(np.float32)).max())
+    features = np.empty((n_items, shipped.shape[1]), dtype=np.float32)  # (N, D)
+    for start in range(0, n_items, 1 << 16):
+        features[start : start + (1 << 16)] = shipped[pool[start : start + (1 << 16)]]
+    features /= np.float32(largest)
+    return Dataset(
+        train, test, features, n_users=n_users, n_items=n_items, name="boutique",
+        images=items["images"][pool] if n_items <= PICTURES_UP_TO else None,
+        extras=dict(
+            labels=items["labels"][pool].astype(np.int64), label_names=LABEL_NAMES, hidden=larger["hidden"],
+            single=larger["single"], looks=looks, pool=pool, pool_images=items["images"], feature_scale=largest,
         ),
     )  # fmt: skip
 
@@ -255,13 +293,25 @@ def draw_purchases(
         order = np.argsort(np.take_along_axis(keys, first, 1), axis=1)
         wanted[start : start + block] = np.take_along_axis(first, order, 1)
 
-    # shoppers come in the order of their rows; a single piece goes to the first who wants it, and the others
-    # look further down their lists, until nobody has to
-    single = items["single"][wanted]  # (M, LIST)
     left = np.ones(wanted.shape, dtype=bool)
+    users, places = _one_after_another(wanted, left, counts, items["single"])
+    new = rng.permutation(n_users)  # a user's number tells nothing about when he came
+    train, test = leave_one_out(np.stack([new[users], wanted[users, places]], axis=1), seed=seed, n_users=n_users)
+    return train, test, looks[np.argsort(new)]
+
+
+def _one_after_another(
+    wanted: np.ndarray, left: np.ndarray, counts: np.ndarray, single: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Who takes what of their lists ``wanted`` (M, L): row and place of every purchase; ``left`` (M, L) is used up.
+
+    Shoppers come in the order of their rows; a single piece goes to the first who wants it, and the others look
+    further down their lists, until nobody has to.
+    """
+    alone = single[wanted]  # (M, L)
     while True:
         taken = left & (np.cumsum(left, axis=1) <= counts[:, None])
-        users, places = np.nonzero(taken & single)  # ascending users
+        users, places = np.nonzero(taken & alone)  # ascending users
         _, firsts = np.unique(wanted[users, places], return_index=True)
         late = np.ones(len(users), dtype=bool)
         late[firsts] = False
@@ -269,9 +319,95 @@ def draw_purchases(
             break
         left[users[late], places[late]] = False
     users, places = np.nonzero(taken)
+    return users, places
+
+
+def draw_large(
+    items: dict[str, np.ndarray], visual_share: float, seed: int, n_users: int, n_items: int, block: int = 64
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """A shop of any size, by the rules at the top of this file but for four things.
+
+    - Beyond the pool, pictures come again: another thing that looks the same, with hidden traits, appeal and
+      singleness of its own.
+    - There are as many looks for each shopper as in the shop that ships (one for about three), and a look chooses
+      from a shelf of at most SHELF items, a random part of the catalogue: a shopper does not see a million things.
+    - Of the shelf the LIST likeliest items count; the others have next to no weight.
+    - Items nobody bought stay: cold, known by their features alone, so that the shop has ``n_items`` items.
+
+    Parameters
+    ----------
+    items : arrays of the pool, as for :func:`draw_purchases`
+    block : int
+        How many looks share a shelf and are worked on at once: the largest array is (block, SHELF). Besides, the
+        lists of all looks are kept, 8 bytes · LIST for each, 320 MB for a million shoppers.
+
+    Returns
+    -------
+    train : int64, shape (n, 2)
+        Rows (user, item).
+    test : int64, shape (n_users,), -1 for whoever found fewer than two items
+    looks : int64, shape (n_users, 2, 2)
+        As in :func:`boutique`, but in rows of the shop's items.
+    larger : ``pool`` int64, ``hidden`` float32 (n_items, 4), ``appeal`` float32, ``single`` bool
+    """
+    rng = np.random.Generator(np.random.PCG64([seed, n_users, n_items]))
+    P = len(items["labels"])
+    first = np.arange(P) if n_items >= P else np.sort(rng.permutation(P)[:n_items])
+    more = n_items - len(first)
+    pool = np.concatenate([first, rng.integers(P, size=more)])  # (N,)
+    hidden = np.concatenate([items["hidden"][first], rng.standard_normal((more, 4), dtype=np.float32)])
+    appeal = np.concatenate(
+        [items["appeal"][first], np.float32(ANOTHER_APPEAL) * rng.standard_normal(more, dtype=np.float32)]
+    )
+    single = np.concatenate([items["single"][first], rng.random(more, dtype=np.float32) < ANOTHER_SINGLE])
+    visible = visible_traits(items["images"], items["labels"])[0].astype(np.float32)  # (P, V)
+    shares = np.sqrt([visual_share, 1 - visual_share]).astype(np.float32)
+
+    def traits(seen: np.ndarray, unseen: np.ndarray) -> np.ndarray:  # rows of items -> (n, V + 4)
+        return np.concatenate([shares[0] * visible[pool[seen]], shares[1] / 2 * hidden[unseen]], axis=1)
+
+    n_looks = max(1, round(n_users * TRENDS / N_USERS))
+    trends = rng.integers(n_items, size=(n_looks, 2))  # (look, visible or hidden)
+    order = rng.permutation(n_items)  # a shelf is a stretch of it
+    depth, shelf = min(LIST, n_items // 2), min(SHELF, n_items)
+    lists = np.empty((n_looks, depth), dtype=np.int32)  # the likeliest items of each look
+    chances = np.empty((n_looks, depth), dtype=np.float32)
+    for start in range(0, n_looks, block):
+        look = trends[start : start + block]  # (b, 2)
+        rows = order[(rng.integers(n_items) + np.arange(shelf)) % n_items]  # (S,)
+        here, centre = traits(rows, rows), traits(look[:, 0], look[:, 1])
+        distance = np.square(centre).sum(1, keepdims=True) - 2 * centre @ here.T + np.square(here).sum(1)  # (b, S)
+        reach = np.partition(distance, REACH, axis=1)[:, REACH, None].clip(1e-6)
+        weight = appeal[rows] - distance * np.float32(SHARPNESS**2 / 2) / reach  # its logarithm
+        best = np.argpartition(-weight, depth - 1, axis=1)[:, :depth]
+        weight = np.take_along_axis(weight, best, 1)
+        weight = np.exp(weight - weight.max(1, keepdims=True))
+        lists[start : start + block] = rows[best]
+        chances[start : start + block] = weight / weight.sum(1, keepdims=True)
+
+    counts = 2 + np.minimum(rng.negative_binomial(1.2, 1.2 / (1.2 + 1.05), n_users), 9)  # (M,)
+    followed = rng.integers(n_looks, size=(n_users, 2))  # (user, look)
+    two = rng.random(n_users) < TWO_LOOKS
     new = rng.permutation(n_users)  # a user's number tells nothing about when he came
-    train, test = leave_one_out(np.stack([new[users], wanted[users, places]], axis=1), seed=seed, n_users=n_users)
-    return train, test, looks[np.argsort(new)]
+    sold, bought = np.zeros(n_items, dtype=bool), []
+    for start in range(0, n_users, 4096):
+        now = slice(start, start + 4096)
+        share = np.where(two[now, None], [[1 - SECOND_LOOK, SECOND_LOOK]], [[1.0, 0.0]]).astype(np.float32)  # (b, 2)
+        weight = (chances[followed[now]] * share[:, :, None]).reshape(len(share), -1)  # (b, 2 · depth)
+        keys = rng.standard_exponential(weight.shape, dtype=np.float32) / weight.clip(1e-30)
+        keys[weight == 0] = np.inf
+        places = np.argsort(keys, axis=1)[:, :depth]
+        wanted = np.take_along_axis(lists[followed[now]].reshape(weight.shape), places, 1)  # (b, depth), best first
+        left = np.isfinite(np.take_along_axis(keys, places, 1)) & ~sold[wanted]
+        users, places = _one_after_another(wanted, left, counts[now], single)
+        things = wanted[users, places]
+        sold[things[single[things]]] = True
+        bought.append(np.stack([new[start + users], things], axis=1))
+    train, test = leave_one_out(np.concatenate(bought), seed=seed, n_users=n_users)
+    looks = trends[followed]  # (M, 2, 2)
+    looks[~two, 1] = -1
+    larger = {"pool": pool, "hidden": hidden, "appeal": appeal, "single": single}
+    return train, test, looks[np.argsort(new)], larger
 
 
 def statistics(shop: Dataset) -> dict[str, Any]:
