@@ -1,6 +1,7 @@
 """Your own tables and pictures, with all that is wrong with them."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -280,3 +281,19 @@ def test_other_wrong_arguments(folder):
             call()
     with pytest.raises(FileNotFoundError):
         from_csv(folder / "nothing.csv")
+
+
+FILMS = Path(__file__).resolve().parents[2] / "shared" / "data" / "ml1m"
+
+
+@pytest.mark.skipif(not FILMS.is_dir(), reason="MovieLens-1M (../shared/data/ml1m) is absent")
+def test_a_million_ratings():
+    with np.load(FILMS / "ratings.npz", allow_pickle=False) as file:
+        ratings, poster_of = file["ratings"], file["poster_movie_ids"]  # (6041, 3953), 0 where there is none; (3867,)
+    users, items = np.nonzero(ratings)
+    posters = np.load(FILMS / "poster_features_f16.npy", mmap_mode="r", allow_pickle=False)
+    shop = from_frame(pd.DataFrame({"user": users, "item": items}), posters, feature_ids=poster_of)
+    left = int(np.isin(items, poster_of).sum())
+    assert len(users) == 1_000_209 and len(shop.train) + len(shop.test_users) == left
+    assert shop.n_users == 6040 and shop.n_items == 3867 and shop.features.dtype == np.float16
+    assert ("without features" in "".join(shop.notes)) == (left < len(users))
