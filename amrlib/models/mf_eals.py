@@ -50,7 +50,7 @@ class MFeALS(PairwiseModel):
 
     and r̂^f = r̂ − p_uf q_if. Given Q the users do not depend on each other, so coordinate f of all users
     moves at once; that is the authors' program's result, in another order of the loops. One iteration
-    costs O((M + N) K² + |R| K).
+    costs O((M + N) K² + n K) for n interactions.
 
     c_i of a cold item is 0 (its q_i is 0 as well), and c0 is shared out among the others.
     """
