@@ -226,7 +226,8 @@ def page_problems(folder: Path) -> list[str]:
             if alt is None or re.search(r"_images/|^[0-9a-f]{32,}|\.(png|svg)$", alt):
                 wrong.append(f"{here}: {source} has no alt text of its own ({alt!r})")
         text = " ".join(page.text)
-        for found in re.findall(r"\{[\w:]+\}`[^`]*`|:::\s*\{?\w*|Traceback \(most recent call last\)|\$\$", text):
+        raw = r"\{[\w:]+\}`[^`]*`|:::\s*\{?\w*|Traceback \(most recent call last\)|\$[^$\n]{1,80}\$|\$\$"
+        for found in re.findall(raw, text):
             wrong.append(f"{here}: markup that was not understood, or an error: {found}")
         for link in [*page.links, *page.loads]:
             parts = urlsplit(link)

@@ -240,6 +240,7 @@ PAGE_FAULTS = {
     '<img src="_images/0a.png" alt="_images/0a.png">': "no alt text",
     '<img src="here.png">': "no alt text",
     "<p>see {eq}`eq-bpr`</p>": "not understood",
+    "<p>the vector $q_i$ of an item</p>": "not understood",
     "<p>Traceback (most recent call last)</p>": "not understood",
     '<a href="gone.html">x</a>': "leads nowhere",
     '<a href="#gone">x</a>': "leads to no place",
