@@ -102,22 +102,24 @@ def settings(dataset: str = "boutique") -> dict[str, dict[str, Any]]:
     They are looked up, not searched for in a chapter: the test items never had a say in them. Another data
     set than the one they were chosen on gets them too, as a place to start from.
     """
-    path = Path(__file__).resolve().parents[1] / "book" / "settings.json"
-    if not path.exists():
-        raise FileNotFoundError("book/settings.json is not there; make it with: python tools/tune.py")
-    chosen = json.loads(path.read_text(encoding="utf-8"))["chosen"]
+    chosen = _tuned()["chosen"]
     return {name: {k: v for k, v in how.items() if "ndcg@10" not in k} for name, how in chosen.items()}
 
 
 def trials(model: str, dataset: str = "boutique") -> list[dict[str, Any]]:
     """Every setting that ``tools/tune.py`` tried for ``model`` on validation interactions, with its ``ndcg@10``.
 
-    For a chapter that compares ways to train one model, each with the settings that suit it.
+    For a chapter that compares ways to train one model, each with the settings that suit it; ``dataset`` as
+    in :func:`settings`.
     """
-    path = Path(__file__).resolve().parents[1] / "book" / "settings.json"
-    if not path.exists():
-        raise FileNotFoundError("book/settings.json is not there; make it with: python tools/tune.py")
-    tried = json.loads(path.read_text(encoding="utf-8"))["trials"]
+    tried = _tuned()["trials"]
     if model not in tried:
         raise ValueError(f"model must be one of {', '.join(tried)}, not {model!r}")
     return tried[model]
+
+
+def _tuned() -> dict[str, Any]:
+    path = Path(__file__).resolve().parents[1] / "book" / "settings.json"
+    if not path.exists():
+        raise FileNotFoundError("book/settings.json is not there; make it with: python tools/tune.py")
+    return json.loads(path.read_text(encoding="utf-8"))

@@ -246,7 +246,7 @@ def test_amazon_lines_that_cannot_be_read(web):
     assert "2 lines of ratings_Clothing_Shoes_and_Jewelry.csv that cannot be read (line 24 first)" in notes
 
 
-@pytest.mark.parametrize("key, words", [("meta", "line 1: not a Python literal"), ("ratings", "line 1: no user and")])
+@pytest.mark.parametrize("key, words", [("meta", "line 1: not a Python literal"), ("ratings", "line 1: not a user and")])
 def test_amazon_another_format(web, key, words):
     amazon(web)
     page = b"<p>Women\n" * 20

@@ -594,14 +594,19 @@ def _items_of(path: Path, department: str, notes: list[str], progress: bool) -> 
                     asins.add(asin)
             except (ValueError, SyntaxError, TypeError, KeyError, AttributeError, MemoryError, RecursionError):
                 unread.append(number)
+    _left_out(path, unread, seen, "a Python literal with an asin and categories", notes)
+    return np.unique(asins.array().astype("S10"))
+
+
+def _left_out(path: Path, unread: list[int], seen: int, wanted: str, notes: list[str]) -> None:
+    """A few odd lines are left out with a note; more than one in a hundred mean that it is another format."""
     if len(unread) > 10 + seen // 100:
         raise ValueError(
-            f"{path.name}, line {unread[0]}: not a Python literal with an asin and categories, and so are "
-            f"{len(unread) - 1:,} more lines: another format? Delete the file and load again"
+            f"{path.name}, line {unread[0]}: not {wanted}, and so are {len(unread) - 1:,} more lines: "
+            f"another format? Delete the file and load again"
         )
     if unread:
         notes.append(f"{len(unread):,} lines of {path.name} that cannot be read (line {unread[0]} first), left out")
-    return np.unique(asins.array().astype("S10"))
 
 
 def _ratings_of(path: Path, asins: np.ndarray, notes: list[str], progress: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -640,11 +645,5 @@ def _ratings_of(path: Path, asins: np.ndarray, notes: list[str], progress: bool)
             if len(users) >= ROWS:
                 keep()
     keep()
-    if len(unread) > 10 + seen // 100:
-        raise ValueError(
-            f"{path.name}, line {unread[0]}: no user and item can be read, nor in {len(unread) - 1:,} more lines: "
-            f"another format? Delete the file and load again"
-        )
-    if unread:
-        notes.append(f"{len(unread):,} lines of {path.name} that cannot be read (line {unread[0]} first), left out")
+    _left_out(path, unread, seen, "a user and an item", notes)
     return np.concatenate([u for u, _ in blocks]), np.concatenate([i for _, i in blocks])
