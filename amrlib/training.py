@@ -46,6 +46,7 @@ from .ranking import held_out_ranks, hr, ndcg
 
 __all__ = ["AutogradTrainer", "Losses", "NegativeSampler", "PairwiseTrainer", "fit", "item_vectors", "resolve_device"]
 
+CACHE_BYTES = 2**20  # of features at a time: what a core's own cache holds
 NORM_FLOOR = 1e-12  # under it a gradient is taken for zero: no direction, so no perturbation
 
 
@@ -156,6 +157,7 @@ class _Optimizer:
             raise ValueError(f"initial_accumulator must be above 0, not {initial!r}")
         start = initial if kind == "adagrad" else 0.0
         self.state = {name: torch.full_like(theta, start) for name, theta in parameters.items()}
+        self.root: Tensor | None = None  # a buffer for √v of E
         if kind == "adam":
             self.state |= {f"{name}.m": torch.zeros_like(theta) for name, theta in parameters.items()}
             self.state["t"] = torch.zeros((), dtype=torch.float64)
@@ -165,28 +167,62 @@ class _Optimizer:
             self.state["t"] += 1
 
     def update(self, name: str, gradient: Tensor, rows: Tensor | None = None) -> None:
-        """One step for the distinct ``rows`` (all when None); ``gradient`` has as many rows."""
-        theta, v = self.parameters[name], self.state[name]
+        """One step for the ``rows`` (all when None); ``gradient`` has as many rows.
+
+        A row may stand there more than once if its gradient is the same each time: it is moved once.
+        """
+        theta, v, lr = self.parameters[name], self.state[name], self.lr[name]
         if self.kind == "adagrad":  # v ← v + g²;  θ ← θ − η g / √v
             if rows is None:
                 v.addcmul_(gradient, gradient)
-                theta.addcdiv_(gradient, v.sqrt(), value=-self.lr[name])
+                self.root = torch.sqrt(v, out=self.root) if self.root is not None else v.sqrt()
+                theta.addcdiv_(gradient, self.root, value=-lr)
             else:
-                v_rows = v[rows].addcmul_(gradient, gradient)
-                v[rows] = v_rows
-                theta[rows] = theta[rows].addcdiv_(gradient, v_rows.sqrt_(), value=-self.lr[name])
+                v_rows = v.index_select(0, rows).addcmul_(gradient, gradient)
+                v.index_copy_(0, rows, v_rows)
+                theta.index_copy_(0, rows, theta.index_select(0, rows).addcdiv_(gradient, v_rows.sqrt_(), value=-lr))
             return
-        m, t = self.state[f"{name}.m"], float(self.state["t"])
+        m, t = self.state[f"{name}.m"], self.state["t"].item()
         chosen = slice(None) if rows is None else rows
         m[chosen] = m_rows = m[chosen] * 0.9 + 0.1 * gradient
         v[chosen] = v_rows = v[chosen] * 0.999 + 0.001 * gradient * gradient
-        theta[chosen] -= self.lr[name] * (m_rows / (1 - 0.9**t)) / ((v_rows / (1 - 0.999**t)).sqrt() + 1e-8)
+        theta[chosen] = theta[chosen] - lr * (m_rows / (1 - 0.9**t)) / ((v_rows / (1 - 0.999**t)).sqrt() + 1e-8)
+
+
+class _Rows(NamedTuple):
+    """The distinct ids of a batch, where each of its entries stands among them, and how their sums are read."""
+
+    ids: Tensor  # (R,) ascending
+    place: Tensor  # ids[place] is what was asked for
+    last: Tensor | None  # (R,) on a GPU: which sum each row of ``ids`` takes; None: its own
+
+
+def _distinct(ids: Tensor, waiting: bool) -> _Rows:
+    """Distinct ids. Their number is only known once they are found, for which a CPU need not wait and a GPU would:
+    without ``waiting`` there are as many rows as ids, the last distinct one repeated to the end."""
+    if waiting:
+        return _Rows(*torch.unique(ids, return_inverse=True), None)
+    ascending, order = torch.sort(ids)
+    step = torch.zeros_like(ids)
+    step[1:] = ascending[1:] != ascending[:-1]
+    slot = step.cumsum(0)  # (n,) which distinct id each of the sorted ones is
+    last = torch.arange(len(ids), device=ids.device).minimum(slot[-1])  # 0, 1, …, R − 1, R − 1, …
+    first = torch.searchsorted(slot, last)  # where each distinct id begins
+    return _Rows(ascending[first], torch.empty_like(ids).scatter_(0, order, slot), last)
+
+
+def _sum_differences(rows: int, i: Tensor, j: Tensor, values: Tensor) -> Tensor:
+    """(rows, K): each row b of ``values`` added to row i_b and taken from row j_b, in the same order every time."""
+    total = values.new_zeros(rows, values.shape[1])
+    if values.is_cuda:  # index_add_ adds atomically there, in no fixed order; this sorts instead
+        return total.index_put_((i,), values, accumulate=True).index_put_((j,), -values, accumulate=True)
+    return total.index_add_(0, i, values).index_add_(0, j, values, alpha=-1)
 
 
 def _sum_rows(rows: int, index: Tensor, values: Tensor) -> Tensor:
     """(rows, K): ``values`` added up by ``index``, in the same order every time."""
     total = values.new_zeros(rows, values.shape[1])
-    if values.is_cuda:  # index_add_ adds atomically there, in no fixed order; this sorts instead
+    if values.is_cuda:
         return total.index_put_((index,), values, accumulate=True)
     return total.index_add_(0, index, values)
 
@@ -244,66 +280,81 @@ class PairwiseTrainer:
         rates = dict(zip(("P", "Q", "E"), self.lr, strict=True))
         parameters = {name: getattr(model, name) for name in "PQE" if getattr(model, name) is not None}
         self.optimizer = _Optimizer(parameters, rates, optimizer, initial_accumulator)
+        self._buffers: dict[str, Tensor] = {}
 
-    @torch.no_grad()
     def step(self, users: Tensor, pos: Tensor, neg: Tensor) -> Losses:
         """One mini-batch of B triples: int64 ids, each ``(B,)``. Returns the losses before the update."""
-        model, (reg_P, reg_item, reg_E) = self.model, self.reg
         users, pos, neg = users.long(), pos.long(), neg.long()
-        B = len(users)
-        touched, at = torch.unique(users, return_inverse=True)  # the distinct users, (B,)
-        items, place = torch.unique(torch.cat([pos, neg]), return_inverse=True)  # (U,), (2B,)
-        self._check(touched, items, B, pos, neg)
-        i, j = place[:B], place[B:]
-        C = None if model.E is None else model.features[items].to(model.E.dtype)  # (U, D): the only gather
-        Z = None if C is None else C @ model.E  # (U, K)
-        q = item_vectors(None if model.Q is None else model.Q[items], Z, model.joint)  # (U, K̃)
-        p = model.P[users]  # (B, K̃)
+        self._check(users, pos, neg)
+        with torch.no_grad():
+            return self._step(users, pos, neg)
 
-        difference = q[i] - q[j]  # (B, K̃)
+    def _step(self, users: Tensor, pos: Tensor, neg: Tensor) -> Losses:
+        """:meth:`step` for ids known to be good; nothing in it makes a GPU wait."""
+        model, (reg_P, reg_item, reg_E) = self.model, self.reg
+        B, waiting = len(users), not users.is_cuda
+        touched = _distinct(users, waiting)
+        items = _distinct(torch.cat([pos, neg]), waiting)  # (U,)
+        i, j = items.place[:B], items.place[B:]
+        U = len(items.ids)
+        p = model.P.index_select(0, users)  # (B, K̃)
+
+        # What the batch's items look like: (R, D) rows C and their CE, the only D-dimensional work there is.
+        # The loss asks for differences alone, B rows c_i − c_j; the regulariser of q̃ for each item, U ≤ 2B rows.
+        apart = bool(reg_item) or U <= B
+        C = Z = q = None
+        if model.E is not None:
+            C, Z = self._see(items.ids) if apart else self._see(pos, neg)  # (R, D), (R, K)
+        if apart:
+            q = item_vectors(None if model.Q is None else model.Q.index_select(0, items.ids), Z, model.joint)  # (U, K̃)
+            difference = q.index_select(0, i) - q.index_select(0, j)  # (B, K̃)
+        else:
+            d = None if model.Q is None else model.Q.index_select(0, pos) - model.Q.index_select(0, neg)
+            difference = item_vectors(d, Z, model.joint)  # (B, K̃)
+
         x = (p * difference).sum(1)  # (B,)  ŷ_ui − ŷ_uj
         g = -torch.sigmoid(-x)  # (B,)  ∂L/∂x
         bpr = F.softplus(-x).sum()
-        gp = g[:, None] * p  # (B, K̃)
+        gp = g[:, None] * p  # (B, K̃)  ∂L/∂(q̃_i − q̃_j)
         grad_p = g[:, None] * difference  # (B, K̃)
-        s = _sum_rows(len(items), place, torch.cat([gp, -gp]))  # (U, K̃)  ∂L/∂q̃
+        s = _sum_differences(U, i, j, gp)  # (U, K̃)  ∂L/∂q̃
         grad_q = s
-        adversarial = torch.zeros_like(bpr)
         r = noise = None
-
+        adversarial = torch.zeros_like(bpr)
+        visual = slice(0 if Z is None else p.shape[1] - Z.shape[1], None)  # the columns that features reach
         if model.adv_weight > 0 and Z is not None:
-            visual = slice(q.shape[1] - Z.shape[1], None)  # the columns that features reach
-            q_adv = q.clone()  # q̃ + EᵀΔ, (U, K̃)
             if model.perturbation == "random":
-                noise = self._noise(items)  # (U, D)  Δ
-                q_adv[:, visual] += noise @ model.E
+                noise = self._noise(items.ids)  # (U, D)  Δ
+                shift = noise @ model.E  # (U, K)  EᵀΔ
             else:
                 gram = model.E.T @ model.E  # (K, K)
-                r = self._directions(s[:, visual], items, gram)  # (U, K)  Δ = E r
-                q_adv[:, visual] += r @ gram
-            difference = q_adv[i] - q_adv[j]
-            x = (p * difference).sum(1)
+                r = self._directions(s[:, visual], items.ids, gram)  # (U, K)  Δ = E r
+                shift = r @ gram
+            difference = difference.clone()
+            difference[:, visual] += shift.index_select(0, i) - shift.index_select(0, j)
+            x = (p * difference).sum(1)  # (B,)  ŷ'_ui − ŷ'_uj
             adversarial = F.softplus(-x).sum()
             g = -model.adv_weight * torch.sigmoid(-x)
-            gp = g[:, None] * p
-            grad_p = grad_p + g[:, None] * difference
-            s_adv = _sum_rows(len(items), place, torch.cat([gp, -gp]))  # (U, K̃)
-            grad_q = s + s_adv
+            gp_adv = g[:, None] * p  # (B, K̃)
+            s_adv = _sum_differences(U, i, j, gp_adv)  # (U, K̃)
+            grad_p.addcmul_(g[:, None], difference)
+            gp, grad_q = gp + gp_adv, s + s_adv
 
         objective = bpr + model.adv_weight * adversarial
         if reg_P:
             objective = objective + reg_P * (p.square().sum() - B * len(model.constant_columns))
-            grad_p = grad_p + (2 * reg_P) * p
+            grad_p.add_(p, alpha=2 * reg_P)
         if reg_item:
-            times = torch.bincount(place, minlength=len(items)).to(q.dtype)[:, None]  # (U, 1)
+            times = _sum_rows(U, items.place, torch.ones_like(items.place, dtype=p.dtype)[:, None])  # (U, 1)
             objective = objective + reg_item * (times * q.square()).sum()
-            grad_q = grad_q + (2 * reg_item) * times * q
+            grad_q = grad_q.addcmul(times, q, value=2 * reg_item)
         if reg_E and model.E is not None:
             objective = objective + reg_E * model.E.square().sum()
 
         self.optimizer.next_step()
         if C is not None and Z is not None:
-            grad_E = C.T @ grad_q[:, q.shape[1] - Z.shape[1] :]  # (D, K)
+            grad_Z = (grad_q if apart else gp)[:, visual]  # (R, K)
+            grad_E = torch.mm(C.T, grad_Z, out=self._buffer("E", *model.E.T.shape).T)  # (D, K), laid out as E is
             if r is not None:
                 grad_E.addmm_(model.E, r.T @ s_adv[:, visual])  # E M
             elif noise is not None:
@@ -312,21 +363,57 @@ class PairwiseTrainer:
                 grad_E.add_(model.E, alpha=2 * reg_E)
             self.optimizer.update("E", grad_E)
         if model.Q is not None:
-            self.optimizer.update("Q", grad_q[:, : model.Q.shape[1]], items)
-        grad_P = _sum_rows(len(touched), at, grad_p)
+            self._update("Q", grad_q[:, : model.Q.shape[1]], items)
+        grad_P = _sum_rows(len(touched.ids), touched.place, grad_p)
         if model.constant_columns:
             grad_P[:, model.constant_columns] = 0
-        self.optimizer.update("P", grad_P, touched)
+        self._update("P", grad_P, touched)
         return Losses(bpr, adversarial, objective)
 
-    def _check(self, users: Tensor, items: Tensor, B: int, pos: Tensor, neg: Tensor) -> None:
+    def _update(self, name: str, gradient: Tensor, rows: _Rows) -> None:
+        self.optimizer.update(name, gradient if rows.last is None else gradient[rows.last], rows.ids)
+
+    def _buffer(self, name: str, rows: int, columns: int, dtype: torch.dtype | None = None) -> Tensor:
+        """(rows, columns) of memory kept from step to step: fresh memory costs more than what is written to it."""
+        size = rows * columns
+        kept = self._buffers.get(name)
+        if kept is None or len(kept) < size:
+            kept = self._buffers[name] = self.model.P.new_empty(size, dtype=dtype)
+        return kept[:size].view(rows, columns)
+
+    def _rows(self, ids: Tensor, out: Tensor) -> Tensor:
+        """c_n of the ids, written to ``out`` (n, D), whatever number type they are stored in."""
+        features = self.model.features
+        if features.dtype == out.dtype:
+            return torch.index_select(features, 0, ids, out=out)
+        stored = self._buffer("stored", *out.shape, dtype=features.dtype)
+        return out.copy_(torch.index_select(features, 0, ids, out=stored))
+
+    def _see(self, items: Tensor, minus: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """C (R, D), the features of ``items``, less those of ``minus`` where given, and CE (R, K).
+
+        On the CPU in blocks that its cache holds from the gather to the product.
+        """
+        E = self.model.E
+        C, Z = self._buffer("C", len(items), len(E)), E.new_empty(len(items), E.shape[1])
+        block = len(items) if items.is_cuda else max(1, CACHE_BYTES // (E.element_size() * len(E)))
+        for start in range(0, len(items), block):
+            part = slice(start, start + block)
+            c = self._rows(items[part], C[part])
+            if minus is not None:
+                c -= self._rows(minus[part], self._buffer("minus", *c.shape))
+            torch.mm(c, E, out=Z[part])
+        return C, Z
+
+    def _check(self, users: Tensor, pos: Tensor, neg: Tensor) -> None:
         """Ids in range (torch would count a negative one from the end), and three lists of one length."""
+        B = len(users)
         if B == 0 or len(pos) != B or len(neg) != B:
             raise ValueError("users, pos and neg must be as long as each other and not empty, "
                              f"not {B}, {len(pos)} and {len(neg)}")  # fmt: skip
         n_items = len(self.model.features if self.model.Q is None else self.model.Q)
-        for name, ids, size in (("users", users, len(self.model.P)), ("pos or neg", items, n_items)):  # ascending
-            first, last = int(ids[0]), int(ids[-1])
+        for name, ids, size in (("users", users, len(self.model.P)), ("pos", pos, n_items), ("neg", neg, n_items)):
+            first, last = (int(end) for end in torch.aminmax(ids))
             if first < 0 or last >= size:
                 raise ValueError(f"{name}: id {first if first < 0 else last} is outside 0…{size - 1}")
 
@@ -361,12 +448,10 @@ def item_vectors(q: Tensor | None, z: Tensor | None, joint: bool) -> Tensor:
 class AutogradTrainer(PairwiseTrainer):
     """The same step as the paper writes it, through D dimensions and autograd: slow, and the reference."""
 
-    def step(self, users: Tensor, pos: Tensor, neg: Tensor) -> Losses:
-        """As :meth:`PairwiseTrainer.step`."""
+    @torch.enable_grad()
+    def _step(self, users: Tensor, pos: Tensor, neg: Tensor) -> Losses:
         model, (reg_P, reg_item, reg_E) = self.model, self.reg
-        users, pos, neg = users.long(), pos.long(), neg.long()
         touched, items = torch.unique(users), torch.unique(torch.cat([pos, neg]))
-        self._check(touched, items, len(users), pos, neg)
         theta = {name: value.detach().requires_grad_() for name, value in self.optimizer.parameters.items()}
         c = None if model.E is None else model.features.to(model.E.dtype).detach().requires_grad_()  # (N, D)
 

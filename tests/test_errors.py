@@ -126,7 +126,7 @@ TABLE = [
     ("someone who has it all", lambda: NegativeSampler(data(train=[[0, 0], [0, 1], [1, 1]])), ["user 0", "drop"]),
     ("step, user", step([3], [0], [1]), ["users", "3", "0…2"]),
     ("step, user below 0", step([-1], [0], [1]), ["users", "-1"]),
-    ("step, item", step([0], [0], [5]), ["pos or neg", "5", "0…4"]),
+    ("step, item", step([0], [0], [5]), ["neg", "5", "0…4"]),
     ("step, lengths", step([0, 1], [0], [1]), ["users, pos and neg", "2, 1 and 1"]),
     ("step, nothing", step([], [], []), ["not empty"]),
     ("accumulator", lambda: PairwiseTrainer(mf(), initial_accumulator=0.0), ["initial_accumulator", "above 0"]),

@@ -223,7 +223,7 @@ class PairwiseModel(Recommender):
             with warnings.catch_warnings():  # a read-only memory map is only read
                 warnings.filterwarnings("ignore", "The given NumPy array is not writ")
                 self.features = torch.as_tensor(np.asarray(dataset.features))  # (N, D), shared, not copied
-            self.E = normal(self.features.shape[1], dim)  # (D, K)
+            self.E = normal(self.features.shape[1], dim).T.contiguous().T  # (D, K), column by column: see _see
 
     @classmethod
     def warm_start(cls, model: PairwiseModel, dataset: Dataset, **settings: Any) -> Self:
