@@ -4,21 +4,32 @@ The same call works in the built book, in Jupyter, in Colab and under nbval; not
 ``display`` is needed, so a chapter never depends on what builds the book.
 
 >>> glue("VBPR finds {hr:.1%} of the held-out items.", hr=0.1829)      # shown as a sentence
->>> claim("VBPR ({a:.3f}) is ahead of MF ({b:.3f})", a > b, MODE, a=a, b=b)   # shown with a tick, or stops the run
+>>> m, h = figures.interval(vbpr - mf)                                  # paired over seeds
+>>> claim("VBPR is ahead of MF by {m:.4f} ± {h:.4f}.", m > h, MODE, seeds=len(SEEDS),
+...       effect={"NDCG@10, VBPR − MF": (m, h)}, m=m, h=h)              # shown with a tick, or stops the run
+
+A claim also leaves its record in the metadata of the output that shows it; from these ``tools/notebooks.py``
+writes the ledger, ``book/claims.md``.
 """
 
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["MODES", "claim", "device", "glue", "settings", "trials"]
+__all__ = [
+    "MODES", "NOT_TESTABLE", "VERDICTS", "claim", "device", "glue", "not_testable", "settings", "trials", "verdict_of",
+]  # fmt: skip
 
 MODES = ("smoke", "book", "paper")
+VERDICTS = ("reproduced", "direction only", "not reproduced")  # of a claim of the paper, as verdict_of gives them
+NOT_TESTABLE = "not testable here"
 
 
 def _fill(sentence: str, values: dict[str, Any]) -> str:
@@ -30,7 +41,8 @@ def _fill(sentence: str, values: dict[str, Any]) -> str:
         raise ValueError(f"cannot fill in {sentence!r} with {values!r}: {error}") from None
 
 
-def _show(text: str) -> None:
+def _show(text: str, record: dict[str, Any] | None = None) -> None:
+    """``text`` as a line of the page; ``record``, plain JSON, goes into the metadata of that output."""
     try:
         from IPython.core.getipython import get_ipython
         from IPython.display import display
@@ -40,7 +52,7 @@ def _show(text: str) -> None:
     if get_ipython() is None:  # a plain script
         print(text)
     else:
-        display({"text/markdown": text, "text/plain": text}, raw=True)
+        display({"text/markdown": text, "text/plain": text}, raw=True, metadata={"claim": record} if record else {})
 
 
 def glue(sentence: str, /, **values: Any) -> None:
@@ -56,7 +68,10 @@ def glue(sentence: str, /, **values: Any) -> None:
     _show(_fill(sentence, values))
 
 
-def claim(statement: str, ok: Any, mode: str, /, **values: Any) -> None:
+def claim(
+    statement: str, ok: Any, mode: str, /, *, seeds: int | str | None = None, effect: Mapping[str, Any] | None = None,
+    paper: str | None = None, verdict: str | None = None, **values: Any,
+) -> None:  # fmt: skip
     """Show ``statement`` with a tick if ``ok``; otherwise stop the notebook, and so the book.
 
     A smoke run is too short to judge anything: there the statement is shown as not judged.
@@ -64,29 +79,120 @@ def claim(statement: str, ok: Any, mode: str, /, **values: Any) -> None:
     Parameters
     ----------
     statement : str
-        What is claimed, with placeholders as in :func:`glue`.
+        What is claimed, with placeholders as in :func:`glue`; ``{seeds}`` is there without being passed twice.
     ok : bool
         Whether this run bears it out; written beside the sentence, so that a reader sees the test.
     mode : ``"smoke"``, ``"book"`` or ``"paper"``
         The chapter's ``MODE``.
+    seeds : int or ``"exact"``
+        How many independent runs it rests on. ``"exact"`` where nothing is drawn: an identity, or a property
+        of the data. A claim that rests on one run says "in this run".
+    effect : mapping, optional
+        What was measured: name with unit → the estimate and the half width of its 95 % interval, as
+        :func:`amrlib.figures.interval` returns them, or the estimate alone.
+    paper : str, optional
+        What the paper says of this, with its figure and where. The tick stays ours: ``ok`` tests ``statement``.
+    verdict : str, optional
+        With ``paper``, what :func:`verdict_of` gave.
 
     Raises
     ------
     AssertionError
         The claim does not hold here; the message holds the statement and the values.
     ValueError
-        An unknown mode, or values that do not fit the statement.
+        An unknown mode or verdict, values that do not fit the statement, an effect that is not a number.
     """
     if mode not in MODES:
         raise ValueError(f"MODE must be one of {', '.join(MODES)}, not {mode!r}")
-    text = _fill(statement, values)
+    if (paper is None) != (verdict is None):
+        raise ValueError("paper= and verdict= go together: what the paper says, and verdict_of(ours, half_width, theirs)")
+    if verdict is not None and verdict not in VERDICTS:
+        raise ValueError(f"verdict must be one of {', '.join(VERDICTS)}, as verdict_of gives them, not {verdict!r}")
+    if seeds is not None and seeds != "exact" and not (isinstance(seeds, int) and seeds > 0):
+        raise ValueError(f'seeds must be a number of runs, or "exact" where nothing is drawn, not {seeds!r}')
+    text = _fill(statement, values if seeds is None else {"seeds": seeds, **values})
+    record: dict[str, Any] = {"statement": text, "mode": mode, "seeds": seeds, "paper": paper}
     if mode == "smoke":
-        _show(f"∘ {text} *(not judged in a smoke run)*")
+        _show(f"∘ {text} *(not judged in a smoke run)*", {**record, "verdict": "not judged", "effect": []})
     elif bool(ok):
-        _show(f"✓ {text}")
+        beside = f" *The paper: {paper}* **{verdict.capitalize()}.**" if verdict else ""
+        _show(f"✓ {text}{beside}", {**record, "verdict": verdict or "holds", "effect": _rounded(effect or {})})
     else:
         listed = ", ".join(f"{name} = {value!r}" for name, value in values.items())
         raise AssertionError(f"this run does not bear out: {text}" + (f" ({listed})" if listed else ""))
+
+
+def _rounded(effect: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Effects as plain JSON, to the digits that mean something: two of the half width, else three of the estimate.
+
+    Text, not numbers: 0.0040 ± 0.0010 keeps its zeros, and a stored notebook repeats byte for byte.
+    """
+    found: list[dict[str, Any]] = []
+    for name, value in effect.items():
+        try:
+            estimate, half = (float(value), None) if not isinstance(value, tuple | list) else map(float, value)
+        except (TypeError, ValueError):
+            raise ValueError(f"effect {name!r} must be a number or (estimate, half width), not {value!r}") from None
+        if not math.isfinite(estimate) or (half is not None and not (math.isfinite(half) and half >= 0)):
+            raise ValueError(f"effect {name!r} must be finite, its half width not negative: {value!r}")
+        size, digits = (half, 2) if half else (abs(estimate), 3)
+        places = max(0, digits - 1 - math.floor(math.log10(size))) if size else 0
+        entry: dict[str, Any] = {"name": name, "estimate": f"{round(estimate, places) + 0.0:.{places}f}"}
+        found.append(entry if half is None else {**entry, "half_width": f"{half:.{places}f}"})
+    return found
+
+
+def verdict_of(ours: float, half_width: float, theirs: float, within: float = 2.0) -> str:
+    """The verdict on an effect that a paper reports, by one rule for the whole book.
+
+    ``"reproduced"``
+        Our 95 % interval lies clear of 0 on the paper's side, and the paper's figure is between
+        ours/``within`` and ours·``within``: the same sign, and the same size to a factor of two.
+    ``"direction only"``
+        The interval lies clear of 0 on the paper's side; the size differs by more than that.
+    ``"not reproduced"``
+        The interval holds 0, or lies on the other side.
+
+    Parameters
+    ----------
+    ours, half_width : float
+        Our estimate, and the half width of its 95 % interval over seeds.
+    theirs : float
+        The paper's figure in the same unit. The data differ, so compare relative changes, in %, rather than
+        differences of NDCG.
+
+    Raises
+    ------
+    ValueError
+        The paper's figure is 0 or not a number: it has no side to be on.
+    """
+    if not math.isfinite(theirs) or theirs == 0:
+        raise ValueError(f"the paper's figure must be a number other than 0, not {theirs!r}")
+    mine, size = math.copysign(1.0, theirs) * float(ours), abs(theirs)
+    if not mine - float(half_width) > 0:  # so written, a nan is not a reproduction
+        return "not reproduced"
+    return "reproduced" if mine / within <= size <= mine * within else "direction only"
+
+
+def not_testable(paper: str, reason: str, /, **values: Any) -> None:
+    """Show a claim of the paper that this book cannot test, and why; it enters the ledger as ``"not testable here"``.
+
+    Parameters
+    ----------
+    paper : str
+        What the paper says, with its figure and where.
+    reason : str
+        Why nothing here can tell, with placeholders as in :func:`glue`.
+
+    Raises
+    ------
+    ValueError
+        Values that do not fit the reason.
+    """
+    why = _fill(reason, values)
+    record: dict[str, Any] = {"statement": why, "mode": None, "seeds": None, "effect": []}
+    record |= {"paper": paper, "verdict": NOT_TESTABLE}
+    _show(f"∅ *The paper: {paper}* **{NOT_TESTABLE.capitalize()}.** {why}", record)
 
 
 def device(name: str = "auto") -> torch.device:
