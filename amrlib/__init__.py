@@ -9,7 +9,7 @@
 
 from . import adversary, datasets, evaluation, models, training
 from .adversary import perturb, worst_case_ranks
-from .datasets import Dataset, leave_one_out, load_dataset
+from .datasets import Dataset, from_csv, from_frame, leave_one_out, load_dataset
 from .evaluation import compare, evaluate
 from .models import AMR, DUIF, MFBPR, VBPR, MFeALS, Popularity, VBPRTwoVector
 
@@ -17,6 +17,6 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AMR", "DUIF", "MFBPR", "VBPR", "Dataset", "MFeALS", "Popularity", "VBPRTwoVector", "adversary", "compare",
-    "datasets", "evaluate", "evaluation", "leave_one_out", "load_dataset", "models", "perturb", "training",
-    "worst_case_ranks",
+    "datasets", "evaluate", "evaluation", "from_csv", "from_frame", "leave_one_out", "load_dataset", "models", "perturb",
+    "training", "worst_case_ranks",
 ]  # fmt: skip

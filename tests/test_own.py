@@ -2,10 +2,12 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 import amrlib
@@ -104,6 +106,13 @@ def test_what_is_repaired():
 def test_the_last_is_held_out(times):
     shop = from_frame(table(when=times), LOOKS, time="when", split="time")
     assert everything(shop)[1] == {"ann hat", "bob sock"}
+
+
+def test_a_random_one_is_held_out():
+    rows = pd.DataFrame({"user": np.repeat(np.arange(300), 3), "item": np.tile([0, 1, 2], 300)})
+    first, again, other = (from_frame(rows, seed=seed).test for seed in (0, 0, 1))
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
+    assert np.bincount(first, minlength=3).min() > 70  # whichever item it is
 
 
 def test_what_was_met_again_is_not_new():
@@ -227,6 +236,64 @@ def test_a_network_of_your_own(folder):
         features_of_pictures(folder / "pictures", lambda pictures: np.ones(3), progress=False)
 
 
+def test_pictures_are_looked_at_in_batches_under_a_bar(folder, monkeypatch):
+    sizes, bars = [], []
+    real = own.progress_bar
+    monkeypatch.setattr(own, "progress_bar", lambda *given: bars.append(given[1:]) or real(*given))
+
+    def network(pictures):
+        sizes.append(len(pictures))
+        return np.ones((len(pictures), 2))
+
+    for progress in (True, False):
+        features_of_pictures(folder / "pictures", network, batch_size=3, progress=progress)
+    assert sizes == [3, 1, 3, 1] and bars == [("features", True), ("features", False)]
+
+
+class FakeWeights:
+    """What amrlib asks of torchvision's weights: the one recommended, and what prepares a picture for it."""
+
+    DEFAULT = None
+
+    def transforms(self):
+        return lambda picture: torch.from_numpy(np.asarray(picture.resize((8, 8))).copy()).permute(2, 0, 1) / 255
+
+
+@pytest.mark.parametrize("network, dim, dropped", [("resnet50", 2048, "fc"), ("alexnet", 4096, "the last")])
+def test_torchvision_through_a_stand_in(folder, monkeypatch, network, dim, dropped):
+    """torchvision itself could not be run here: this holds our side of the bargain, that the last layer is left out,
+    that pictures are prepared as the weights ask for, and that nothing is dropped at random."""
+    made = []
+
+    class Net(torch.nn.Module):
+        def __init__(self, weights):
+            super().__init__()
+            made.append((self, weights))
+            before = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Dropout(0.5), torch.nn.Linear(192, dim))
+            if network == "resnet50":
+                self.before, self.fc = before, torch.nn.Linear(dim, 1000)
+            else:
+                self.before, self.classifier = before[0], torch.nn.Sequential(*before[1:], torch.nn.Linear(dim, 1000))
+
+        def forward(self, x):
+            return (self.fc if network == "resnet50" else self.classifier)(self.before(x))
+
+    FakeWeights.DEFAULT = FakeWeights()
+    models = SimpleNamespace(
+        ResNet50_Weights=FakeWeights, AlexNet_Weights=FakeWeights, **{network: lambda weights: Net(weights)}
+    )
+    monkeypatch.setitem(sys.modules, "torchvision", SimpleNamespace(models=models))
+    torch.manual_seed(0)
+    names, features, seen, _ = features_of_pictures(folder / "pictures", network, "cpu", batch_size=3, progress=False)
+    assert features.shape == (4, dim) and features.dtype == np.float32 and seen is None
+    ((net, weights),) = made
+    assert weights is FakeWeights.DEFAULT and not net.training and not any(p.requires_grad for p in net.parameters())
+    alone = FakeWeights.DEFAULT.transforms()(own._open(folder / "pictures" / f"{names[0]}.png"))
+    assert np.allclose(features[0], net(alone[None])[0], atol=1e-6)
+    again = features_of_pictures(folder / "pictures", network, "cpu", progress=False)[1]
+    assert np.array_equal(again, features) and len(made) == 1  # from the cache
+
+
 def test_torchvision_that_is_not_there(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "torchvision", None)
     with pytest.raises(ValueError, match="pip install torchvision"):
@@ -274,7 +341,7 @@ def test_other_wrong_arguments(folder):
         (lambda: from_csv(folder / "bought.csv", bad_rows="keep"), "bad_rows must be"),
         (lambda: features_of_pictures(folder / "nowhere"), "there is no folder"),
         (lambda: features_of_pictures(folder, progress=False), "no picture in"),
-        (lambda: features_of_pictures(folder / "pictures", "vgg"), "network must be one of 'shop', 'resnet50'"),
+        (lambda: features_of_pictures(folder / "pictures", "vgg"), "network must be one of 'shop', 'efficientnet_lite0'"),
         (lambda: features_of_pictures(folder / "pictures", batch_size=0), "batch_size"),
     ):
         with pytest.raises(ValueError, match=words):

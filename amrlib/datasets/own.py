@@ -25,7 +25,7 @@ from .download import cache_folder
 __all__ = ["NETWORKS", "PICTURES", "features_of_pictures", "from_csv", "from_frame"]
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
-NETWORKS = ("shop", "resnet50", "alexnet")
+NETWORKS = ("shop", "efficientnet_lite0", "resnet50", "alexnet")
 
 
 def from_frame(
@@ -242,9 +242,11 @@ def features_of_pictures(
 
     Parameters
     ----------
-    network : ``"shop"``, ``"resnet50"``, ``"alexnet"``, or a function
-        The CNN that ships with the book (128-d, sees 28×28 grey pixels: good for trying out); torchvision's, where
-        it is installed (2048-d before the classifier, 4096-d fc7; it fetches their weights at the first use); or
+    network : ``"shop"``, ``"efficientnet_lite0"``, ``"resnet50"``, ``"alexnet"``, or a function
+        The CNN that ships with the book (128-d, sees 28×28 grey pixels: good for trying out); EfficientNet-Lite0
+        (1280-d, colour, :mod:`amrlib.efficientnet`), whose weights are a package to install; torchvision's two,
+        where it is installed (2048-d before the classifier, 4096-d fc7; it fetches their weights at the first use:
+        tested with a stand-in for torchvision only, which has no processor build where the book is made); or
         your own, which takes a list of RGB ``PIL.Image`` and gives (n, D). Results of a function are not cached.
     batch_size : int
         Pictures looked at together.
@@ -262,7 +264,7 @@ def features_of_pictures(
     Raises
     ------
     ValueError
-        No readable picture; an unknown network, or torchvision missing.
+        No readable picture; an unknown network, or its package missing, with the command that installs it.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -496,16 +498,24 @@ def _open(path: Path) -> Any:
         return picture.convert("RGB")
 
 
+def _square(picture: Any) -> tuple[Any, Any]:
+    """The picture in the middle of a square of its border's colour, so that nothing is cut off; and that colour."""
+    from PIL import Image
+
+    pixels = np.asarray(picture)  # (H, W) or (H, W, 3)
+    edge = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    colour = tuple(np.median(edge.reshape(len(edge), -1), axis=0).astype(int).tolist())
+    side = max(picture.size)
+    square = Image.new(picture.mode, (side, side), colour if len(colour) > 1 else colour[0])
+    square.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
+    return square, colour
+
+
 def _as_in_the_shop(picture: Any) -> np.ndarray:
     """uint8 (28, 28): a bright thing on black, as the shop's pictures are; product photographs are often on white."""
     from PIL import Image
 
-    grey = picture.convert("L")
-    pixels = np.asarray(grey)
-    border = int(np.median(np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])))
-    side = max(grey.size)
-    square = Image.new("L", (side, side), border)
-    square.paste(grey, ((side - grey.width) // 2, (side - grey.height) // 2))
+    square, (border,) = _square(picture.convert("L"))
     small = np.asarray(square.resize((28, 28), Image.Resampling.LANCZOS))
     return 255 - small if border > 127 else small
 
@@ -520,6 +530,11 @@ def _looker(network: str, device: str) -> Callable[[list[Any]], Any]:
     if network == "shop":
         cnn = load_cnn(target)
         return lambda pixels: extract_features(np.stack(pixels), cnn, target, progress=False)
+    if network == "efficientnet_lite0":
+        from ..efficientnet import as_pixels, load_efficientnet_lite0
+
+        lite0 = load_efficientnet_lite0(target)
+        return lambda pictures: lite0.features(torch.stack([as_pixels(_square(p)[0]) for p in pictures]).to(target))
     try:
         from torchvision import models
     except ImportError:
