@@ -102,6 +102,21 @@ def test_pinterest(web, dtype, on_disk):
     amrlib.evaluate(model, shop, k=(1, 2), ranking="sampled")
 
 
+def test_features_kept_on_disk_are_made_anew_when_they_are_damaged(web):
+    pinterest(web)
+    first = load_public("pinterest", on_disk=True, progress=False)
+    expected = np.array(first.features)
+    (kept,) = Path(os.environ["AMRLIB_DATA"]).glob("pinterest/features-*.npy")
+    scale = kept.with_suffix(".scale")
+    for file, content in ((kept, kept.read_bytes()[:-4]), (kept, b""), (kept, npy(np.ones(3))), (scale, b""), (scale, b"0")):
+        file.write_bytes(content)
+        again = load_public("pinterest", on_disk=True, progress=False)
+        assert np.array_equal(again.features, expected) and again.feature_scale == first.feature_scale
+    before = kept.stat().st_mtime_ns
+    load_public("pinterest", on_disk=True, progress=False)
+    assert kept.stat().st_mtime_ns == before  # and not without need
+
+
 def test_pinterest_of_another_version(web):
     pinterest(web)
     (web.site / "pinterest" / "neg.txt").write_bytes(b"1 2 4\n3 0 4\n5 0 1\n")
@@ -237,6 +252,57 @@ def test_amazon(web, monkeypatch, name, ratings, on_disk):
     for words in ("1 repeated interactions", "1 users with fewer than 5", "1 items without an image"):
         assert words in notes
     assert ("users: 3 here, 83,337" in notes) == (name == "amazon-women")
+
+
+def same(a, b):
+    assert np.array_equal(a.train, b.train) and np.array_equal(a.test, b.test) and np.array_equal(a.features, b.features)
+    assert a.notes == b.notes and a.item_ids.tolist() == b.item_ids.tolist()
+
+
+def never(*_):
+    pytest.fail("the files were read again")
+
+
+def test_amazon_is_parsed_once(web, monkeypatch):
+    amazon(web)
+    first = load_public("amazon-women", progress=False)
+    (kept,) = Path(os.environ["AMRLIB_DATA"]).glob("amazon-women/interactions-*.npz")
+    with monkeypatch.context() as patch:
+        for name in ("_items_of", "_ratings_of", "find_records"):
+            patch.setattr(public, name, never)
+        same(load_public("amazon-women", progress=False), first)
+        other = load_public("amazon-women", seed=5, progress=False)  # another split needs no reading either
+        assert len(other.train) == len(first.train)
+        with pytest.raises(pytest.fail.Exception):  # other ratings do
+            load_public("amazon-women", ratings="5-core", progress=False)
+    content = kept.read_bytes()
+    flipped = bytearray(content)
+    flipped[len(content) // 2] ^= 1
+    for damaged in (content[:-100], bytes(flipped), b"", b"PK"):
+        kept.write_bytes(damaged)
+        same(load_public("amazon-women", progress=False), first)
+        assert len(kept.read_bytes()) == len(content)  # repaired
+
+
+def test_amazon_is_parsed_again_when_a_file_has_changed(web):
+    asins, _ = amazon(web)
+    first = load_public("amazon-women", progress=False)
+    file = Path(os.environ["AMRLIB_DATA"]) / SETS["amazon-women"].files["ratings"].name
+    Path(f"{file}.seen").unlink()  # put there by hand, say: its checksum is taken anew
+    file.write_text(file.read_text() + "".join(f"zoe,{asin},5.0,1400000000\n" for asin in asins[:6]))
+    again = load_public("amazon-women", progress=False)
+    assert again.n_users == first.n_users + 1
+    assert len(list(file.parents[1].glob("amazon-women/interactions-*.npz"))) == 2
+
+
+def test_parsing_that_is_interrupted_leaves_nothing(web, monkeypatch):
+    amazon(web)
+    with monkeypatch.context() as patch:
+        patch.setattr(public, "write_atomically", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            load_public("amazon-women", progress=False)
+    assert not list(Path(os.environ["AMRLIB_DATA"]).glob("amazon-women/*"))
+    load_public("amazon-women", progress=False)
 
 
 def test_amazon_lines_that_cannot_be_read(web):

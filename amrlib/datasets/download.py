@@ -28,7 +28,7 @@ from filelock import FileLock  # torch needs it too, so it is always there
 from ..files import write_atomically
 from ..progress import progress_bar
 
-__all__ = ["Remote", "cache_folder", "fetch", "is_cached"]
+__all__ = ["Remote", "cache_folder", "checksum", "fetch", "is_cached"]
 
 CHUNK = 1 << 18  # bytes read at once
 PATIENCE = 30  # seconds without a byte before an address is given up
@@ -64,6 +64,11 @@ def cache_folder() -> Path:
 def is_cached(remote: Remote, folder: str | Path | None = None) -> bool:
     """Whether a finished file lies in the cache; its bytes are not read."""
     return (Path(folder or cache_folder()) / remote.name).is_file()
+
+
+def checksum(path: Path) -> str:
+    """The SHA-256 of a file that :func:`fetch` gave, as it noted it; empty where there is no note. No bytes are read."""
+    return str(_seen(path).get("sha256", "")) if _unchanged(path) else ""
 
 
 def fetch(remote: Remote, folder: str | Path | None = None, progress: bool = True) -> Path:

@@ -5,7 +5,9 @@ it comes from and under which terms. None of these files is unpickled or evaluat
 are plain arrays, and the metadata of Amazon, which are Python literals, go through ``ast.literal_eval``.
 
 Large files are read as streams, or in blocks of a memory map that are let go of one after another, so memory holds
-the interactions that were kept and the feature rows that are needed, or only the former with ``on_disk=True``.
+the interactions that were kept and the feature rows that are needed, or only the former with ``on_disk=True``. What
+was kept of Amazon's gigabytes of text lies in the cache folder as well, under the checksums of the files it came from,
+so that they are parsed once.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import ast
 import contextlib
 import gzip
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -26,9 +29,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from ..files import write_atomically
 from ..progress import progress_bar
 from .dataset import Dataset, leave_one_out
-from .download import Remote, cache_folder, fetch
+from .download import Remote, cache_folder, checksum, fetch
 
 __all__ = ["RECORD", "SETS", "PublicSet", "find_records", "load_public", "read_pairs"]
 
@@ -211,7 +215,7 @@ def load_public(
     if name == "pinterest":
         shop = _read_pinterest(paths, make)
     elif name.startswith("amazon-") and "meta" in paths:
-        shop = _read_amazon(paths, name.removeprefix("amazon-").capitalize(), ratings, make, seed, progress)
+        shop = _read_amazon(paths, name.removeprefix("amazon-").capitalize(), ratings, make, seed, progress, base / name)
     else:
         members = {
             "amazon-clothing": ("rating.txt", "image_features.npy", "\t"),
@@ -348,19 +352,32 @@ class _Features:
                 out /= largest
             return out.astype(self.dtype, copy=False), largest
         scale_path = path.with_suffix(".scale")
-        if not (path.exists() and scale_path.exists()):
+        shape = (len(rows), dim)
+        kept = _kept_features(path, scale_path, shape, self.dtype)
+        if kept is None:
             largest = 1.0
             if self.scale:
                 largest = max((float(np.abs(values).max(initial=0)) for values in read("largest")), default=0.0) or 1.0
             with _whole_file(path) as file:
-                header = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False,
-                          "shape": (len(rows), dim)}  # fmt: skip
+                header = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False, "shape": shape}
                 np.lib.format.write_array_header_1_0(file, header)
                 for values in read("features"):
                     file.write(np.ascontiguousarray(values / np.float32(largest), dtype=self.dtype).tobytes())
             with _whole_file(scale_path) as file:
                 file.write(repr(largest).encode())
-        return np.load(path, mmap_mode="r", allow_pickle=False), float(scale_path.read_text())
+            kept = _kept_features(path, scale_path, shape, self.dtype)
+        if kept is None:
+            raise OSError(f"{path} cannot be read back: is the disk sound, or did another program change it?")
+        return kept
+
+
+def _kept_features(path: Path, scale_path: Path, shape: tuple[int, int], dtype: np.dtype) -> tuple[Any, float] | None:
+    """The features that an earlier call kept and what they were divided by; None where they are absent or cut off."""
+    try:
+        array, largest = np.load(path, mmap_mode="r", allow_pickle=False), float(scale_path.read_text())
+    except (OSError, ValueError, EOFError):
+        return None
+    return (array, largest) if (array.shape, array.dtype) == (shape, dtype) and largest > 0 else None
 
 
 @contextlib.contextmanager
@@ -531,8 +548,31 @@ def _read_cornac(
 
 
 def _read_amazon(
-    paths: dict[str, Path], department: str, ratings: str, make: _Features, seed: int, progress: bool
+    paths: dict[str, Path], department: str, ratings: str, make: _Features, seed: int, progress: bool, folder: Path
 ) -> Dataset:
+    sums = [checksum(paths[key]) for key in ("meta", ratings, "images")]
+    key = hashlib.sha256(repr((1, department, MIN_INTERACTIONS, sums)).encode()).hexdigest()[:16]
+    kept = folder / f"interactions-{key}.npz"
+    found = _read_kept(kept) if all(sums) else None
+    if found is None:
+        found = _interactions_of(paths, department, ratings, progress)
+        packed = io.BytesIO()
+        arrays: dict[str, Any] = dict(found)
+        np.savez_compressed(packed, **arrays)
+        write_atomically(kept, packed.getvalue())
+    user, item, ids, records = (found[name] for name in ("users", "items", "ids", "records"))
+    n_users = int(user.max()) + 1
+    train, test = leave_one_out(np.stack([user, item], axis=1), seed=seed, n_users=n_users)
+    features, largest = make(paths["images"], _record_block(paths["images"]), records, 4096)
+    extras = {"item_ids": ids.astype(str), "feature_scale": largest}
+    shop = Dataset(train, test, features, n_users=n_users, n_items=len(ids), extras=extras)
+    shop.notes = found["notes"].tolist() + shop.notes
+    return shop
+
+
+def _interactions_of(paths: dict[str, Path], department: str, ratings: str, progress: bool) -> dict[str, np.ndarray]:
+    """What reading gigabytes of text comes to: ``users`` (n,) and ``items`` (n,) int32, numbered; ``ids`` "S10" and
+    ``records`` int64 (n_items,), each item's ASIN and the number of its record of features; ``notes``, texts."""
     notes: list[str] = []
     asins = _items_of(paths["meta"], department, notes, progress)  # (A,) ascending
     users, items = _ratings_of(paths[ratings], asins, notes, progress)  # (R,) bytes, (R,) rows of asins
@@ -549,14 +589,21 @@ def _read_amazon(
     pairs = pairs[row[pairs[:, 1]] >= 0]
     if not len(pairs):
         raise ValueError(f"no user is left with {MIN_INTERACTIONS} interactions: do the files belong together?")
-    kept_users, user = np.unique(pairs[:, 0], return_inverse=True)
+    _, user = np.unique(pairs[:, 0], return_inverse=True)
     kept_items, item = np.unique(pairs[:, 1], return_inverse=True)
-    train, test = leave_one_out(np.stack([user, item], axis=1), seed=seed, n_users=len(kept_users))
-    features, largest = make(paths["images"], _record_block(paths["images"]), row[kept_items], 4096)
-    extras = {"item_ids": asins[kept_items].astype(str), "feature_scale": largest}
-    shop = Dataset(train, test, features, n_users=len(kept_users), n_items=len(kept_items), extras=extras)
-    shop.notes = notes + shop.notes
-    return shop
+    return {
+        "users": user.astype(np.int32), "items": item.astype(np.int32), "ids": asins[kept_items],
+        "records": row[kept_items], "notes": np.array(notes, dtype=str),
+    }  # fmt: skip
+
+
+def _read_kept(path: Path) -> dict[str, np.ndarray] | None:
+    """What was kept of an earlier reading; None where there is nothing, or where it is damaged: zip has checksums."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in ("users", "items", "ids", "records", "notes")}
+    except Exception:  # absent, or damaged, for which each layer has its own: read anew
+        return None
 
 
 @contextlib.contextmanager
