@@ -29,7 +29,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -201,7 +203,8 @@ def _distinct(ids: Tensor, waiting: bool) -> _Rows:
     """Distinct ids. Their number is only known once they are found, for which a CPU need not wait and a GPU would:
     without ``waiting`` there are as many rows as ids, the last distinct one repeated to the end."""
     if waiting:
-        return _Rows(*torch.unique(ids, return_inverse=True), None)
+        distinct, place = torch.unique(ids, return_inverse=True)
+        return _Rows(distinct, place, None)
     ascending, order = torch.sort(ids)
     step = torch.zeros_like(ids)
     step[1:] = ascending[1:] != ascending[:-1]
@@ -260,7 +263,9 @@ class PairwiseTrainer:
     * the adversarial loss reaches E through c_n + Δ_n with Δ_n constant, which adds
       Σ_n Δ_n s'_nᵀ = E M,  M = Σ_n (ε s_n / ‖Γ_n‖) s'_nᵀ, a K × K matrix.
 
-    So AMR adds three K × K products to VBPR's two D-dimensional ones. (A random direction has no such short
+    So AMR adds three K × K products to VBPR's two D-dimensional ones. These two are over the B rows c_i − c_j,
+    since the losses know items by their differences alone; or over the batch's distinct items where they are
+    fewer, or where reg_item asks for the length of each. (A random direction has no such short
     cut: its Δ is drawn, and multiplied, in D dimensions.) ``AutogradTrainer`` is the same
     step as one reads it in the paper; the tests hold the two together in float64.
     """
@@ -280,6 +285,7 @@ class PairwiseTrainer:
         rates = dict(zip(("P", "Q", "E"), self.lr, strict=True))
         parameters = {name: getattr(model, name) for name in "PQE" if getattr(model, name) is not None}
         self.optimizer = _Optimizer(parameters, rates, optimizer, initial_accumulator)
+        self.waiting = model.P.device.type == "cpu"  # see _distinct
         self._buffers: dict[str, Tensor] = {}
 
     def step(self, users: Tensor, pos: Tensor, neg: Tensor) -> Losses:
@@ -292,9 +298,9 @@ class PairwiseTrainer:
     def _step(self, users: Tensor, pos: Tensor, neg: Tensor) -> Losses:
         """:meth:`step` for ids known to be good; nothing in it makes a GPU wait."""
         model, (reg_P, reg_item, reg_E) = self.model, self.reg
-        B, waiting = len(users), not users.is_cuda
-        touched = _distinct(users, waiting)
-        items = _distinct(torch.cat([pos, neg]), waiting)  # (U,)
+        B = len(users)
+        touched = _distinct(users, self.waiting)
+        items = _distinct(torch.cat([pos, neg]), self.waiting)  # (U,)
         i, j = items.place[:B], items.place[B:]
         U = len(items.ids)
         p = model.P.index_select(0, users)  # (B, K̃)
@@ -344,7 +350,7 @@ class PairwiseTrainer:
         if reg_P:
             objective = objective + reg_P * (p.square().sum() - B * len(model.constant_columns))
             grad_p.add_(p, alpha=2 * reg_P)
-        if reg_item:
+        if reg_item and q is not None:  # q̃ is there: apart
             times = _sum_rows(U, items.place, torch.ones_like(items.place, dtype=p.dtype)[:, None])  # (U, 1)
             objective = objective + reg_item * (times * q.square()).sum()
             grad_q = grad_q.addcmul(times, q, value=2 * reg_item)
@@ -365,8 +371,8 @@ class PairwiseTrainer:
         if model.Q is not None:
             self._update("Q", grad_q[:, : model.Q.shape[1]], items)
         grad_P = _sum_rows(len(touched.ids), touched.place, grad_p)
-        if model.constant_columns:
-            grad_P[:, model.constant_columns] = 0
+        for column in model.constant_columns:
+            grad_P[:, column] = 0
         self._update("P", grad_P, touched)
         return Losses(bpr, adversarial, objective)
 
@@ -386,7 +392,7 @@ class PairwiseTrainer:
         features = self.model.features
         if features.dtype == out.dtype:
             return torch.index_select(features, 0, ids, out=out)
-        stored = self._buffer("stored", *out.shape, dtype=features.dtype)
+        stored = self._buffer("stored", len(out), out.shape[1], features.dtype)
         return out.copy_(torch.index_select(features, 0, ids, out=stored))
 
     def _see(self, items: Tensor, minus: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -411,6 +417,8 @@ class PairwiseTrainer:
         if B == 0 or len(pos) != B or len(neg) != B:
             raise ValueError("users, pos and neg must be as long as each other and not empty, "
                              f"not {B}, {len(pos)} and {len(neg)}")  # fmt: skip
+        if users.is_cuda:  # to look would be to wait; there index_select itself refuses them
+            return
         n_items = len(self.model.features if self.model.Q is None else self.model.Q)
         for name, ids, size in (("users", users, len(self.model.P)), ("pos", pos, n_items), ("neg", neg, n_items)):
             first, last = (int(end) for end in torch.aminmax(ids))
@@ -495,6 +503,21 @@ class AutogradTrainer(PairwiseTrainer):
 
 
 # ---------------------------------------------------------------- the loop
+
+
+class _ReadAhead:
+    """Has the rows of memory-mapped features fetched from the disk while the batch before them is computed."""
+
+    def __init__(self, features: np.ndarray) -> None:
+        self.features, self.pool = features, ThreadPoolExecutor(1)
+        self.columns = np.arange(0, features.shape[1], max(1, mmap.PAGESIZE // features.itemsize))
+
+    def __call__(self, *items: Tensor) -> None:
+        """One number of every page is enough, in the order of the file."""
+        self.pool.submit(lambda: self.features[np.unique(np.concatenate(items))[:, None], self.columns])
+
+    def close(self) -> None:
+        self.pool.shutdown(cancel_futures=True)
 
 
 def fit(
@@ -604,6 +627,9 @@ def fit(
         write_atomically(path, data)
 
     stopped = "done"
+    ahead = None
+    if model.E is not None and device.type == "cpu" and isinstance(dataset.features, np.memmap):
+        ahead = _ReadAhead(dataset.features)
     bar = progress_bar(range(len(history), epochs), type(model).__name__, progress, initial=len(history), total=epochs,
                        unit="epoch")  # fmt: skip
     try:
@@ -616,7 +642,9 @@ def fit(
             neg = sampler(users, generator)
             sums = torch.zeros(3, dtype=torch.float64, device=device)  # on the device: no wait inside an epoch
             for start in range(0, len(pairs), batch_size):
-                batch = slice(start, start + batch_size)
+                batch, following = slice(start, start + batch_size), slice(start + batch_size, start + 2 * batch_size)
+                if ahead is not None:
+                    ahead(pos[following], neg[following])
                 sums += torch.stack(step.step(users[batch], pos[batch], neg[batch])).double()
             bpr, adversarial, objective = (sums / len(pairs)).tolist()
             if not np.isfinite(objective):
@@ -637,6 +665,8 @@ def fit(
         stopped = "interrupted"
     finally:
         bar.close()
+        if ahead is not None:
+            ahead.close()
     if best is not None:
         for name, theta in best.items():
             step.optimizer.parameters[name].copy_(theta)

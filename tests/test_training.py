@@ -55,20 +55,71 @@ def make(kind, data, **adversary):
 @pytest.mark.parametrize("optimizer", ["adagrad", "adam"])
 @pytest.mark.parametrize("perturbation", ["gradient", "random"])
 @pytest.mark.parametrize("epsilon, adv_weight", [(0.3, 1.0), (2.0, 0.3), (0.0, 1.0), (0.3, 0.0)])
+@pytest.mark.parametrize("B, reg_item", [(16, 0.02), (4, 0.0)])  # item by item; differences of features
 @pytest.mark.parametrize("kind", [amrlib.AMR, amrlib.VBPRTwoVector, amrlib.DUIF])
-def test_closed_form_is_autograd(kind, epsilon, adv_weight, perturbation, optimizer):
+def test_closed_form_is_autograd(kind, B, reg_item, epsilon, adv_weight, perturbation, optimizer):
     data = shop()
-    regs = (0.1, 0.02, 0.03)
+    regs = (0.1, reg_item, 0.03)
     pair = [make(kind, data, epsilon=epsilon, adv_weight=adv_weight, perturbation=perturbation) for _ in range(2)]
     for model in pair:
         model.P[0] = 0  # a user whose gradient with respect to the features is nothing
     fast, slow = (T(m, lr=(0.1, 0.05, 0.02), reg=regs, optimizer=optimizer)
                   for T, m in zip((PairwiseTrainer, AutogradTrainer), pair))  # fmt: skip
-    for batch in triples(data, 16, seed=1):
+    for batch in triples(data, B, seed=1):
         for mine, theirs in zip(fast.step(*batch), slow.step(*batch), strict=True):
             assert abs(mine - theirs) <= 1e-10 * abs(theirs)
         for a, b in zip(weights(pair[0]), weights(pair[1]), strict=True):
             assert error(a, b) < 1e-10
+
+
+@pytest.mark.parametrize("optimizer", ["adagrad", "adam"])
+@pytest.mark.parametrize("B, reg_item", [(16, 0.02), (4, 0.0), (1, 0.02)])
+@pytest.mark.parametrize("kind", [amrlib.AMR, amrlib.VBPRTwoVector, amrlib.MFBPR])
+def test_a_step_that_never_waits_is_the_same_step(kind, B, reg_item, optimizer):
+    """On a GPU the number of distinct ids stays unknown, and the last one fills the rows that are left."""
+    data = shop()
+    pair = [make(kind, data, epsilon=0.4, adv_weight=0.7) for _ in range(2)]
+    here, there = (PairwiseTrainer(m, lr=0.1, reg=(0.1, reg_item, 0.03), optimizer=optimizer) for m in pair)
+    there.waiting = False
+    for batch in triples(data, B, seed=1):
+        assert all(abs(a - b) <= 1e-12 * abs(b) for a, b in zip(there.step(*batch), here.step(*batch), strict=True))
+        assert all(error(a, b) < 1e-12 for a, b in zip(weights(pair[1]), weights(pair[0]), strict=True))
+
+
+def test_distinct_ids_without_waiting():
+    for ids in ([3], [5, 5, 5], [4, 1, 4, 9, 1, 1], [7, 2, 0]):
+        ids = torch.tensor(ids)
+        rows = training._distinct(ids, waiting=False)
+        assert torch.equal(rows.ids[rows.place], ids) and len(rows.ids) == len(ids)
+        assert torch.equal(rows.ids, torch.unique(ids)[rows.last])
+
+
+def test_the_blocks_of_features_do_not_matter(monkeypatch):
+    data = shop()
+    pair = [make(amrlib.AMR, data, epsilon=0.4, adv_weight=0.7) for _ in range(2)]
+    for model, size in zip(pair, (2**20, 100)):  # at once; two rows of 5 float64 at a time
+        monkeypatch.setattr(training, "CACHE_BYTES", size)
+        step = PairwiseTrainer(model, reg=(0.1, 0.0, 0.0)).step
+        for batch in triples(data, 4, seed=1):
+            step(*batch)
+    assert all(error(a, b) < 1e-12 for a, b in zip(weights(pair[0]), weights(pair[1]), strict=True))
+
+
+@pytest.mark.parametrize("reg", [0.0, 0.1])
+def test_features_from_a_memory_map_train_the_same_model(tmp_path, reg, monkeypatch):
+    data = shop()
+    np.save(tmp_path / "c.npy", np.asarray(data.features, dtype=np.float16))
+    asked = []
+    touch = training._ReadAhead.__call__
+    monkeypatch.setattr(training._ReadAhead, "__call__", lambda self, *ids: (asked.append(len(ids[0])), touch(self, *ids)))
+    models = []
+    for mode in (None, "r"):
+        stored = np.load(tmp_path / "c.npy", mmap_mode=mode)
+        model = amrlib.AMR(data.replace(features=stored), dim=4, epsilon=0.3)
+        model.fit(data.replace(features=stored), epochs=3, batch_size=4, reg=reg, device="cpu", progress=False)
+        models.append(model)
+    assert same(*models) and models[1].features.dtype == torch.float16
+    assert asked == [4] * 6 + [2, 0] + [4] * 6 + [2, 0] + [4] * 6 + [2, 0]  # every batch but an epoch's first, ahead
 
 
 @pytest.mark.parametrize("regs", [0.0, (0.1, 0.0, 0.0), (0.0, 0.1, 0.0), (0.0, 0.0, 0.1)])
