@@ -1,7 +1,10 @@
 """The shop that ships: its files, its figures, and what visual_share does to it."""
 
 import hashlib
+import os
 import shutil
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -61,6 +64,20 @@ def test_the_size_of_a_block_changes_nothing_but_memory():
     items = room.read_shipped("items.npz")
     a, b = (room.draw_purchases(items, 0.3, 5, n_users=200, block=block) for block in (64, 200))
     assert all(np.array_equal(x, y) for x, y in zip(a, b))
+
+
+def test_traits_are_measured_once_for_all_redraws_and_again_for_other_pictures(monkeypatch):
+    items = room.read_shipped("items.npz")
+    looked = []
+    real = room.visible_traits
+    monkeypatch.setattr(room, "visible_traits", lambda *given: looked.append(1) or real(*given))
+    room._visible_of.cache_clear()
+    first = [room.draw_purchases(items, share, 5, n_users=50) for share in (0.5, 0.2)]
+    assert len(looked) == 1
+    darker = {**items, "images": items["images"] // 2}
+    other = room.draw_purchases(darker, 0.5, 5, n_users=50)
+    assert len(looked) == 2 and not np.array_equal(other[1], first[0][1])
+    assert np.array_equal(room.draw_purchases(items, 0.5, 5, n_users=50)[1], first[0][1])
 
 
 def likeness(shop):
@@ -186,6 +203,34 @@ def test_in_a_larger_shop_too_taste_is_what_visual_share_says():
         distance[share] = np.square(apart).sum(1).mean() / 2, np.square(unseen).sum(1).mean() / 8
     assert distance[1.0][0] < 0.6 < 0.9 < distance[0.0][0] < 1.1  # 1: as far apart as any two items
     assert distance[0.0][1] < 0.6 < 0.9 < distance[1.0][1] < 1.1
+
+
+PEAK = """
+import resource, sys
+import amrlib
+users, items = int(sys.argv[1]), int(sys.argv[2])
+shop = amrlib.load_dataset("boutique", size=(users, items))
+assert (shop.n_users, shop.n_items) == (users, items)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 2**10)  # MB
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads peak memory as Linux counts it")
+def test_memory_grows_with_users_plus_items_not_with_their_product():
+    """AMRLIB_TEST_SIZE=1000000 does the same for a million by a million: a minute and about 1.1 GB."""
+    n = int(os.environ.get("AMRLIB_TEST_SIZE", 60_000))
+    peak = []
+    for size in ((1000, 1000), (n, n)):
+        done = subprocess.run(
+            [sys.executable, "-c", PEAK, *map(str, size)], capture_output=True, text=True, cwd=room.data_folder().parent
+        )
+        assert done.returncode == 0, done.stderr
+        peak.append(int(done.stdout))
+    # features are 512 bytes an item, pictures 784 up to PICTURES_UP_TO, lists and interactions some hundreds a user;
+    # a byte for each user and item would be 3.6 GB
+    allowed = 200 + n * (512 + 784 * (n <= room.PICTURES_UP_TO) + 800) / 2**20
+    print(f"{n:,} x {n:,}: peak {peak[1]:,} MB, {peak[1] - peak[0]:,} MB more than a small shop; allowed {allowed:.0f}")
+    assert peak[1] - peak[0] < allowed
 
 
 @pytest.mark.parametrize("size", [(0, 100), (10, 99), (10, 1_000_001), (10,), 10, (10.0, 100), ("10", "100")])

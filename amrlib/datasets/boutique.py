@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -238,6 +239,19 @@ def visible_traits(images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, 
     return np.concatenate(columns_out, axis=1), names
 
 
+def _visible(items: dict[str, np.ndarray]) -> np.ndarray:
+    """The visible traits of a pool; every redraw looks at the same pictures, so those of the last pool are kept."""
+    labels = items["labels"].astype(np.int64)
+    return _visible_of(np.ascontiguousarray(items["images"]).tobytes(), labels.tobytes())
+
+
+@lru_cache(maxsize=1)
+def _visible_of(images: bytes, labels: bytes) -> np.ndarray:
+    traits, _ = visible_traits(np.frombuffer(images, np.uint8).reshape(-1, 28, 28), np.frombuffer(labels, np.int64))
+    traits.flags.writeable = False  # it is handed out more than once
+    return traits
+
+
 # ---------------------------------------------------------------- who buys what
 
 
@@ -262,7 +276,7 @@ def draw_purchases(
         See :func:`boutique`.
     """
     rng = np.random.Generator(np.random.PCG64(seed))
-    visible, _ = visible_traits(items["images"], items["labels"])  # (P, V), total variance 1
+    visible = _visible(items)  # (P, V), total variance 1
     hidden = items["hidden"].astype(np.float64) / 2  # (P, 4), total variance 1 as well
     shares = np.sqrt([visual_share, 1 - visual_share])
     traits = np.concatenate([shares[0] * visible, shares[1] * hidden], axis=1)  # (P, V + 4)
@@ -360,7 +374,7 @@ def draw_large(
         [items["appeal"][first], np.float32(ANOTHER_APPEAL) * rng.standard_normal(more, dtype=np.float32)]
     )
     single = np.concatenate([items["single"][first], rng.random(more, dtype=np.float32) < ANOTHER_SINGLE])
-    visible = visible_traits(items["images"], items["labels"])[0].astype(np.float32)  # (P, V)
+    visible = _visible(items).astype(np.float32)  # (P, V)
     shares = np.sqrt([visual_share, 1 - visual_share]).astype(np.float32)
 
     def traits(seen: np.ndarray, unseen: np.ndarray) -> np.ndarray:  # rows of items -> (n, V + 4)
