@@ -379,6 +379,7 @@ def test_a_large_file_of_features_takes_little_memory(tmp_path):
         capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(root)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    print(f"{n * RECORD.itemsize / 2**30:.2f} GB of features read with {done.stdout.strip()} MB of memory")
     assert int(done.stdout) < 180, f"{done.stdout.strip()} MB"  # a block and its copies, whatever the file's size
 
 
@@ -392,6 +393,17 @@ def test_every_set_is_listed(web, capsys):
         assert all(str(entry[key]) in out for key in ("name", "about", "size", "terms", "origin"))
     assert [e["name"] for e in list_datasets()] == ["boutique", *SETS] and "not downloaded yet" in out
     assert [e["cached"] for e in list_datasets()] == [True] + [False] * len(SETS)
+
+
+@pytest.mark.parametrize("ratings", ["ratings", "5-core"])
+def test_of_amazon_either_file_of_interactions_is_enough_to_be_cached(web, capsys, ratings):
+    amazon(web)
+    load_public("amazon-women", ratings=ratings, progress=False)
+    assert {e["name"] for e in list_datasets() if e["cached"]} == {"boutique", "amazon-women", "amazon-men"}  # same files
+    __main__.main(["datasets"])
+    assert capsys.readouterr().out.count("25 GB, here") == 2
+    (Path(os.environ["AMRLIB_DATA"]) / SETS["amazon-women"].files["meta"].name).unlink()
+    assert not any(e["cached"] for e in list_datasets() if e["name"].startswith("amazon"))
 
 
 def test_wrong_options(web):

@@ -46,7 +46,13 @@ def list_datasets(folder: str | Path | None = None) -> list[dict[str, Any]]:
     ``folder`` is that of the downloads, the usual one when left out. Nothing is downloaded.
     """
     from .download import is_cached
-    from .public import SETS
+    from .public import SETS, PublicSet
+
+    def here(chosen: PublicSet) -> bool:
+        found = {key: is_cached(file, folder) for key, file in chosen.files.items()}
+        if "5-core" in found:  # of the Amazon sets one file of interactions is enough
+            found["ratings"] = found.pop("5-core") or found["ratings"]
+        return all(found.values())
 
     shop = dict(
         name="boutique",
@@ -63,8 +69,7 @@ def list_datasets(folder: str | Path | None = None) -> list[dict[str, Any]]:
             size=s.size,
             terms=s.terms,
             origin=s.origin,
-            # of the Amazon sets one file of interactions is enough
-            cached=all(is_cached(f, folder) for key, f in s.files.items() if key != "5-core"),
+            cached=here(s),
         )
         for s in SETS.values()
     ]
