@@ -3,7 +3,8 @@
 frame      write what is the same in every chapter (badge, setup cell, parameters cell, metadata)
 address    the same for every chapter, after the repository's address in pyproject.toml has changed
 execute    run the chapters into _build/executed, only those for which something has changed
-store      the same, and write the outputs into book/
+store      the same, and write the outputs into book/, and the ledger of their claims
+claims     write the ledger, book/claims.md, from the stored chapters alone
 smoke      run every chapter with MODE="smoke" in a scratch folder
 check      hold the chapters, and the pages if they are built, against the rules of tools/checks.py
 site       execute, build the pages with warnings as errors, check them
@@ -149,7 +150,7 @@ def frame(path: Path) -> bool:
         if cell.cell_type == "code" and not any(t.startswith(("hide-", "remove-")) for t in tags(cell)):
             first = cell.source.lstrip()
             if (
-                re.fullmatch(r"(?:(?:amrlib\.)?(?:book\.)?(?:glue|claim)\(.*\)\s*)+", first, flags=re.DOTALL)
+                re.fullmatch(r"(?:(?:amrlib\.)?(?:book\.)?(?:glue|claim|not_testable)\(.*\)\s*)+", first, flags=re.DOTALL)
                 and "\n\n" not in first
             ):
                 cell.metadata["tags"] = tags(cell) + ["hide-input" if "claim(" in first else "remove-input"]
@@ -338,6 +339,13 @@ def store(paths: list[Path]) -> None:
         before = path.read_bytes()
         write(with_outputs(path), path)
         print(f"  {'stored ' if path.read_bytes() != before else 'as it was'}  {path.relative_to(ROOT)}")
+    write_ledger()
+
+
+def write_ledger() -> None:
+    from tools import ledger
+
+    put(ledger.PAGE, ledger.stored().encode())
 
 
 def smoke(paths: list[Path], jobs: int) -> bool:
@@ -385,7 +393,9 @@ def without_missing(toc: dict) -> dict:
 
 
 def assemble(paths: list[Path]) -> Path:
-    """_build/src: the book's files and the chapters with the outputs of their last run."""
+    """_build/src: the book's files, the chapters with the outputs of their last run, and the ledger of these."""
+    from tools import ledger
+
     source = BUILD / "src"
     ran = {path.name for path in paths}
     wanted: set[Path] = set()
@@ -398,6 +408,9 @@ def assemble(paths: list[Path]) -> Path:
             text = nbformat.writes(with_outputs(file))
             # Colab's own badge is a picture on another machine; the pages carry their own, to be read without a network
             put(target, text.replace(BADGE_IMAGE, "_static/colab-badge.svg").encode())
+        elif file == ledger.PAGE:
+            shown = ((path.stem, with_outputs(path) if path.name in ran else read(path)) for path in chapters())
+            put(target, ledger.page(shown).encode())
         elif file.name == "_toc.yml":
             toc = yaml.safe_load(file.read_text(encoding="utf-8"))
             kept = without_missing(toc)
@@ -459,7 +472,7 @@ def site(paths: list[Path]) -> bool:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    for name in ("frame", "address", "execute", "store", "smoke", "check", "site"):
+    for name in ("frame", "address", "execute", "store", "claims", "smoke", "check", "site"):
         sub = commands.add_parser(name)
         sub.add_argument("notebooks", nargs="*", type=Path, help="default: every chapter of book/")
         if name in ("execute", "store", "smoke", "site"):
@@ -482,10 +495,14 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     if args.command == "smoke":
         return int(not smoke(paths, args.jobs))
+    if args.command == "claims":
+        write_ledger()
+        return 0
     if args.command == "check":
+        from tools import ledger
         from tools.checks import book_problems, page_problems
 
-        problems = book_problems(paths) + (page_problems(PAGES) if PAGES.is_dir() else [])
+        problems = book_problems(paths) + ledger.problems() + (page_problems(PAGES) if PAGES.is_dir() else [])
         print("\n".join(problems) or f"{len(paths)} chapters: nothing to complain of")
         return int(bool(problems))
     if not execute(paths, args.jobs, args.force, args.also):
