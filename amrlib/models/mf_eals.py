@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..datasets.dataset import Dataset
@@ -22,6 +23,12 @@ from ..training import resolve_device
 from .base import PairwiseModel, _item_ids
 
 __all__ = ["MFeALS"]
+
+
+def _products(X: Tensor, Y: Tensor, rows: Tensor, cols: Tensor) -> Tensor:
+    """x·y of each pair, (|R|,); in blocks that stay in the cache, where |R| × K numbers at once would not."""
+    parts = zip(rows.split(2**14), cols.split(2**14), strict=True)
+    return torch.cat([(X.index_select(0, r) * Y.index_select(0, c)).sum(1) for r, c in parts])
 
 
 class MFeALS(PairwiseModel):
@@ -128,25 +135,28 @@ class MFeALS(PairwiseModel):
         S = (Y * y_weight[:, None]).T @ Y  # (K, K) the cache S^q, or S^p
         lengths = torch.bincount(rows, minlength=len(X))
         known = lengths > 0  # the others keep their start values
-        Xt, Yt = X.T.contiguous(), Y.T.contiguous()  # (K, n), (K, m): one coordinate lies together
-        r_hat = (X[rows] * Y[cols]).sum(1)  # (|R|,)
+        starts = lengths.cumsum(0) - lengths  # (n,) where each row's pairs begin
         weight = self.w - c  # (|R|,) w − c_i
-        sums = lambda values: torch.segment_reduce(values, "sum", lengths=lengths, unsafe=True)  # noqa: E731
+        # Σ w y_f and Σ (w − c_i) y_f² over each row's pairs do not change in the sweep: (K, n), all f at once
+        liked = self.w * F.embedding_bag(cols, Y, starts, mode="sum").T.contiguous()
+        squares = F.embedding_bag(cols, Y.square(), starts, mode="sum", per_sample_weights=weight).T.contiguous()
+        Xt, Yt = X.T.contiguous(), Y.T.contiguous()  # (K, n), (K, m): one coordinate lies together
+        e = weight * _products(X, Y, rows, cols)  # (|R|,) (w − c_i) r̂
         for f in range(len(Xt)):
-            x, y = Xt[f], Yt[f][cols]  # (n,), (|R|,)
-            r_f = r_hat - x[rows] * y  # r̂ without coordinate f
+            x, y = Xt[f], Yt[f].index_select(0, cols)  # (n,), (|R|,)
             rest = S[f] @ Xt - S[f, f] * x  # (n,) Σ_{k≠f} x_k S_kf
-            above = sums((self.w - weight * r_f) * y) - x_weight * rest
-            below = sums(weight * y * y) + x_weight * S[f, f] + self.reg
-            new = torch.where(known & (below > 0), above / below, x)
+            # Σ [w − (w − c_i) r̂^f] y_f, r̂^f = r̂ − x_f y_f being r̂ without coordinate f
+            seen = liked[f] - torch.segment_reduce(e * y, "sum", lengths=lengths, unsafe=True) + x * squares[f]
+            below = squares[f] + x_weight * S[f, f] + self.reg
+            new = torch.where(known & (below > 0), (seen - x_weight * rest) / below, x)
+            e.addcmul_((new - x).index_select(0, rows).mul_(y), weight)
             Xt[f] = new
-            r_hat = r_f + new[rows] * y
         return Xt.T
 
     def _loss(self, by_user: tuple[Tensor, Tensor], c: Tensor) -> float:
         """Eq. (7) in O(|R| K + (M + N) K²): all cells through the cache, then put the observed ones right."""
         users, items = by_user
-        r_hat = (self.P[users] * self.Q[items]).sum(1)
+        r_hat = _products(self.P, self.Q, users, items)
         S_q = (self.Q * c[:, None]).T @ self.Q  # (K, K)
         observed = (self.w * (1 - r_hat).square() - c[items] * r_hat.square()).sum()
         everywhere = ((self.P @ S_q) * self.P).sum()
