@@ -189,8 +189,8 @@ def from_csv(
     images : folder, optional
         The picture of item ``hat`` is ``hat.jpg``, or another of ``PICTURES``. Pictures of items nobody has touched
         join the catalogue.
-    network, device, batch_size, cache : see :func:`features_of_pictures`
-    user, item, time, split, seed : see :func:`from_frame`
+    network, device, batch_size, cache : see :func:`amrlib.datasets.own.features_of_pictures`
+    user, item, time, split, seed : see :func:`amrlib.from_frame`
     bad_rows : ``"refuse"`` or ``"skip"``
         Rows with too many or too few columns or with an empty id. Skipped ones are counted in ``notes``.
     sep : one character; a tab for .tsv and a comma otherwise
@@ -198,7 +198,8 @@ def from_csv(
     Returns
     -------
     Dataset
-        As :func:`from_frame`; with ``network="shop"`` its ``images`` are what the CNN saw, uint8 (n_items, 28, 28).
+        As :func:`amrlib.from_frame`; with ``network="shop"`` its ``images`` are what the CNN saw, uint8
+        (n_items, 28, 28).
 
     Raises
     ------
