@@ -159,7 +159,7 @@ class _Optimizer:
             raise ValueError(f"initial_accumulator must be above 0, not {initial!r}")
         start = initial if kind == "adagrad" else 0.0
         self.state = {name: torch.full_like(theta, start) for name, theta in parameters.items()}
-        self.root: Tensor | None = None  # a buffer for √v of E
+        self.root: dict[str, Tensor] = {}  # buffers for √v
         if kind == "adam":
             self.state |= {f"{name}.m": torch.zeros_like(theta) for name, theta in parameters.items()}
             self.state["t"] = torch.zeros((), dtype=torch.float64)
@@ -177,8 +177,9 @@ class _Optimizer:
         if self.kind == "adagrad":  # v ← v + g²;  θ ← θ − η g / √v
             if rows is None:
                 v.addcmul_(gradient, gradient)
-                self.root = torch.sqrt(v, out=self.root) if self.root is not None else v.sqrt()
-                theta.addcdiv_(gradient, self.root, value=-lr)
+                if name not in self.root:
+                    self.root[name] = torch.empty_like(v)
+                theta.addcdiv_(gradient, torch.sqrt(v, out=self.root[name]), value=-lr)
             else:
                 v_rows = v.index_select(0, rows).addcmul_(gradient, gradient)
                 v.index_copy_(0, rows, v_rows)
@@ -192,11 +193,12 @@ class _Optimizer:
 
 
 class _Rows(NamedTuple):
-    """The distinct ids of a batch, where each of its entries stands among them, and how their sums are read."""
+    """The rows that a batch touches, where each of its entries stands among them, and how their sums are read."""
 
-    ids: Tensor  # (R,) ascending
+    ids: Tensor | None  # (R,) ascending; None: all rows there are
     place: Tensor  # ids[place] is what was asked for
     last: Tensor | None  # (R,) on a GPU: which sum each row of ``ids`` takes; None: its own
+    size: int  # R
 
 
 def _distinct(ids: Tensor, waiting: bool) -> _Rows:
@@ -204,14 +206,14 @@ def _distinct(ids: Tensor, waiting: bool) -> _Rows:
     without ``waiting`` there are as many rows as ids, the last distinct one repeated to the end."""
     if waiting:
         distinct, place = torch.unique(ids, return_inverse=True)
-        return _Rows(distinct, place, None)
+        return _Rows(distinct, place, None, len(distinct))
     ascending, order = torch.sort(ids)
     step = torch.zeros_like(ids)
     step[1:] = ascending[1:] != ascending[:-1]
     slot = step.cumsum(0)  # (n,) which distinct id each of the sorted ones is
     last = torch.arange(len(ids), device=ids.device).minimum(slot[-1])  # 0, 1, …, R − 1, R − 1, …
     first = torch.searchsorted(slot, last)  # where each distinct id begins
-    return _Rows(ascending[first], torch.empty_like(ids).scatter_(0, order, slot), last)
+    return _Rows(ascending[first], torch.empty_like(ids).scatter_(0, order, slot), last, len(ids))
 
 
 def _sum_differences(rows: int, i: Tensor, j: Tensor, values: Tensor) -> Tensor:
@@ -299,20 +301,21 @@ class PairwiseTrainer:
         """:meth:`step` for ids known to be good; nothing in it makes a GPU wait."""
         model, (reg_P, reg_item, reg_E) = self.model, self.reg
         B = len(users)
-        touched = _distinct(users, self.waiting)
-        items = _distinct(torch.cat([pos, neg]), self.waiting)  # (U,)
-        i, j = items.place[:B], items.place[B:]
-        U = len(items.ids)
+        touched = self._touched(users, len(model.P))
+        both = torch.cat([pos, neg])  # (2B,)
+        items = _distinct(both, self.waiting) if model.E is not None or reg_item else self._touched(both, len(model.Q))
+        i, j, U = items.place[:B], items.place[B:], items.size
+        ids = both if items.ids is None else items.ids  # (U,) distinct where the model looks at them
         p = model.P.index_select(0, users)  # (B, K̃)
 
         # What the batch's items look like: (R, D) rows C and their CE, the only D-dimensional work there is.
         # The loss asks for differences alone, B rows c_i − c_j; the regulariser of q̃ for each item, U ≤ 2B rows.
-        apart = bool(reg_item) or U <= B
+        apart = bool(reg_item) or (model.E is not None and U <= B)
         C = Z = q = None
         if model.E is not None:
-            C, Z = self._see(items.ids) if apart else self._see(pos, neg)  # (R, D), (R, K)
+            C, Z = self._see(ids) if apart else self._see(pos, neg)  # (R, D), (R, K)
         if apart:
-            q = item_vectors(None if model.Q is None else model.Q.index_select(0, items.ids), Z, model.joint)  # (U, K̃)
+            q = item_vectors(None if model.Q is None else model.Q.index_select(0, ids), Z, model.joint)  # (U, K̃)
             difference = q.index_select(0, i) - q.index_select(0, j)  # (B, K̃)
         else:
             d = None if model.Q is None else model.Q.index_select(0, pos) - model.Q.index_select(0, neg)
@@ -330,12 +333,11 @@ class PairwiseTrainer:
         visual = slice(0 if Z is None else p.shape[1] - Z.shape[1], None)  # the columns that features reach
         if model.adv_weight > 0 and Z is not None:
             if model.perturbation == "random":
-                noise = self._noise(items.ids)  # (U, D)  Δ
+                noise = self._noise(ids)  # (U, D)  Δ
                 shift = noise @ model.E  # (U, K)  EᵀΔ
             else:
                 gram = model.E.T @ model.E  # (K, K)
-                r = self._directions(s[:, visual], items.ids, gram)  # (U, K)  Δ = E r
-                shift = r @ gram
+                r, shift = self._directions(s[:, visual], ids, gram)  # (U, K)  Δ = E r, (U, K)  EᵀΔ
             difference = difference.clone()
             difference[:, visual] += shift.index_select(0, i) - shift.index_select(0, j)
             x = (p * difference).sum(1)  # (B,)  ŷ'_ui − ŷ'_uj
@@ -370,11 +372,20 @@ class PairwiseTrainer:
             self.optimizer.update("E", grad_E)
         if model.Q is not None:
             self._update("Q", grad_q[:, : model.Q.shape[1]], items)
-        grad_P = _sum_rows(len(touched.ids), touched.place, grad_p)
+        grad_P = _sum_rows(touched.size, touched.place, grad_p)
         for column in model.constant_columns:
             grad_P[:, column] = 0
         self._update("P", grad_P, touched)
         return Losses(bpr, adversarial, objective)
+
+    def _touched(self, ids: Tensor, n: int) -> _Rows:
+        """The distinct ids of n; or all n, where finding the distinct ones costs more than to pass over the others.
+
+        Adagrad leaves a row without gradient where it is; Adam's momentum would move it.
+        """
+        if self.optimizer.kind == "adagrad" and 2 * len(ids) >= n:
+            return _Rows(None, ids, None, n)
+        return _distinct(ids, self.waiting)
 
     def _update(self, name: str, gradient: Tensor, rows: _Rows) -> None:
         self.optimizer.update(name, gradient if rows.last is None else gradient[rows.last], rows.ids)
@@ -430,10 +441,12 @@ class PairwiseTrainer:
         epsilon = self.model.epsilon
         return epsilon.to(self.model.E)[items][:, None] if isinstance(epsilon, Tensor) else epsilon
 
-    def _directions(self, s: Tensor, items: Tensor, gram: Tensor) -> Tensor:
-        """Rows r_n = ε s_n/‖E s_n‖, so that Δ_n = E r_n has length ε; 0 where there is no gradient. (U, K)"""
-        norm = (s * (s @ gram)).sum(1, keepdim=True).clamp_min(0).sqrt()  # (U, 1) ‖Γ_n‖
-        return torch.where(norm > NORM_FLOOR, self._epsilon(items) * s / norm.clamp_min(NORM_FLOOR), 0.0)
+    def _directions(self, s: Tensor, items: Tensor, gram: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows r_n = ε s_n/‖E s_n‖, so that Δ_n = E r_n has length ε, and EᵀΔ_n; 0 where there is no gradient. (U, K)"""
+        gs = s @ gram  # (U, K)  EᵀΓ
+        norm = (s * gs).sum(1, keepdim=True).clamp_min(0).sqrt()  # (U, 1) ‖Γ_n‖
+        scale = torch.where(norm > NORM_FLOOR, self._epsilon(items) * norm.clamp_min(NORM_FLOOR).reciprocal(), 0.0)
+        return scale * s, gs.mul_(scale)
 
     def _noise(self, items: Tensor) -> Tensor:
         """Random directions of length ε, one for each of the batch's distinct items: (U, D)."""

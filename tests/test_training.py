@@ -56,7 +56,7 @@ def make(kind, data, **adversary):
 @pytest.mark.parametrize("perturbation", ["gradient", "random"])
 @pytest.mark.parametrize("epsilon, adv_weight", [(0.3, 1.0), (2.0, 0.3), (0.0, 1.0), (0.3, 0.0)])
 @pytest.mark.parametrize("B, reg_item", [(16, 0.02), (4, 0.0)])  # item by item; differences of features
-@pytest.mark.parametrize("kind", [amrlib.AMR, amrlib.VBPRTwoVector, amrlib.DUIF])
+@pytest.mark.parametrize("kind", [amrlib.AMR, amrlib.VBPRTwoVector, amrlib.DUIF, amrlib.MFBPR])
 def test_closed_form_is_autograd(kind, B, reg_item, epsilon, adv_weight, perturbation, optimizer):
     data = shop()
     regs = (0.1, reg_item, 0.03)
