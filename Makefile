@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 unexport MPLBACKEND
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book test units smoke notebooks colab lint clean distclean
+.PHONY: help setup book test units smoke notebooks colab bench lint clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,15 @@ notebooks: $(READY) ## run the chapters and store their outputs in book/
 colab: $(READY) ## each chapter from an empty folder, in an environment with versions like Colab's
 	AMRLIB_TEST_COLAB=1 $(PYTEST) -s tests/book/test_colab.py
 
+bench: $(READY) $(if $(QUICK),,.venv-bench/ready) ## speed: ours and other programs side by side; QUICK=1: ours alone
+	$(RUN) -m bench run $(if $(QUICK),--quick)
+
+.venv-bench/ready: bench/requirements.txt
+	$(PYTHON) -m venv .venv-bench
+	@echo "installing the other programs into .venv-bench (about 2 GB); without them ours are measured alone: make bench QUICK=1"
+	.venv-bench/bin/python -m pip install --quiet -r bench/requirements.txt
+	@touch $@
+
 lint: $(READY) ## style, types
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
@@ -56,4 +65,4 @@ clean: ## throw away what was built; the next make book runs every chapter
 	rm -rf _build build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
 
 distclean: clean ## the environment too
-	rm -rf $(VENV)
+	rm -rf $(VENV) .venv-bench

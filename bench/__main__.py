@@ -1,0 +1,56 @@
+"""python -m bench: everything, side by side. `python -m bench gpu` on a graphics card, `page` to write the page again."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from .workloads import SIZES, Size
+
+
+def size_of(text: str) -> Size:
+    """A name from ``SIZES``, or users,items,interactions,D,K."""
+    return SIZES[text] if text in SIZES else Size(*map(int, text.split(",")))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    commands = parser.add_subparsers(dest="command")
+    everything = commands.add_parser("run", help="all contenders, growth, the page (what make bench does)")
+    everything.add_argument("--quick", action="store_true", help="ours and the naive port, in under two minutes")
+    everything.add_argument("--rounds", type=int, default=5, help="windows for each contender")
+    everything.add_argument("--seconds", type=float, default=1.5, help="length of a window")
+    everything.add_argument("--only", nargs="*", default=["training", "ranking", "growth"], help="parts to measure again")
+    worker = commands.add_parser("worker", help="one contender; started by run")
+    worker.add_argument("name")
+    worker.add_argument("--size", type=size_of, required=True)
+    worker.add_argument("--batch", type=int, default=512)
+    worker.add_argument("--seed", type=int, default=0)
+    gpu = commands.add_parser("gpu", help="an epoch and a full ranking on a graphics card, against the card's own limits")
+    gpu.add_argument("--size", type=size_of, default=SIZES["women"])
+    gpu.add_argument("--batch", type=int, default=4096)
+    gpu.add_argument("--on-cpu", action="store_true", help="try the command itself; its figures mean nothing")
+    commands.add_parser("page", help="write book/speed.md and its figures from bench/results")
+    options = parser.parse_args(arguments if arguments is not None else sys.argv[1:] or ["run"])
+
+    if options.command == "worker":
+        from .contenders import main as work
+
+        return work(options.name, options.size, options.batch, options.seed)
+    if options.command == "gpu":
+        from .gpu import main as on_card
+
+        return on_card(options.size, options.batch, options.on_cpu)
+    from . import page
+
+    if options.command == "page":
+        page.write()
+        return 0
+    from .suite import suite
+
+    suite(options.quick, options.rounds, options.seconds, options.only)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

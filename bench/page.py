@@ -1,0 +1,287 @@
+"""The page book/speed.md: tables between its markers and figures beside it, all from bench/results."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from amrlib import figures
+from amrlib.files import write_atomically
+
+from .contenders import CONTENDERS, RIVALS
+from .growth import AXES
+from .run import RESULTS, ROOT, floor, ratio, units
+
+__all__ = ["over_floor", "write"]
+
+PAGE = ROOT / "book" / "speed.md"
+PICTURES = ROOT / "book" / "_static" / "speed"
+NOTHING = "Not measured yet: `make bench` writes this."
+
+
+def over_floor(run: dict[str, Any], name: str = "AMR") -> dict[str, tuple[float, float, float]]:
+    """How many times a step's floor a step of ``name`` takes, round by round: median, least, most."""
+    floors, batch = floor(run["rates"]["ceiling"], run["size"]), run["size"]["batch"]
+    steps = [batch / rate for rate in run["rates"][name]]
+    return {
+        "its matrix products": units([s / f["products"] for s, f in zip(steps, floors, strict=True)]),
+        "products and gather": units([s / (f["products"] + f["gather"]) for s, f in zip(steps, floors, strict=True)]),
+    }
+
+
+def times(found: tuple[float, float, float] | None) -> str:
+    if found is None:
+        return "–"
+    digits = 1 if found[0] >= 3 else 2
+    return f"×{found[0]:.{digits}f} ({found[1]:.{digits}f}–{found[2]:.{digits}f})"
+
+
+def grid(head: list[str], rows: list[list[str]]) -> str:
+    line = lambda cells: "| " + " | ".join(cells) + " |"  # noqa: E731
+    return "\n".join([line(head), line(["---"] + ["---:"] * (len(head) - 1)), *map(line, rows)])
+
+
+def column(run: dict[str, Any]) -> str:
+    return f"{run['workload']}, batch {run['size']['batch']:,}"
+
+
+def find(runs: list[dict[str, Any]], run: dict[str, Any], name: str) -> dict[str, Any] | None:
+    """The run that has ``name`` on the same shop; a method without batches is measured in one of them."""
+    return next((r for r in [run, *runs] if r["workload"] == run["workload"] and name in r["rates"]), None)
+
+
+# ---------------------------------------------------------------- tables
+
+
+def ratios(training: dict[str, Any]) -> str:
+    runs, rows = training["runs"], []
+    for ours, rivals in RIVALS.items():
+        for rival in rivals if CONTENDERS[ours].kind == "train" else []:
+            rows.append([f"{ours} against {rival}", *(times(ratio(run["rates"], ours, rival)) for run in runs)])
+    rows.append(["an AMR epoch, in VBPR epochs", *(times(ratio(run["rates"], "VBPR", "AMR")) for run in runs)])
+    return grid(["how many times faster", *map(column, runs)], rows)
+
+
+def rates(training: dict[str, Any]) -> str:
+    runs = training["runs"]
+    names = [n for n, c in CONTENDERS.items() if c.kind == "train" and any(n in run["rates"] for run in runs)]
+    rows = []
+    for name in names:
+        cells = []
+        for run in runs:
+            if name not in run["rates"]:
+                cells.append("–")
+                continue
+            middle, least, most = units(run["rates"][name])
+            thousand = lambda x: f"{x / 1000:,.1f}" if x < 1e5 else f"{x / 1000:,.0f}"  # noqa: E731
+            epoch = run["size"]["interactions"] / middle
+            cells.append(f"{thousand(middle)} ({thousand(least)}–{thousand(most)}), {epoch:.3g} s")
+        rows.append([name, *cells])
+    return grid(["thousand triples (least squares: observed pairs) a second, and seconds an epoch", *map(column, runs)], rows)
+
+
+def floors(training: dict[str, Any]) -> str:
+    runs = [run for run in training["runs"] if "ceiling" in run["rates"]]
+    ceilings = {"forward": "Eᵀ(c_i − c_j), GFLOP/s", "backward": "gradient of E, GFLOP/s",
+                "square": "a square product, GFLOP/s", "gather": "rows gathered, GB/s"}  # fmt: skip
+    rows = []
+    for key, label in ceilings.items():
+        found = [units([r[key] for r in run["rates"]["ceiling"]]) for run in runs]
+        rows.append([label, *(f"{a:.3g} ({b:.3g}–{c:.3g})" for a, b, c in found)])
+    for label, name in (("AMR", "AMR"), ("VBPR", "VBPR")):
+        for part in ("its matrix products", "products and gather"):
+            rows.append([f"{label} step over the floor of {part}", *(times(over_floor(run, name)[part]) for run in runs)])
+    return grid(["this machine", *map(column, runs)], rows)
+
+
+def slower(training: dict[str, Any], ranking: dict[str, Any] | None) -> str:
+    """Every rival that is faster than ours somewhere."""
+    found = []
+    for record in filter(None, (training, ranking)):
+        for ours, rivals in RIVALS.items():
+            for rival in rivals:
+                seen = [(run, ratio(run["rates"], ours, rival)) for run in record["runs"]]
+                lost = [(run, r) for run, r in seen if r and r[0] < 1]
+                if lost:
+                    worst = min(r[0] for _, r in lost)
+                    where = "; ".join(column(run) for run, _ in lost)
+                    found.append(
+                        f"- {rival} is up to {1 / worst:.{1 if worst < 0.5 else 2}f} times as fast as our {ours} ({where})."
+                    )
+    return "\n".join(found) or "Nowhere, among those that were measured."
+
+
+def peers(training: dict[str, Any], ranking: dict[str, Any] | None) -> str:
+    runs = training["runs"] + (ranking["runs"] if ranking else [])
+    versions = {k: v for run in runs for k, v in run["versions"].items()}
+    skipped = {k: v for run in runs for k, v in run["skipped"].items()}
+    rows = []
+    for name, c in CONTENDERS.items():
+        if c.kind != "ceiling":
+            seen = versions.get(c.library, "") if c.library != "amrlib" else ""
+            rows.append([name, f"{c.library} {seen}".strip(), f"left out: {skipped[name]}" if name in skipped else c.driven])
+    return grid(["name", "program", "what runs"], rows).replace("---:", "---")
+
+
+def ranks(ranking: dict[str, Any]) -> str:
+    run = ranking["runs"][0]
+    rows = []
+    for name, values in run["rates"].items():
+        a, b, c = units(values)
+        rows.append(
+            [name, f"{a:,.0f} ({b:,.0f}–{c:,.0f})", "" if name == "ranking" else times(ratio(run["rates"], "ranking", name))]
+        )
+    text = grid(["who ranks", "users a second", "ours is faster"], rows)
+    agreement = run["agreement"]
+    return text + (
+        f"\n\nFor {agreement['users']} of the users the scores were also written out in float64: the largest difference of an "
+        f"HR or NDCG from ours is {agreement['largest_difference']:.1g}."
+    )
+
+
+def mapped(growth: dict[str, Any]) -> str:
+    found, rows = growth["memory_map"], []
+    base = units(found["memory"]["triples"])[0]
+    for name in ("memory", "file, cached", "file, not cached"):
+        a, b, c = units(found[name]["triples"])
+        own = found[name]["own_bytes"]
+        rows.append([name, f"{a:,.0f} ({b:,.0f}–{c:,.0f})", f"{a / base:.2f}", "–" if own is None else f"{own / 2**20:,.0f}"])
+    head = ["float16 features are in", "triples a second", "share of memory's speed", "MiB besides the features"]
+    return grid(head, rows) + f"\n\nThe file has {found['file_bytes'] / 2**30:.2g} GiB."
+
+
+def device(training: dict[str, Any]) -> str:
+    m = training["machine"]
+    run = training["runs"][0]
+    return (
+        f"{m['cpu']}, {m['cores']} cores, {m['system']}, Python {m['python']}, torch {run['versions'].get('torch', '?')}, "
+        f"{m['date']}; {m['threads']} thread, float32; {run['rounds']} windows of {run['seconds']} s each, taken in turns."
+    )
+
+
+def card(gpu: dict[str, Any] | None) -> str:
+    if gpu is None:
+        return "No graphics card was at hand when this page was made, so there is no figure here."
+    rows = [
+        [name, *(f"{v:.3g}" for v in (r["seconds"], r["floor_memory"], r["floor_products"], r["ratio"]))]
+        for name, r in gpu["rows"].items()
+    ]
+    head = ["", "seconds", "floor of the memory, s", "floor of the products, s", "times the larger floor"]
+    return f"{gpu['machine']['card']}, torch {gpu['machine']['torch']}, {gpu['machine']['date']}.\n\n" + grid(head, rows)
+
+
+# ---------------------------------------------------------------- figures
+
+
+def speeds(training: dict[str, Any]) -> Figure:
+    """Triples a second of everyone on the larger shop, both batch sizes."""
+    run = max(training["runs"], key=lambda r: (r["size"]["interactions"], r["size"]["batch"]))
+    runs = training["runs"]
+    names = [n for n, c in CONTENDERS.items() if c.kind == "train" and find(runs, run, n)]
+    fig, ax = plt.subplots(figsize=(6.4, 0.32 * len(names) + 1.0))
+    for place, name in enumerate(reversed(names)):
+        a, b, c = units((find(runs, run, name) or run)["rates"][name])
+        known = CONTENDERS[name].library == "amrlib"
+        look = figures._look(name) if known else {"color": "#8a8a8a", "marker": "o"}
+        ax.errorbar(
+            a, place, xerr=[[a - b], [c - a]], capsize=3, linestyle="", **{k: v for k, v in look.items() if k != "linestyle"}
+        )
+    ax.set_yticks(range(len(names)), list(reversed(names)))
+    ax.set(xscale="log", xlabel="triples (observed pairs) a second, one thread")
+    ax.grid(axis="y", visible=False)
+    return fig
+
+
+def growing(growth: dict[str, Any], what: str) -> Figure:
+    """Six panels: measured (median, least to most) and predicted, both axes in powers of two."""
+    fig, axes = plt.subplots(2, 3, figsize=(8.4, 4.8), sharey=True)
+    labels = {
+        "users": "users",
+        "items": "items",
+        "interactions": "interactions",
+        "batch": "batch",
+        "D": "D, features an item",
+        "K": "K",
+    }
+    scale = float(np.median([units(r["seconds"])[0] / r["operations"] for r in growth["rows"]]))  # one for all panels
+    for ax, axis in zip(axes.ravel(), AXES, strict=True):
+        rows = [r for r in growth["rows"] if r["axis"] == axis]
+        x = [r["value"] for r in rows]
+        if what == "seconds":
+            a, b, c = np.array([units(r["seconds"]) for r in rows]).T
+            ax.fill_between(x, b, c, color=figures.COLORS["AMR"], alpha=0.18, linewidth=0)
+            ax.plot(x, a, label="measured", color=figures.COLORS["AMR"], marker="*")
+            ax.plot(
+                x, [scale * r["operations"] for r in rows], "--", color=figures.COLORS["ink"], label="predicted", linewidth=1
+            )
+        else:
+            there = [(v, r["bytes"]) for v, r in zip(x, rows, strict=True) if r["bytes"]]
+            if there:
+                ax.plot(
+                    *np.array([(v, n / 2**20) for v, n in there]).T, color=figures.COLORS["AMR"], marker="*", label="measured"
+                )
+            ax.plot(
+                x,
+                [r["predicted_bytes"] / 2**20 for r in rows],
+                "--",
+                color=figures.COLORS["ink"],
+                label="predicted",
+                linewidth=1,
+            )
+        ax.set_xscale("log", base=2)
+        ax.set_yscale("log", base=2)
+        ax.set_xlabel(labels[axis])
+    for ax in axes[:, 0]:
+        ax.set_ylabel("seconds an epoch" if what == "seconds" else "MiB at the peak")
+    axes[0, 0].legend()
+    return fig
+
+
+def picture(fig: Figure, name: str, folder: Path) -> None:
+    buffer = io.BytesIO()
+    fig.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    plt.close(fig)
+    text = re.sub(r"[ \t]+$", "", buffer.getvalue().decode(), flags=re.M)
+    write_atomically(folder / f"{name}.svg", text.encode())
+
+
+# ---------------------------------------------------------------- the page
+
+
+def write(page: Path = PAGE, results: Path = RESULTS, pictures: Path = PICTURES) -> None:
+    """Fill the markers ``<!-- bench: name -->`` … ``<!-- /bench -->`` of the page; what was not measured says so."""
+    read = lambda name: json.loads(p.read_text("utf-8")) if (p := results / f"{name}.json").is_file() else None  # noqa: E731
+    training, ranking, growth, gpu = map(read, ("training", "ranking", "growth", "gpu"))
+    parts: dict[str, Callable[[], str] | None] = {
+        "device": training and (lambda: device(training)),
+        "ratios": training and (lambda: ratios(training)),
+        "rates": training and (lambda: rates(training)),
+        "floor": training and (lambda: floors(training)),
+        "slower": training and (lambda: slower(training, ranking)),
+        "peers": training and (lambda: peers(training, ranking)),
+        "ranking": ranking and (lambda: ranks(ranking)),
+        "map": growth and (lambda: mapped(growth)),
+        "card": lambda: card(gpu),
+    }
+
+    def fill(found: re.Match[str]) -> str:
+        make = parts[found[1]]
+        return f"<!-- bench: {found[1]} -->\n{make() if make else NOTHING}\n<!-- /bench -->"
+
+    text = re.sub(r"<!-- bench: (\w+) -->[\s\S]*?<!-- /bench -->", fill, page.read_text(encoding="utf-8"))
+    with plt.rc_context():
+        figures.use_style()
+        if training:
+            picture(speeds(training), "speeds", pictures)
+        if growth:
+            picture(growing(growth, "seconds"), "growth-time", pictures)
+            picture(growing(growth, "bytes"), "growth-memory", pictures)
+    write_atomically(page, text.encode())
