@@ -180,3 +180,210 @@ def test_unknown_words_are_named(shop):
         perturb(model, shop, 0.1, "sign")
     with pytest.raises(ValueError, match="triples must be"):
         perturb(model, shop, 0.1, triples="validation")
+
+
+NORMS = ["l2", "linf"]
+
+
+def lengths(delta, norm):
+    return delta.norm(dim=1) if norm == "l2" else delta.abs().amax(1)
+
+
+def the_loss(model, shop, features, triples="test"):
+    """The attacked loss, one user after the other."""
+    U, V = model.user_vectors(), model.item_vectors(features)
+    if triples == "train":
+        users, pos = torch.as_tensor(shop.train).unbind(1)
+        neg = NegativeSampler(shop)(users, torch.Generator().manual_seed(0))
+        return float(F.softplus(-(U[users] * (V[pos] - V[neg])).sum(1)).sum())
+    total = 0.0
+    for u in shop.test_users:
+        i = shop.test[u]
+        j = [n for n in range(shop.n_items) if n != i and n not in set(shop.items_of(u))]
+        total += float(F.softplus(V[j] @ U[u] - U[u] @ V[i]).mean())
+    return total
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("kind", LOOKING)
+@pytest.mark.parametrize("epsilon", [0.05, 0.5])
+def test_no_attack_of_any_kind_goes_below_its_bound(shop, kind, epsilon, norm):
+    model, other = trained(kind, shop, seed=1), trained(amrlib.VBPR, shop, seed=2)
+    bound = worst_case_ranks(model, shop, epsilon, progress=False, norm=norm)
+    how = [dict(kind="random", seed=s) for s in range(3)]
+    how += [dict(triples=t, steps=n) for t in ("test", "train") for n in (1, 2, 10)]
+    attacks = [perturb(m, shop, epsilon, norm=norm, **h) for h in how for m in (model, other)]  # the other's: transferred
+    attacks += [adversary.promote(model, shop, [1, 28], epsilon, steps=n, norm=norm) for n in (1, 5)]
+    for changed in attacks:
+        assert lengths(changed - model.features, norm).max() <= epsilon * (1 + 1e-10)
+        assert (ranks_under(model, shop, changed) <= bound).all()
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("kind", LOOKING)
+@pytest.mark.parametrize("epsilon", [0.0, 0.02, 0.3])
+def test_the_worst_case_perturbation_reaches_the_bound(shop, kind, epsilon, norm):
+    model = trained(kind, shop)
+    bound = worst_case_ranks(model, shop, epsilon, progress=False, norm=norm)
+    for place, u in enumerate(shop.test_users):
+        changed = adversary.worst_case_perturbation(model, shop, u, epsilon, norm)
+        assert lengths(changed - model.features, norm).max() <= epsilon * (1 + 1e-10)
+        assert ranks_under(model, shop, changed)[place] == bound[place]
+    if epsilon:
+        assert (bound > ranks_under(model, shop, None)).any()
+
+
+@pytest.mark.parametrize("kind", LOOKING)
+def test_sensitivity_is_the_dual_norm(shop, kind):
+    model = trained(kind, shop)
+    assert torch.allclose(model.sensitivity(), direction(model).norm(dim=1))
+    assert torch.allclose(model.sensitivity("linf"), direction(model).abs().sum(1))
+    assert not amrlib.MFBPR(shop).sensitivity("linf").any()
+    with pytest.raises(ValueError, match="norm must be"):
+        model.sensitivity("l1")
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("triples", ["test", "train"])
+@pytest.mark.parametrize("kind", LOOKING)
+def test_more_steps_attack_the_loss_no_less(shop, kind, triples, norm):
+    model = trained(kind, shop, seed=3)
+    losses = [the_loss(model, shop, model.features, triples)]
+    for steps in (1, 2, 20):
+        moved = perturb(model, shop, 0.5, triples=triples, steps=steps, norm=norm)
+        losses.append(the_loss(model, shop, moved, triples))
+        if triples == "train":
+            assert not (moved - model.features)[torch.as_tensor(shop.cold)].any()
+    assert losses[1] > losses[0] and losses[2] >= losses[1] - 1e-9 and losses[3] >= losses[1] - 1e-9
+
+
+def test_more_steps_find_more_where_the_loss_bends(shop):
+    model = trained(amrlib.VBPR, shop, seed=3)
+    one, many = (the_loss(model, shop, perturb(model, shop, 1.0, steps=n)) for n in (1, 20))
+    assert many > one * 1.001
+
+
+def test_an_infinity_step_goes_along_the_signs(shop):
+    model = trained(amrlib.VBPR, shop)
+    flat = perturb(model, shop, 0.3, norm="linf") - model.features
+    steep = perturb(model, shop, 0.3) - model.features
+    assert torch.allclose(flat, 0.3 * steep.sign())
+    noise = perturb(model, shop, 0.3, "random", norm="linf") - model.features
+    assert torch.allclose(noise.abs(), torch.full_like(noise, 0.3))
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("k", [3, 6, 10])
+@pytest.mark.parametrize("kind", LOOKING)
+def test_a_hit_breaks_at_its_epsilon_and_not_before(shop, kind, k, norm):
+    model = trained(kind, shop, seed=4)
+    breaking = adversary.breaking_epsilon(model, shop, k, norm)
+    hit = ranks_under(model, shop, None) < k
+    assert ((breaking > 0) == hit).all() and hit.any()
+    for place in np.flatnonzero(hit):
+        before, after = (worst_case_ranks(model, shop, breaking[place] * f, None, False, norm)[place] for f in (0.999, 1.001))
+        assert before < k <= after
+
+
+def test_what_cannot_break_breaks_at_infinity(shop):
+    mf = trained(amrlib.MFBPR, shop)
+    hit = ranks_under(mf, shop, None) < 5
+    assert hit.any() and np.array_equal(adversary.breaking_epsilon(mf, shop, 5), np.where(hit, np.inf, 0.0))
+    popularity = amrlib.Popularity(shop)
+    hit = ranks_under(popularity, shop, None) < 5
+    assert np.array_equal(adversary.breaking_epsilon(popularity, shop, 5), np.where(hit, np.inf, 0.0))
+    everything = adversary.breaking_epsilon(trained(amrlib.VBPR, shop), shop, shop.n_items)  # fewer rivals than k
+    assert np.isinf(everything).all()
+    with pytest.raises(ValueError, match="k must be"):
+        adversary.breaking_epsilon(mf, shop, 0)
+
+
+def promotion_loss(model, shop, ids, features, k):
+    """Σ_u softplus(bar_u − ŷ_ut) of each promoted item, with loops."""
+    clean = (model.user_vectors() @ model.item_vectors().T).numpy()
+    moved = (model.user_vectors() @ model.item_vectors(features).T).numpy()
+    losses = np.zeros(len(ids))
+    for u in range(shop.n_users):
+        own = set(shop.items_of(u))
+        bar = sorted((clean[u, j] for j in range(shop.n_items) if j not in own and j not in ids), reverse=True)[k - 1]
+        for place, t in enumerate(ids):
+            if t not in own:
+                losses[place] += np.logaddexp(0, bar - moved[u, t])
+    return losses
+
+
+@pytest.mark.parametrize("bytes_", [1, 2**27])
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("kind", LOOKING)
+def test_promotion_moves_the_promoted_alone_and_downhill(monkeypatch, shop, kind, norm, bytes_):
+    monkeypatch.setattr(adversary, "BLOCK_BYTES", bytes_)
+    model, ids, k = trained(kind, shop, seed=5), [0, 7, 29], 4
+    losses = [promotion_loss(model, shop, ids, None, k)]
+    for steps in (1, 30):
+        moved = adversary.promote(model, shop, ids, 0.2, k, steps, norm)
+        delta = moved - model.features
+        assert not np.delete(delta.numpy(), ids, axis=0).any()
+        assert lengths(delta[ids], norm).max() <= 0.2 * (1 + 1e-10)
+        losses.append(promotion_loss(model, shop, ids, moved, k))
+    assert (losses[1] < losses[0]).all() and (losses[2] <= losses[1] + 1e-9).all()
+    c = model.features.clone().requires_grad_()  # the direction is autograd's
+    U, V = model.user_vectors(), model.item_vectors(c)
+    clean = (U @ model.item_vectors().T).numpy()
+    loss = 0.0
+    for u in range(shop.n_users):
+        own = set(shop.items_of(u))
+        bar = sorted((clean[u, j] for j in range(shop.n_items) if j not in own and j not in ids), reverse=True)[k - 1]
+        for t in ids:
+            loss = loss + (0 if t in own else F.softplus(bar - U[u] @ V[t]))
+    (gamma,) = torch.autograd.grad(loss, c)
+    step = adversary.promote(model, shop, ids, 0.2, k, 1, norm) - model.features
+    expected = -gamma.sign() if norm == "linf" else -F.normalize(gamma, dim=1)
+    assert torch.allclose(step[ids], 0.2 * expected[ids], atol=1e-9)
+
+
+def test_many_steps_reach_the_best_promotion(shop):
+    """The loss is convex in Δ, so no feasible random Δ does better than many small steps."""
+    model, item = trained(amrlib.VBPR, shop, seed=6), 29
+    many = promotion_loss(model, shop, [item], adversary.promote(model, shop, item, 1.0, 4, 200), 4)[0]
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        moved = model.features.clone()
+        delta = rng.normal(size=shop.features.shape[1])
+        moved[item] += torch.as_tensor(delta / np.linalg.norm(delta))
+        assert promotion_loss(model, shop, [item], moved, 4)[0] > many - 1e-6
+
+
+def test_shares_and_ranks_of_the_promoted(shop):
+    model = trained(amrlib.VBPR, shop)
+    ids, k = [2, 3, 25], 4
+    scores = (model.user_vectors() @ model.item_vectors().T).numpy()
+    hits, ranks = 0, []
+    for u in range(shop.n_users):
+        mine = set(shop.items_of(u))
+        others = [j for j in range(shop.n_items) if j not in mine]
+        top = sorted(others, key=lambda j: -scores[u, j])[:k]
+        hits += len(set(top) & set(ids))
+        if 3 not in mine:
+            ranks.append(sum(scores[u, j] >= scores[u, 3] for j in others if j != 3))
+    assert adversary.category_hit_ratio(model, shop, ids, k) == pytest.approx(hits / (k * shop.n_users))
+    assert adversary.item_ranks(model, shop, 3).tolist() == ranks and len(ranks) < shop.n_users
+    moved = adversary.promote(model, shop, 3, 1.0, k, steps=10)
+    assert np.median(adversary.item_ranks(model, shop, 3, moved)) < np.median(ranks)
+
+
+@pytest.mark.parametrize("ask", [
+    lambda m, s: perturb(m, s, 0.1, norm="l1"), lambda m, s: perturb(m, s, 0.1, steps=0),
+    lambda m, s: worst_case_ranks(m, s, 0.1, norm="l3"), lambda m, s: adversary.breaking_epsilon(m, s, norm="l1"),
+    lambda m, s: adversary.worst_case_perturbation(m, s, int(np.flatnonzero(s.test < 0)[0]), 0.1),
+    lambda m, s: adversary.worst_case_perturbation(m, s, -1, 0.1), lambda m, s: adversary.promote(m, s, [], 0.1),
+    lambda m, s: adversary.promote(m, s, [30], 0.1), lambda m, s: adversary.promote(m, s, [1], 0.1, k=30),
+    lambda m, s: adversary.category_hit_ratio(m, s, [-1]), lambda m, s: adversary.item_ranks(m, s, 30),
+])  # fmt: skip
+def test_questions_without_an_answer_are_refused(shop, ask):
+    with pytest.raises(ValueError, match=r"must be|outside|no held-out item"):
+        ask(trained(amrlib.VBPR, shop), shop)
+
+
+def test_promotion_needs_a_model_that_looks(shop):
+    with pytest.raises(ValueError, match="nothing to perturb"):
+        adversary.promote(amrlib.MFBPR(shop), shop, [1], 0.1)

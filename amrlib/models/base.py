@@ -380,15 +380,21 @@ class PairwiseModel(Recommender):
         return self.P
 
     @torch.no_grad()
-    def sensitivity(self) -> Tensor:
-        """‖E p_u‖₂ of every user, (M,): how far a unit of feature noise moves the user's scores.
+    def sensitivity(self, norm: str = "l2") -> Tensor:
+        """‖E p_u‖ of every user, (M,): how far a unit of feature noise moves the user's scores.
 
-        ŷ_ui changes by p_uᵀEᵀΔ_i, at most ‖Δ_i‖‖E p_u‖ by Cauchy–Schwarz. Zero for a model that does
-        not look at features.
+        ŷ_ui changes by p_uᵀEᵀΔ_i, at most ‖Δ_i‖₂‖E p_u‖₂ by Cauchy–Schwarz (``norm="l2"``), or ‖Δ_i‖_∞‖E p_u‖₁
+        by Hölder (``norm="linf"``, the norm of the noise, not its dual). Zero for a model that does not look at
+        features.
         """
+        if norm not in ("l2", "linf"):
+            raise ValueError(f"norm must be 'l2' or 'linf', not {norm!r}")
         if self.E is None:
             return torch.zeros(self.n_users, device=self.P.device, dtype=self.P.dtype)
         V = self.visual_users()  # (M, K)
+        if norm == "linf":  # in blocks: users x D may be large
+            block = max(1, 2**24 // len(self.E))
+            return torch.cat([(part @ self.E.T).abs().sum(1) for part in V.split(block)])
         return (V * (V @ (self.E.T @ self.E))).sum(1).clamp_min(0).sqrt()
 
     # ---- files ----
