@@ -314,7 +314,7 @@ def test_without_pictures(folder):
         (b"user;item\nann;hat\n", "own.csv, line 1: no column 'user', only 'user;item'; .*sep="),
         (b"", "own.csv, line 1: no column 'user'"),
         (b"user,item\n", "no interaction is left"),
-        (b"user,item\nann,h\xff\n", "own.csv, after line .: not UTF-8"),
+        (b"user,item\nann,hat\nann,h\xff\n", "own.csv, line 3: not UTF-8"),
     ],
 )
 def test_csv_that_is_refused(tmp_path, content, words):

@@ -471,11 +471,22 @@ def _read_csv(path: Path, wanted: list[str], sep: str, bad_rows: str) -> tuple[l
                 lines.append(line)
         except UnicodeDecodeError as error:
             raise ValueError(
-                f"{path.name}, after line {reader.line_num}: not UTF-8 ({error.reason}); save it as UTF-8"
+                f"{path.name}, line {_not_utf8(path)}: not UTF-8 ({error.reason}); save it as UTF-8"
             ) from None
         except csv_module.Error as error:
             raise ValueError(f"{path.name}, line {reader.line_num}: {error}") from None
     return rows, lines, skipped
+
+
+def _not_utf8(path: Path) -> int:
+    """The first line that is not UTF-8. The reader does not know: it decodes many lines ahead."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                line.decode("utf-8-sig")
+            except UnicodeDecodeError:
+                return number
+    return 0
 
 
 def _numbered_rows(reader: Any) -> Iterator[tuple[int, list[str]]]:
