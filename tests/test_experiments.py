@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 import amrlib
 from amrlib import book, experiments
@@ -34,15 +35,89 @@ def few_candidates(monkeypatch):
 
 def test_the_controls_share_everything_with_amr_but_the_adversary(shop):
     models = experiments.chain(shop, SETTINGS, seed=1, dim=4, device="cpu")
-    assert list(models) == ["Popularity", "MF-BPR", "MF-eALS", "DUIF", "VBPR", "VBPR, as long", "AMR, ε → 0", "AMR"]
-    longer, tiny, amr = (models[n] for n in ("VBPR, as long", "AMR, ε → 0", "AMR"))
-    assert len(longer.history) == len(tiny.history) == len(amr.history) == SETTINGS["AMR"]["epochs"]
-    assert longer.adv_weight == 0 and tiny.adv_weight == amr.adv_weight == 1
-    assert (tiny.epsilon, amr.epsilon) == (experiments.NO_ADVERSARY, 0.3)
-    # all three set out from the same VBPR with the same triples: the first epoch's first loss is one number
+    assert tuple(models) == experiments.MODELS
+    seconds = [models[name] for name in experiments.MODELS[5:]]
+    assert {len(model.history) for model in seconds} == {SETTINGS["AMR"]["epochs"]}
+    longer, tiny, amr, noise = (models[n] for n in ("VBPR, as long", "AMR, ε → 0", "AMR", "AMR, random noise"))
+    assert longer.adv_weight == 0 and tiny.adv_weight == amr.adv_weight == noise.adv_weight == 1
+    assert (tiny.epsilon, amr.epsilon, noise.epsilon) == (experiments.NO_ADVERSARY, 0.3, 0.3)
+    assert (amr.perturbation, noise.perturbation) == ("gradient", "random")
+    # from the same VBPR: with the same triples, and not the first stage's seed
     again = amrlib.VBPR.warm_start(models["VBPR"], shop)
-    first = again.fit(shop, 1, lr=0.05, reg=0.01, seed=1, device="cpu", progress=False)
-    assert first["bpr"].iloc[0] == longer.history["bpr"].iloc[0]
+    again.fit(shop, 3, lr=0.05, reg=0.01, seed=101, device="cpu", progress=False)
+    assert torch.equal(again.E, longer.E)
+    assert all(torch.equal(model.features, longer.features) for model in seconds)  # dropout has put them back
+    trained = torch.stack([model.E for model in seconds])
+    assert len(torch.unique(trained.flatten(1), dim=0)) == len(seconds)  # and each control is another model
+
+
+def test_second_stages_see_the_same_triples_and_not_the_first_stage_s(shop):
+    seen = {}
+
+    def recorded(name, trainer):
+        class Recorded(trainer):
+            def step(self, *batch):
+                seen.setdefault(name, []).append(torch.stack(batch))
+                return super().step(*batch)
+
+        return Recorded
+
+    train = experiments._Training(shop, SETTINGS, 1, dim=4, device="cpu", wrap=recorded)
+    vbpr = train.vbpr()
+    for name in experiments.MODELS[5:]:
+        train.second(vbpr, name)
+    triples = {name: torch.cat(batches, 1) for name, batches in seen.items()}
+    rows = 2 * len(shop.train)
+    assert not torch.equal(triples["VBPR"][:, :rows], triples["AMR"][:, :rows])
+    for name in experiments.MODELS[5:]:
+        assert torch.equal(triples[name], triples["AMR"]), name
+
+
+def test_stronger_regularisation_is_that_and_nothing_else(shop):
+    train = experiments._Training(shop, SETTINGS, 1, dim=4, device="cpu")
+    vbpr = train.vbpr()
+    by_hand = amrlib.VBPR.warm_start(vbpr, shop)
+    by_hand.fit(shop, 3, lr=0.05, reg=(0.03, 0.03, 0.01), seed=101, device="cpu", progress=False)
+    assert torch.allclose(train.second(vbpr, "VBPR, stronger L2").E, by_hand.E)
+
+
+def test_feature_dropout_zeroes_a_share_anew_and_keeps_the_mean(shop, monkeypatch):
+    model = amrlib.VBPR(shop, dim=4)
+    whole = model.features.clone()
+    met = []
+    monkeypatch.setattr(experiments.PairwiseTrainer, "step", lambda self, u, i, j: met.append(self.model.features[i].clone()))
+    trainer = experiments.FeatureDropout(model, 0.1, 0.0, "adagrad", generator=torch.Generator().manual_seed(0))
+    users, items = torch.zeros(60, dtype=torch.int64), torch.arange(60)
+    for _ in range(400):
+        trainer.step(users, items, items)
+    assert torch.equal(model.features, whole)
+    kept = torch.stack(met) != 0
+    assert float(kept.float().mean()) == pytest.approx(0.8, abs=0.01) and not torch.equal(kept[0], kept[1])
+    assert torch.allclose(torch.stack(met).mean(0), whole, atol=0.15)
+    assert torch.allclose(met[0][kept[0]], whole[kept[0]] / 0.8)
+
+
+def test_some_models_can_be_asked_for_alone(shop):
+    some = experiments.chain(shop, SETTINGS, seed=1, only=("AMR", "DUIF"), dim=4, device="cpu")
+    everything = experiments.chain(shop, SETTINGS, seed=1, dim=4, device="cpu")
+    assert list(some) == ["DUIF", "AMR"]
+    assert all(torch.equal(some[name].E, everything[name].E) for name in some)
+    with pytest.raises(ValueError, match="'SVD' is not one of"):
+        experiments.chain(shop, SETTINGS, seed=1, only=("SVD",))
+
+
+def test_half_a_model_is_no_result(shop, monkeypatch):
+    step, taken = experiments.PairwiseTrainer.step, []
+
+    def interrupted(self, *batch):
+        taken.append(1)
+        if len(taken) == 2:
+            raise KeyboardInterrupt  # fit keeps what it has and returns
+        return step(self, *batch)
+
+    monkeypatch.setattr(experiments.PairwiseTrainer, "step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        experiments.chain(shop, SETTINGS, seed=1, dim=4, device="cpu")
 
 
 @pytest.mark.parametrize("start", ["afresh", "MF-BPR"])
@@ -56,16 +131,162 @@ def test_vbpr_starts_as_validation_preferred(shop, start):
     assert torch.equal(ours.E, expected.E) and torch.equal(ours.P, expected.P)
 
 
-def test_an_experiment_holds_what_the_tables_need(shop, few_candidates):
+F2, F6 = ({f"{m}@{k}" for m in ("HR", "NDCG") for k in ks} for ks in ((10,), (5, 10, 20)))
+ATTACKS = {"random", "test", "train", "linf", "transferred", "certified"}
+ENTRY = {"full", "cold", "auc cold", "attacked", "certified", "sensitivity", "E norm", "ε", "ε/‖c‖"}
+
+
+def test_main_holds_what_the_tables_need(shop, few_candidates):
     result = experiments.main_experiment(shop, SETTINGS, 0, dim=4, device="cpu")
-    json.dumps(result)  # plain numbers only
-    amr = result["AMR"]
-    assert set(amr["full"]) == {f"{m}@{k}" for m in ("HR", "NDCG") for k in (5, 10, 20)}
-    for level in ("ε=0.1‖c‖", "ε=0.05"):
-        noisy = amr[level]
-        for kind in ("random", "test", "train"):
-            assert noisy["certified"]["NDCG@10"] <= noisy[kind]["NDCG@10"] + 1e-9
-    assert "ε=0.1" not in result["MF-BPR"] and len(amr["E"]) == 4
+    json.dumps(result, allow_nan=False)
+    assert tuple(result) == experiments.MODELS
+    for name, entry in result.items():
+        clean = {"full", "cold", "warm", "sampled", "auc"}
+        assert all(set(entry[part]) == F6 for part in clean - {"auc"}) and set(entry["auc"]) == {"full", "cold", "warm"}
+        if name in ("Popularity", "MF-BPR", "MF-eALS"):
+            assert set(entry) == clean
+            continue
+        levels = {f"ε={s}‖c‖" for s in (0.05, 0.1, 0.2)} | {f"ε={e}" for e in (0.05, 0.1, 0.2)}
+        more = {"breaking", "rank change", "promotion", "E", "E norm", "sensitivity"}
+        assert set(entry) == clean | levels | more
+        for level in levels:
+            assert set(entry[level]) == ATTACKS | ({"steps"} if level == "ε=0.1‖c‖" else set())
+            for figures in entry[level].values():
+                assert set(figures) == F2 and entry[level]["certified"]["NDCG@10"] <= figures["NDCG@10"] + 1e-5
+        assert set(entry["breaking"]) == {"0.1", "0.25", "0.5", "0.75", "0.9"}
+        change = [entry["rank change"][q] for q in ("low", "Q1", "median", "Q3", "high")]
+        assert change == sorted(change)
+        assert all(set(entry["promotion"][what]) == {"before", "after"} for what in ("CHR@10", "rank"))
+        assert all(0 <= share <= 1 for share in entry["promotion"]["CHR@10"].values())
+        assert all(0 <= rank < 60 for rank in entry["promotion"]["rank"].values())
+        assert len(entry["E"]) == 4 and entry["E norm"] == pytest.approx(np.linalg.norm(entry["E"]), abs=1e-4)
+    longer = result["VBPR, as long"]["ε=0.1"]
+    assert longer["transferred"] == longer["test"]  # its own attack
+    some = experiments.main_experiment(shop, SETTINGS, 0, only=("VBPR, as long", "AMR"), dim=4, device="cpu")
+    assert some == {name: result[name] for name in some}  # a slice is the same
+
+
+def test_one_direction_serves_every_epsilon(shop):
+    model = experiments.chain(shop, SETTINGS, seed=0, only=("VBPR",), dim=4, device="cpu")["VBPR"]
+    found = experiments._under_noise(model, shop, 3, None)
+    for level, epsilon in (("ε=0.2", 0.2), ("ε=0.1‖c‖", 0.1 * experiments.mean_norm(shop))):
+        how = {
+            "random": dict(kind="random", seed=3), "test": {}, "train": dict(triples="train", seed=3),
+        }  # fmt: skip
+        ways = {name: amrlib.perturb(model, shop, epsilon, **h) for name, h in how.items()}
+        ways["linf"] = amrlib.perturb(model, shop, epsilon / 6**0.5, norm="linf")
+        for name, changed in ways.items():
+            ranks = amrlib.evaluate(model, shop, features=changed, progress=False).ranks
+            assert found[level][name] == experiments.measures(ranks, (10,))
+
+
+def check_entry(entry, looks=True):
+    assert set(entry) == (ENTRY if looks else ENTRY - {"sensitivity", "E norm"})
+    assert all(set(entry[part]) == F2 for part in ("full", "cold", "attacked", "certified"))
+    if not looks:
+        assert entry["attacked"] == entry["certified"] == entry["full"] and entry["ε"] == 0
+
+
+def test_curves_go_on_where_vbpr_ended(shop):
+    result = experiments.curves(shop, SETTINGS, 0, every=1, dim=4, device="cpu")
+    names = ["MF-BPR", "VBPR", "VBPR, as long", "AMR, ε → 0", "AMR", "AMR, random noise"]
+    assert list(result) == names
+    assert result["MF-BPR"]["epoch"] == [2] and result["VBPR"]["epoch"] == [0, 1, 2]
+    models = experiments.chain(shop, SETTINGS, 0, dim=4, device="cpu")
+    for name in names:
+        curve = result[name]
+        assert {len(column) for column in curve.values()} == {len(curve["epoch"])}
+        ranks = amrlib.evaluate(models[name], shop, progress=False).ranks
+        assert curve["NDCG@10"][-1] == experiments.measures(ranks)["NDCG@10"]  # watching changes nothing
+        if name in names[2:]:
+            assert curve["epoch"] == [2, 3, 4, 5]
+            assert all(curve[column][0] == result["VBPR"][column][-1] for column in curve)
+
+
+def test_sweeps_hold_their_points(shop):
+    by_epsilon = experiments.epsilon_sweep(shop, SETTINGS, 0, dim=4, device="cpu")
+    by_lambda = experiments.lambda_sweep(shop, SETTINGS, 0, dim=4, device="cpu")
+    references = ("MF-BPR", "VBPR", "VBPR, as long")
+    assert tuple(by_epsilon) == (*references, "AMR") and tuple(by_epsilon["AMR"]) == experiments.EPSILON_POINTS
+    assert tuple(by_lambda) == (*references, "AMR", "AMR, ε=0.05‖c‖")
+    assert tuple(by_lambda["AMR"]) == experiments.LAMBDA_POINTS
+    assert tuple(by_lambda["AMR, ε=0.05‖c‖"]) == experiments.WEAK_LAMBDA_POINTS
+    for result in (by_epsilon, by_lambda):
+        for name in references:
+            check_entry(result[name], name != "MF-BPR")
+    for entry in [*by_epsilon["AMR"].values(), *by_lambda["AMR"].values(), *by_lambda["AMR, ε=0.05‖c‖"].values()]:
+        check_entry(entry)
+    assert by_epsilon["AMR"]["0"]["ε"] == experiments.NO_ADVERSARY
+    assert [e["ε/‖c‖"] for e in by_epsilon["AMR"].values()][1:] == [0.02, 0.05, 0.1, 0.2, 0.5, 1.0]
+    assert {e["ε"] for e in by_lambda["AMR"].values()} == {0.3}
+    models = experiments.chain(shop, SETTINGS, 0, only=("VBPR, as long", "AMR"), dim=4, device="cpu")
+    assert by_lambda["AMR"]["1"]["full"] == experiments.measures(experiments._ranks(models["AMR"], shop), (10,))
+    assert by_epsilon["VBPR, as long"] == by_lambda["VBPR, as long"]
+
+
+def test_shops_are_drawn_by_the_seed(shop, monkeypatch):
+    asked = []
+
+    def load(name, **options):
+        asked.append(options)
+        return shop
+
+    monkeypatch.setattr(experiments, "load_dataset", load)
+    boutique = shop.replace(name="boutique")
+    shares = experiments.visual_share(boutique, SETTINGS, 3, dim=4, device="cpu", epochs=1)
+    assert asked == [{"visual_share": s, "seed": 3} for s in (0, 0.25, 0.5, 0.75, 1)]
+    sizes = experiments.sparsity(boutique, SETTINGS, 3, dim=4, device="cpu", epochs=1)
+    assert asked[5:] == [{"seed": 3, "size": (users, 4830)} for users in (1613, 3226, 6452)]
+    names = ["MF-BPR", "DUIF", "VBPR", "VBPR, as long", "AMR, ε → 0", "AMR", "AMR, random noise"]
+    assert list(shares) == ["shop", *names] and list(sizes) == ["shop", "MF-BPR", "VBPR", "VBPR, as long", "AMR"]
+    for result, points in ((shares, experiments.SHARE_POINTS), (sizes, experiments.SPARSITY_POINTS)):
+        assert all(tuple(of_point) == points for of_point in result.values())
+        for name in list(result)[1:]:
+            check_entry(result[name][points[0]], name != "MF-BPR")
+        assert result["shop"][points[0]]["cold share"] == pytest.approx(shop.cold[shop.test[shop.test_users]].mean(), abs=1e-5)
+    with pytest.raises(ValueError, match="'toy' cannot be drawn"):
+        experiments.visual_share(shop, SETTINGS, 3)
+
+
+def test_feature_points_change_what_they_say(shop, monkeypatch):
+    monkeypatch.setattr(experiments, "FEATURE_POINTS", ("×0.25", "×1", "D=3"))
+    result = experiments.features_sweep(shop, SETTINGS, 0, dim=4, device="cpu")
+    assert list(result) == ["shop", "VBPR", "VBPR, as long", "AMR, same ε", "AMR, same ε/‖c‖"]
+    norm = experiments.mean_norm(shop)
+    assert [p["norm"] for p in result["shop"].values()] == pytest.approx([norm / 4, norm, norm], abs=1e-4)
+    for name in list(result)[1:]:
+        for entry in result[name].values():
+            check_entry(entry)
+    assert result["AMR, same ε"]["×0.25"]["ε"] == 0.3 and result["AMR, same ε/‖c‖"]["×0.25"]["ε"] == 0.075
+    ratios = [result["AMR, same ε/‖c‖"][p]["ε/‖c‖"] for p in ("×0.25", "×1", "D=3")]
+    assert ratios == pytest.approx([0.3 / norm] * 3, abs=1e-4)
+    assert result["AMR, same ε"]["D=3"] == result["AMR, same ε/‖c‖"]["D=3"]
+
+
+@pytest.mark.parametrize("name", experiments.EXPERIMENTS)
+def test_an_interrupted_run_ends_in_the_same_file(shop, few_candidates, monkeypatch, tmp_path, name):
+    monkeypatch.setattr(experiments, "load_dataset", lambda name, **options: shop.replace(name="boutique"))
+    monkeypatch.setattr(book, "settings", lambda name: SETTINGS)
+    short = lambda *a, **how: original(*a, **how | {"dim": 4})  # noqa: E731
+    original = experiments.EXPERIMENTS[name]
+    monkeypatch.setitem(experiments.EXPERIMENTS, name, short)
+    through = experiments.run(name, 2, epochs=1, folder=tmp_path / "a")
+    experiments.run(name, 1, epochs=1, folder=tmp_path / "b")
+    step, taken = experiments.PairwiseTrainer.step, []
+
+    def interrupted(self, *batch):
+        taken.append(1)
+        if len(taken) == 4:
+            raise KeyboardInterrupt
+        return step(self, *batch)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(experiments.PairwiseTrainer, "step", interrupted)
+        experiments.run(name, 2, epochs=1, folder=tmp_path / "b")
+    again = experiments.run(name, 2, epochs=1, folder=tmp_path / "b")
+    assert again.read_bytes() == through.read_bytes()
+    stored = json.loads(again.read_text(encoding="utf-8"))
+    assert list(stored["seeds"]) == ["0", "1"] and stored["epochs"] == 1 and stored["layout"] == experiments.LAYOUT
 
 
 def test_a_run_stores_each_seed_and_goes_on_where_it_stopped(shop, few_candidates, monkeypatch, tmp_path):
@@ -76,7 +297,7 @@ def test_a_run_stores_each_seed_and_goes_on_where_it_stopped(shop, few_candidate
         experiments.load_results("main")
     asked = []
 
-    def experiment(shop, settings, seed, device):
+    def experiment(shop, settings, seed, device, epochs):
         asked.append(seed)
         if len(asked) == 2:
             raise KeyboardInterrupt
@@ -94,19 +315,66 @@ def test_a_run_stores_each_seed_and_goes_on_where_it_stopped(shop, few_candidate
     monkeypatch.setattr(book, "settings", lambda name: changed)
     experiments.run("main", 1)
     assert asked[-1] == 0  # other settings: nothing stored counts
+    monkeypatch.setattr(experiments, "LAYOUT", experiments.LAYOUT + 1)
+    experiments.run("main", 1)
+    experiments.run("main", 1, epochs=2)
+    assert asked == [0, 1, 1, 2, 0, 0, 0]  # nor with another layout, or shorter training
 
 
 def test_the_command_line(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(experiments, "run", lambda name, seeds, dataset: tmp_path / f"{name}-{seeds}-{dataset}.json")
-    monkeypatch.setattr(sys, "argv", ["experiments", "main", "--seeds", "2"])
+    def run(name, seeds, dataset, epochs, folder):
+        return tmp_path / f"{name}-{seeds}-{dataset}-{epochs}-{folder}.json"
+
+    monkeypatch.setattr(experiments, "run", run)
     threads = torch.get_num_threads()
+    monkeypatch.setattr(sys, "argv", ["experiments", "main", "--seeds", "2"])
+    experiments.main()
+    assert capsys.readouterr().out == "main-2-boutique-None-None.json\n"
+    monkeypatch.setattr(sys, "argv", ["experiments", "all", "--epochs", "1", "--folder", "x"])
     experiments.main()
     torch.set_num_threads(threads)
-    assert capsys.readouterr().out == "main-2-boutique.json\n"
+    assert capsys.readouterr().out.split() == [f"{name}-10-boutique-1-x.json" for name in experiments.EXPERIMENTS]
 
 
-def test_stored_results_are_of_the_settings_in_use():
-    stored = experiments.load_results("main")
+def stored(**models):
+    """Results with one figure a seed."""
+    seeds = range(len(next(iter(models.values()))))
+    return {"seeds": {str(s): {m: {"0.1": {"full": {"NDCG@10": v[s]}}} for m, v in models.items()} for s in seeds}}
+
+
+def test_intervals_and_pairs_over_seeds():
+    a, b = np.array([0.3, 0.5, 0.4, 0.45]), np.array([0.2, 0.45, 0.3, 0.35])
+    results = stored(a=a.tolist(), b=b.tolist())
+    path = ("0.1", "full", "NDCG@10")
+    mean, half = experiments.interval(results, "a", *path)
+    low, high = stats.t.interval(0.95, 3, a.mean(), stats.sem(a))
+    assert (mean - half, mean + half) == pytest.approx((low, high))
+    mean, half, p = experiments.paired(results, "a", "b", *path)
+    assert mean == pytest.approx((a - b).mean()) and p == pytest.approx(stats.ttest_rel(a, b).pvalue)
+    assert half == pytest.approx(stats.t.ppf(0.975, 3) * stats.sem(a - b))
+    assert experiments.paired(results, ("a", "0.1"), ("b", "0.1"), "full", "NDCG@10") == (mean, half, p)
+    assert experiments.paired(results, "a", "a", *path) == (0.0, 0.0, 1.0)
+    assert experiments.over_points(results, "a", ["0.1", "0.1"], "full", "NDCG@10").shape == (4, 2)
+    results["seeds"]["0"]["a"]["0.1"]["full"]["NDCG@10"] = None
+    assert np.isnan(experiments.over_seeds(results, "a", *path)[0])
+
+
+def test_a_slice_agrees_with_another_seed_of_the_same_and_not_with_something_else():
+    rng = np.random.default_rng(0)
+    path, inside = ("0.1", "full", "NDCG@10"), 0
+    for _ in range(2000):
+        values = rng.normal(0.5, 0.1, 11).tolist()
+        inside += experiments.agrees(stored(a=values[:10]), stored(a=values[10:])["seeds"]["0"], "a", *path)
+    assert inside / 2000 == pytest.approx(0.95, abs=0.015)
+    results = stored(a=[0.5, 0.51, 0.49, 0.5])
+    assert not experiments.agrees(results, stored(a=[0.6])["seeds"]["0"], "a", *path)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in experiments.EXPERIMENTS if (experiments.results_folder() / f"{name}.json").exists()]
+)
+def test_stored_results_are_of_the_settings_in_use(name):
+    stored = experiments.load_results(name)
     assert stored["settings"] == book.settings(stored["dataset"]["name"])
     assert len(stored["seeds"]) >= 10
     assert experiments.mean_norm(amrlib.load_dataset("boutique")) == pytest.approx(stored["dataset"]["mean_norm"], abs=1e-4)
