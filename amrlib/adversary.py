@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .datasets.dataset import Dataset
-from .ranking import BLOCK_BYTES, held_out_ranks
+from .ranking import BLOCK_BYTES, TILE_BYTES, held_out_ranks
 from .training import NORM_FLOOR, NegativeSampler
 
 __all__ = [
@@ -163,7 +163,11 @@ class _Block(NamedTuple):
 def _blocks(U: Tensor, V: Tensor, dataset: Dataset, users: np.ndarray, arrays: int = 4) -> Iterator[_Block]:
     """Blocks of users, ascending, so that ``arrays`` arrays (b, N) stay within the bound of ``ranking``."""
     N, device = dataset.n_items, U.device
-    block = max(1, BLOCK_BYTES // (N * U.element_size() * arrays))
+    row = N * U.element_size() * arrays
+    block = BLOCK_BYTES // row
+    if device.type != "cuda":  # on the CPU less is faster, as long as the cache holds it
+        block = min(block, max(64, 2 * TILE_BYTES // row))
+    block = max(1, block)
     for start in range(0, len(users), block):
         ids = users[start : start + block]
         rows = torch.as_tensor(ids, device=device)
@@ -318,14 +322,13 @@ def breaking_epsilon(model: Any, dataset: Dataset, k: int = 10, norm: str = "l2"
 def promote(model: Any, dataset: Dataset, items: Any, epsilon: float, k: int = 10, steps: int = 1, norm: str = "l2") -> Tensor:
     """The features with some items' moved by at most ε to bring them into people's first k: (N, D).
 
-    What goes down is the BPR loss of each promoted item t against the k-th best item that user u could be
-    shown instead, over all users who do not have t already:
+    What goes up, for each promoted item t, is a smooth count of the people who are shown it,
 
-        Σ_u softplus(ŷ_u(k) − ŷ_ut),   ŷ_u(k) the k-th best of u's untouched items outside ``items``.
+        Σ_u σ(ŷ_ut − ŷ_u(k)),   ŷ_u(k) the k-th best of u's untouched items outside ``items``,
 
-    The bar ŷ_u(k) does not move with Δ, so the loss is one convex function of Δ_t for each item alone, and
-    many steps come as near its least value as one likes. ``steps`` and ``norm`` are those of :func:`perturb`; the
-    best step is kept item by item.
+    over all users who do not have t already. (The BPR loss against the same bar would be spent on the many whom
+    the item will never reach: their gradients are the largest.) The bar does not move with Δ, and no item's
+    Δ touches another's count. ``steps`` and ``norm`` are those of :func:`perturb`; the best step is kept item by item.
 
     Raises
     ------
@@ -348,20 +351,21 @@ def promote(model: Any, dataset: Dataset, items: Any, epsilon: float, k: int = 1
     place = torch.full((dataset.n_items,), -1, device=c.device).index_copy_(0, at, torch.arange(len(at), device=c.device))
     block = max(1, BLOCK_BYTES // (len(at) * U.element_size() * 4))
 
-    def gradient(moved: Tensor) -> tuple[Tensor, Tensor]:  # (n, D) -> s (n, K), minus the loss (n,)
+    def gradient(moved: Tensor) -> tuple[Tensor, Tensor]:  # (n, D) -> s (n, K), the smooth counts (n,)
         features = model.features.to(c.dtype).index_copy(0, at, moved)
         V = model.item_vectors(features)[at]  # (n, K̃)
-        s, loss = V.new_zeros(len(at), visual.shape[1]), V.new_zeros(len(at), dtype=torch.float64)
+        s, count = V.new_zeros(len(at), visual.shape[1]), V.new_zeros(len(at), dtype=torch.float64)
         for start in range(0, dataset.n_users, block):
             stop = min(start + block, dataset.n_users)
-            short = bar[start:stop, None] - U[start:stop] @ V.T  # (b, n)
+            ahead = U[start:stop] @ V.T - bar[start:stop, None]  # (b, n)
             own = slice(dataset.indptr[start], dataset.indptr[stop])
             row = torch.as_tensor(dataset.unique_keys[own] // dataset.n_items - start, device=c.device)
             column = place[torch.as_tensor(dataset.indices[own], device=c.device)]
-            short[row[column >= 0], column[column >= 0]] = -torch.inf
-            loss -= F.softplus(short).double().sum(0)
-            s += torch.sigmoid(short).T @ visual[start:stop]
-        return s, loss
+            ahead[row[column >= 0], column[column >= 0]] = -torch.inf
+            shown = torch.sigmoid(ahead)
+            count += shown.double().sum(0)
+            s += (shown * (1 - shown)).T @ visual[start:stop]  # σ' = σ (1 − σ)
+        return s, count
 
     return c.index_copy(0, at, _ascend(model.E, c[at], gradient, epsilon, steps, norm))
 
@@ -378,9 +382,9 @@ def _item_ids(items: Any, n_items: int) -> np.ndarray:
 def category_hit_ratio(model: Any, dataset: Dataset, items: Any, k: int = 10, features: Any = None) -> float:
     """CHR@k: the share of all places in people's first k that go to ``items``. In [0, 1].
 
-        CHR@k = 1/(k |U|) Σ_u #{ i ∈ items, not one of u's own : i among u's first k }
+        CHR@k = 1/(kM) Σ_u #{ i ∈ items, not one of u's own : i among u's first k }
 
-    The category hit ratio of Di Noia, Malitesta & Merra (2020), for ``items`` of a category.
+    with M users: the category hit ratio of Di Noia, Malitesta & Merra (2020), for ``items`` of a category.
 
     Raises
     ------
