@@ -77,7 +77,7 @@ def test_stronger_regularisation_is_that_and_nothing_else(shop):
     train = experiments._Training(shop, SETTINGS, 1, dim=4, device="cpu")
     vbpr = train.vbpr()
     by_hand = amrlib.VBPR.warm_start(vbpr, shop)
-    by_hand.fit(shop, 3, lr=0.05, reg=(0.03, 0.03, 0.01), seed=101, device="cpu", progress=False)
+    by_hand.fit(shop, 3, lr=0.05, reg=(0.02, 0.02, 0.01), seed=101, device="cpu", progress=False)
     assert torch.allclose(train.second(vbpr, "VBPR, stronger L2").E, by_hand.E)
 
 
@@ -234,10 +234,10 @@ def test_shops_are_drawn_by_the_seed(shop, monkeypatch):
     monkeypatch.setattr(experiments, "load_dataset", load)
     boutique = shop.replace(name="boutique")
     shares = experiments.visual_share(boutique, SETTINGS, 3, dim=4, device="cpu", epochs=1)
-    assert asked == [{"visual_share": s, "seed": 3} for s in (0, 0.25, 0.5, 0.75, 1)]
+    assert asked == [{"visual_share": s, "seed": 3} for s in (0, 0.5, 1)]
     sizes = experiments.sparsity(boutique, SETTINGS, 3, dim=4, device="cpu", epochs=1)
-    assert asked[5:] == [{"seed": 3, "size": (users, 4830)} for users in (1613, 3226, 6452)]
-    names = ["MF-BPR", "DUIF", "VBPR", "VBPR, as long", "AMR, ε → 0", "AMR", "AMR, random noise"]
+    assert asked[3:] == [{"seed": 3, "size": (users, 4830)} for users in (1613, 3226, 6452)]
+    names = ["MF-BPR", "DUIF", "VBPR", "VBPR, as long", "AMR, ε → 0", "AMR"]
     assert list(shares) == ["shop", *names] and list(sizes) == ["shop", "MF-BPR", "VBPR", "VBPR, as long", "AMR"]
     for result, points in ((shares, experiments.SHARE_POINTS), (sizes, experiments.SPARSITY_POINTS)):
         assert all(tuple(of_point) == points for of_point in result.values())
