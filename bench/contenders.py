@@ -8,6 +8,7 @@ optimiser run; where a loop cannot be interrupted, what it iterates over is wrap
 from __future__ import annotations
 
 import importlib.metadata
+import itertools
 import os
 import sys
 import tempfile
@@ -267,10 +268,14 @@ def lenskit(clock: Clock, shop: Shop, size: Size, batch: int) -> None:
     from lenskit.flexmf._training import FlexMFTrainingEpoch
     from lenskit.training import TrainingOptions
 
-    draw = FlexMFTrainingEpoch.batches
-    FlexMFTrainingEpoch.batches = lambda self, fields=None: ticking(  # type: ignore[method-assign]
-        draw(self, fields), clock, lambda triples: len(triples.users)
-    )
+    draw, epochs = FlexMFTrainingEpoch.batches, itertools.count()
+
+    def batches(self: Any, fields: Any = None) -> Iterator[Any]:
+        triples = draw(self, fields)
+        # its model is compiled for the first batch and again for the last, smaller one: the first epoch is its start-up
+        return ticking(triples, clock, lambda batch: len(batch.users)) if next(epochs) else triples
+
+    FlexMFTrainingEpoch.batches = batches
     data = from_interactions_df(pd.DataFrame(shop.train, columns=["user_id", "item_id"]))
     scorer = FlexMFImplicitScorer(preset="bpr", embedding_size=size.K, batch_size=batch, epochs=FOREVER)
     scorer.train(data, TrainingOptions(device="cpu", rng=0))

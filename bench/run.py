@@ -24,7 +24,9 @@ __all__ = ["RESULTS", "Contest", "compare", "machine", "peers_python", "ratio", 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results"
 PEERS = {"cornac", "implicit", "recbole", "lenskit"}
-ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "NUMBA", "RAYON", "LK")}
+LIBRARIES = ("OMP", "MKL", "OPENBLAS", "NUMBA", "RAYON")
+# not LK_NUM_THREADS: with 1, LensKit's own threads wait for one another and it is slower by far
+ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in LIBRARIES} | {"LK_NUM_BACKEND_THREADS": "1"}
 START_SECONDS = 180  # until a contender stands ready, compilation included
 
 
@@ -150,8 +152,7 @@ def compare(
     with Contest(names, size, batch, seed, say) as contest:
         rates: dict[str, list] = {name: [] for name in contest.running}
         for name in list(contest.running):
-            # warm: caches, allocator; LensKit compiles its model anew at its first epoch's last batch, which is smaller
-            contest.window(name, 10.0 if CONTENDERS[name].library == "lenskit" and seconds > 1 else seconds / 3)
+            contest.window(name, seconds / 3)  # warm: caches, allocator
         for number in range(rounds):
             order = list(contest.running)
             for name in order[number % len(order) :] + order[: number % len(order)] if order else []:
