@@ -92,7 +92,7 @@ def page(notebooks: Iterable[tuple[str, nbformat.NotebookNode]]) -> str:
     paper = [(name, r) for name, _, records in books for r in records if r["paper"]]
     if paper:
         of = Counter(r["verdict"] for _, r in paper)
-        parts.append("Of the paper's claims " + ", ".join(f"{of[v]} {v}" for v in OF_THE_PAPER if of[v]) + ".\n")
+        parts.append("Verdicts: " + ", ".join(f"{v} {of[v]}" for v in OF_THE_PAPER if of[v]) + ".\n")
     rows = []
     for name, r in paper:
         effects = "".join(f"<br>{amount(e)}" for e in r["effect"])
