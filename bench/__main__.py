@@ -17,7 +17,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     commands = parser.add_subparsers(dest="command")
     everything = commands.add_parser("run", help="all contenders, growth, the page (what make bench does)")
-    everything.add_argument("--quick", action="store_true", help="ours and the naive port, in under two minutes")
+    everything.add_argument("--quick", action="store_true", help="ours and the naive port, in a few minutes")
     everything.add_argument("--rounds", type=int, default=5, help="windows for each contender")
     everything.add_argument("--seconds", type=float, default=1.5, help="length of a window")
     everything.add_argument("--only", nargs="*", default=["training", "ranking", "growth"], help="parts to measure again")

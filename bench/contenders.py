@@ -41,7 +41,7 @@ class Contender(NamedTuple):
 CONTENDERS: dict[str, Contender] = {}
 # ours → whom it is compared with: the same work
 RIVALS = {
-    "AMR": ["naive AMR", "cornac AMR"],
+    "AMR": ["naive AMR", "frugal naive AMR", "cornac AMR"],
     "AMR, items regularised": ["naive AMR, items regularised"],
     "VBPR": ["naive VBPR", "cornac VBPR"],
     "MF-BPR": ["RecBole BPR", "LensKit FlexMF-BPR", "cornac BPR", "implicit BPR"],
@@ -119,7 +119,7 @@ def eals(clock: Clock, shop: Shop, size: Size, batch: int) -> None:
     amrlib.MFeALS(data, dim=size.K).fit(data, epochs=FOREVER, device="cpu", progress=False)
 
 
-def naive(reg_item: float = 0.0, adv_weight: float = 1.0) -> Callable:
+def naive(reg_item: float = 0.0, adv_weight: float = 1.0, frugal: bool = False) -> Callable:
     def run(clock: Clock, shop: Shop, size: Size, batch: int) -> None:
         import torch
 
@@ -130,7 +130,7 @@ def naive(reg_item: float = 0.0, adv_weight: float = 1.0) -> Callable:
         normal = lambda rows: 0.01 * torch.randn(rows, size.K)  # noqa: E731
         features = torch.as_tensor(shop.features)
         P, Q, E = map(normal, (size.users, size.items, size.D))
-        step = NaiveAMR(P, Q, E, features, LR, EPSILON, adv_weight, reg_item, reg_item).step
+        step = NaiveAMR(P, Q, E, features, LR, EPSILON, adv_weight, reg_item, reg_item, frugal).step
         pairs, sampler = torch.as_tensor(shop.train), NegativeSampler(dataset(shop, size))
         while True:
             users, pos = pairs[torch.randperm(len(pairs))].unbind(1)
@@ -143,6 +143,8 @@ def naive(reg_item: float = 0.0, adv_weight: float = 1.0) -> Callable:
 
 GRAPH = "`bench/naive.py`, the authors' graph in plain torch, with amrlib's sampler"
 contender("naive AMR", "train", "torch", GRAPH)(naive())
+FRUGAL = GRAPH + ", with fewer arrays of the table's size"
+contender("frugal naive AMR", "train", "torch", FRUGAL)(naive(frugal=True))
 contender("naive AMR, items regularised", "train", "torch", GRAPH)(naive(REGULARISED[1]))
 contender("naive VBPR", "train", "torch", GRAPH + ", without the adversary")(naive(adv_weight=0.0))
 

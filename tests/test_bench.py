@@ -54,11 +54,12 @@ def test_the_sizes_are_the_paper_s_and_ours():
 @pytest.mark.parametrize("trainer", [PairwiseTrainer, AutogradTrainer])
 @pytest.mark.parametrize("reg, reg_item", [(0.0, 0.0), (0.01, 0.0), (0.01, 0.02)])
 @pytest.mark.parametrize("adv_weight", [0.0, 0.7])
-def test_the_naive_port_takes_our_steps(shop, trainer, reg, reg_item, adv_weight):
+@pytest.mark.parametrize("frugal", [False, True])
+def test_the_naive_port_takes_our_steps(shop, trainer, reg, reg_item, adv_weight, frugal):
     data = dataset(shop._replace(features=shop.features.astype(np.float64)), MICRO)
     model = amrlib.AMR(data, dim=4, epsilon=0.5, adv_weight=adv_weight, init_std=0.5, dtype=torch.float64)
     theirs = NaiveAMR(*(getattr(model, n).clone() for n in "PQE"), model.features, lr=0.1, epsilon=0.5,
-                      adv_weight=adv_weight, reg=reg, reg_item=reg_item)  # fmt: skip
+                      adv_weight=adv_weight, reg=reg, reg_item=reg_item, frugal=frugal)  # fmt: skip
     ours = trainer(model, lr=0.1, reg=(reg, reg_item, reg))
     pairs, rng = torch.as_tensor(shop.train), np.random.default_rng(0)
     for start in range(0, 160, 32):  # every batch has items that occur more than once
