@@ -12,11 +12,12 @@ settings), ``versions`` and ``seeds``, seed → result. Chapters draw from them 
 
 **What a result holds.** ``M`` is a name in ``MODELS``; *visual* are those with an E. ``F6`` stands for the six
 figures HR@5, HR@10, HR@20, NDCG@5, NDCG@10, NDCG@20, ``F2`` for HR@10 and NDCG@10. Everything ranks in full
-but "sampled". ‖c‖ is the mean norm of the features, "10 %" is ε = 0.1‖c‖.
+but the "sampled" ones. ‖c‖ is the mean norm of the features, "10 %" is ε = 0.1‖c‖.
 
 ``main`` (every M)::
 
-    M, "full" | "cold" | "warm" | "sampled", F6        all, cold and warm held-out items; 999 sampled rivals
+    M, "full" | "cold" | "warm", F6                    all, cold and warm held-out items
+    M, "sampled" | "sampled cold" | "sampled warm", F6  the same among 999 sampled rivals, the paper's protocol
     M, "auc", "full" | "cold" | "warm"
   and of visual M
     M, LEVEL, ATTACK, F2                               LEVEL: "ε=0.05‖c‖", "ε=0.1‖c‖", "ε=0.2‖c‖", "ε=0.05",
@@ -31,18 +32,20 @@ but "sampled". ‖c‖ is the mean norm of the features, "10 %" is ε = 0.1‖c�
                                                        ε/‖c‖ that breaks them (certified)
     M, "rank change", "low" | "Q1" | "median" | "Q3" | "high"   rank after − before, "test" at 10 %, all users;
                                                        low and high are whiskers, within 1.5 (Q3 − Q1) of the box
-    M, "promotion", "CHR@10" | "rank", "before" | "after"    one step at 10 %: share of first-10 places of the
-                                                       category least bought an item; median rank, over users
-                                                       and 5 cold items (the same for all models of a seed)
+    M, "promotion", "CHR@10" | "rank", "before" | "after" | "random"    one step at 10 %, and noise as long: share of
+                                                       first-10 places of the category least bought an item;
+                                                       median rank, over users and 5 cold items (the same for
+                                                       all models of a seed)
     M, "E"                                             the 10 largest singular values, descending
     M, "E norm"                                        ‖E‖_F
     M, "sensitivity"                                   mean ‖E p_u‖₂
+    M, "seen"                                          spread over the items of p_uᵀEᵀc_i, over that of ŷ_ui; mean
 
 Of the sweeps an entry, ``ENTRY``, is::
 
     "full" | "cold" | "attacked" | "certified", F2     attacked: one step on test triples; both at 10 %
     "auc cold"                                         AUC of cold held-out items
-    "sensitivity", "E norm"
+    "sensitivity", "E norm", "seen"
     "ε", "ε/‖c‖"                                       what it was trained with; 0 without an adversary
 
 (A model without E has "attacked" and "certified" too, equal to "full".)
@@ -73,9 +76,10 @@ Of the sweeps an entry, ``ENTRY``, is::
     "shop", point, "users" | "items" | "rows" | "cold share" | "norm"   cold share: of the held-out items
 
   ``visual_share``: the boutique drawn again by each seed; points SHARE_POINTS; M "MF-BPR", "DUIF", "VBPR",
-  "VBPR, as long", "AMR, ε → 0", "AMR".
+  "VBPR, as long", "AMR, ε → 0", "AMR", "AMR, ε=0.05‖c‖".
   ``sparsity``: the boutique drawn by each seed with 4,830 items and more or fewer users, so that users buy as much as
-  ever and items sell more or less often; points SPARSITY_POINTS (users); M "MF-BPR", "VBPR", "VBPR, as long", "AMR".
+  ever and items sell more or less often; points SPARSITY_POINTS (users); M "MF-BPR", "VBPR", "VBPR, as long",
+  "AMR", "AMR, ε=0.05‖c‖".
   ``features``: points FEATURE_POINTS, "×s": the features times s; "D=d": the best approximation in d dimensions
   (truncated singular value decomposition, not centred), brought back to the same ‖c‖. M "VBPR", "VBPR, as long",
   "AMR, same ε" (the ε of the settings) and "AMR, same ε/‖c‖" (that ε times s). E starts from the same numbers
@@ -108,7 +112,7 @@ from .training import Losses, PairwiseTrainer
 
 __all__ = [
     "EPSILON_POINTS", "EXPERIMENTS", "FEATURE_POINTS", "LAMBDA_POINTS", "MODELS", "PAPER_EPSILONS", "SHARES",
-    "SHARE_POINTS", "SPARSITY_POINTS", "WEAK_LAMBDA_POINTS", "FeatureDropout", "agrees", "chain", "interval",
+    "SHARE_POINTS", "SPARSITY_POINTS", "WEAK", "WEAK_LAMBDA_POINTS", "FeatureDropout", "agrees", "chain", "interval",
     "load_results", "main_experiment", "mean_norm", "over_points", "over_seeds", "paired", "run",
 ]  # fmt: skip
 
@@ -117,6 +121,7 @@ PAPER_EPSILONS = (0.05, 0.1, 0.2)  # Table 3 of the AMR paper, in the features' 
 NO_ADVERSARY = 1e-4  # an ε that only doubles the loss: the paper's own smallest, its Fig. 6
 TENTH = 0.1  # of ‖c‖: where the sweeps are attacked
 STRONGER = 2.0  # "VBPR, stronger L2": times as much on P and on the items' vectors; at 3 it collapses
+WEAK = "AMR, ε=0.05‖c‖"  # a quarter of the strength that the boutique's settings chose
 DROPOUT = 0.2  # "VBPR, feature dropout": share of the entries
 AGAIN = 100  # added to the seed after a warm start: other triples than in the first training
 
@@ -131,7 +136,7 @@ SHARE_POINTS = ("0", "0.5", "1")
 SPARSITY_POINTS = ("1613", "3226", "6452")
 FEATURE_POINTS = ("×0.25", "×1", "×4", "D=16")
 
-LAYOUT = 2  # of the files: others are not gone on with
+LAYOUT = 3  # of the files: others are not gone on with
 
 
 def mean_norm(shop: Dataset) -> float:
@@ -231,6 +236,8 @@ class _Training:
         strength = {k: self.settings["AMR"][k] for k in ("epsilon", "adv_weight")}
         if name == "AMR, ε → 0":
             strength["epsilon"] = NO_ADVERSARY
+        if name == WEAK:
+            strength["epsilon"] = 0.05 * mean_norm(self.shop)
         if name == "AMR, random noise":
             start = AMR.warm_start(vbpr, self.shop, perturbation="random", **strength | adversary)
             return self._fit(start, "AMR", seed, name, _OwnNoise)
@@ -245,7 +252,7 @@ def chain(
     Parameters
     ----------
     settings : model name → lr, reg, epochs …, as in ``book/settings.json``
-    only : names in ``MODELS``
+    only : names in ``MODELS``, and ``WEAK``, AMR at ε = 0.05‖c‖
         Which to train; what they start from is trained as well, and left out.
     **how : ``dim`` (64), ``device``, ``progress``, and ``epochs``, which overrides every model's own number
 
@@ -264,15 +271,16 @@ def chain(
     Raises
     ------
     ValueError
-        A name that is not in ``MODELS``.
+        A name that is none of these.
     KeyboardInterrupt
         Training was interrupted; models half trained are not returned.
     """
-    unknown = [name for name in only if name not in MODELS]
+    known = (*MODELS, WEAK)
+    unknown = [name for name in only if name not in known]
     if unknown:
-        raise ValueError(f"only: {unknown[0]!r} is not one of {', '.join(MODELS)}")
+        raise ValueError(f"only: {unknown[0]!r} is not one of {', '.join(known)}")
     train = _Training(shop, settings, seed, **how)
-    seconds = [name for name in MODELS[5:] if name in only]
+    seconds = [name for name in known[5:] if name in only]
     mf = vbpr = None
     models: dict[str, Recommender] = {}
     if "Popularity" in only:
@@ -318,8 +326,12 @@ def _ranks(model: Any, shop: Dataset, features: Any = None) -> np.ndarray:
 
 
 def _inside(model: Any) -> dict[str, Any]:
-    """‖E‖_F and the mean sensitivity."""
-    return {"E norm": _round(model.E.double().norm()), "sensitivity": _round(model.sensitivity().double().mean())}
+    """‖E‖_F, the mean sensitivity, and how much of the scores the pictures make."""
+    norms = {"E norm": _round(model.E.double().norm()), "sensitivity": _round(model.sensitivity().double().mean())}
+    some = slice(0, 500)  # enough users for a mean
+    seen = model.visual_users()[some] @ (model.features.to(model.E.dtype) @ model.E).T  # (500, N)  p_uᵀEᵀc_i
+    spread = (model.user_vectors()[some] @ model.item_vectors().T).std(1)  # (500,) over the items
+    return norms | {"seen": _round((seen.std(1) / spread.clamp_min(1e-12)).double().mean())}
 
 
 def _entry(model: Any, shop: Dataset) -> dict[str, Any]:
@@ -383,12 +395,19 @@ def _promotion(model: Any, shop: Dataset, seed: int) -> dict[str, Any]:
     cold = np.flatnonzero(shop.cold)
     cold = np.random.default_rng(seed).choice(cold, min(5, len(cold)), replace=False)
     epsilon = TENTH * mean_norm(shop)
+    noise = perturb(model, shop, epsilon, "random", seed=seed)
     found: dict[str, Any] = {"CHR@10": {}, "rank": {}}
-    for when in ("before", "after"):
-        moved = None if when == "before" else promote(model, shop, category, epsilon)
-        found["CHR@10"][when] = _round(category_hit_ratio(model, shop, category, 10, moved), 6)
+
+    def features(when: str, items: np.ndarray) -> torch.Tensor | None:
+        if when == "random":
+            at = torch.as_tensor(items, device=noise.device)
+            return model.features.to(noise.dtype).index_copy(0, at, noise[at])
+        return promote(model, shop, items, epsilon) if when == "after" else None
+
+    for when in ("before", "after", "random"):
+        found["CHR@10"][when] = _round(category_hit_ratio(model, shop, category, 10, features(when, category)), 6)
         if len(cold):
-            moved = None if when == "before" else promote(model, shop, cold, epsilon)
+            moved = features(when, cold)
             found["rank"][when] = float(np.median(np.concatenate([item_ranks(model, shop, i, moved) for i in cold.tolist()])))
     return found
 
@@ -410,7 +429,8 @@ def main_experiment(
     for name, model in models.items():
         report = evaluate(model, shop, progress=False)
         entry: dict[str, Any] = {part: measures(r.ranks) for part, r in _parts(report).items()}
-        entry["sampled"] = measures(evaluate(model, sampled, ranking="sampled", progress=False).ranks)
+        among = _parts(evaluate(model, sampled, ranking="sampled", progress=False))
+        entry |= {f"sampled {part}".removesuffix(" full"): measures(r.ranks) for part, r in among.items()}
         entry["auc"] = {part: _auc(r) for part, r in _parts(report).items()}
         if model.E is not None:
             entry |= _under_noise(model, shop, seed, transferred)
@@ -484,7 +504,7 @@ def lambda_sweep(shop: Dataset, settings: dict[str, Any], seed: int, **how: Any)
     """Figure 7: AMR with the adversary's weight λ varied, at the chosen ε and at a weak one."""
     train = _Training(shop, settings, seed, **how)
     vbpr, result = _with_references(shop, train)
-    rows = {"AMR": (LAMBDA_POINTS, settings["AMR"]["epsilon"]), "AMR, ε=0.05‖c‖": (WEAK_LAMBDA_POINTS, 0.05 * mean_norm(shop))}
+    rows = {"AMR": (LAMBDA_POINTS, settings["AMR"]["epsilon"]), WEAK: (WEAK_LAMBDA_POINTS, 0.05 * mean_norm(shop))}
     for name, (points, epsilon) in rows.items():
         trained = {p: train.second(vbpr, name, epsilon=epsilon, adv_weight=float(p)) for p in points}
         result[name] = {p: _entry(model, shop) for p, model in trained.items()}
@@ -517,14 +537,14 @@ def _over_shops(
 def visual_share(shop: Dataset, settings: dict[str, Any], seed: int, **how: Any) -> dict[str, Any]:
     """When does it help? Shops whose tastes are more or less visible, drawn anew by each seed."""
     shops = {point: _redrawn(shop, visual_share=float(point), seed=seed) for point in SHARE_POINTS}
-    only = ("MF-BPR", "DUIF", "VBPR", "VBPR, as long", "AMR, ε → 0", "AMR")
+    only = ("MF-BPR", "DUIF", "VBPR", "VBPR, as long", "AMR, ε → 0", "AMR", WEAK)
     return _over_shops(shops, settings, seed, only, **how)
 
 
 def sparsity(shop: Dataset, settings: dict[str, Any], seed: int, **how: Any) -> dict[str, Any]:
     """When does it help? The same number of items with more or fewer people to buy them."""
     shops = {point: _redrawn(shop, seed=seed, size=(int(point), 4830)) for point in SPARSITY_POINTS}
-    return _over_shops(shops, settings, seed, ("MF-BPR", "VBPR", "VBPR, as long", "AMR"), **how)
+    return _over_shops(shops, settings, seed, ("MF-BPR", "VBPR", "VBPR, as long", "AMR", WEAK), **how)
 
 
 def features_sweep(shop: Dataset, settings: dict[str, Any], seed: int, **how: Any) -> dict[str, Any]:

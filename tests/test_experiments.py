@@ -133,7 +133,7 @@ def test_vbpr_starts_as_validation_preferred(shop, start):
 
 F2, F6 = ({f"{m}@{k}" for m in ("HR", "NDCG") for k in ks} for ks in ((10,), (5, 10, 20)))
 ATTACKS = {"random", "test", "train", "linf", "transferred", "certified"}
-ENTRY = {"full", "cold", "auc cold", "attacked", "certified", "sensitivity", "E norm", "ε", "ε/‖c‖"}
+ENTRY = {"full", "cold", "auc cold", "attacked", "certified", "sensitivity", "E norm", "seen", "ε", "ε/‖c‖"}
 
 
 def test_main_holds_what_the_tables_need(shop, few_candidates):
@@ -141,13 +141,13 @@ def test_main_holds_what_the_tables_need(shop, few_candidates):
     json.dumps(result, allow_nan=False)
     assert tuple(result) == experiments.MODELS
     for name, entry in result.items():
-        clean = {"full", "cold", "warm", "sampled", "auc"}
+        clean = {"full", "cold", "warm", "sampled", "sampled cold", "sampled warm", "auc"}
         assert all(set(entry[part]) == F6 for part in clean - {"auc"}) and set(entry["auc"]) == {"full", "cold", "warm"}
         if name in ("Popularity", "MF-BPR", "MF-eALS"):
             assert set(entry) == clean
             continue
         levels = {f"ε={s}‖c‖" for s in (0.05, 0.1, 0.2)} | {f"ε={e}" for e in (0.05, 0.1, 0.2)}
-        more = {"breaking", "rank change", "promotion", "E", "E norm", "sensitivity"}
+        more = {"breaking", "rank change", "promotion", "E", "E norm", "sensitivity", "seen"}
         assert set(entry) == clean | levels | more
         for level in levels:
             assert set(entry[level]) == ATTACKS | ({"steps"} if level == "ε=0.1‖c‖" else set())
@@ -156,7 +156,7 @@ def test_main_holds_what_the_tables_need(shop, few_candidates):
         assert set(entry["breaking"]) == {"0.1", "0.25", "0.5", "0.75", "0.9"}
         change = [entry["rank change"][q] for q in ("low", "Q1", "median", "Q3", "high")]
         assert change == sorted(change)
-        assert all(set(entry["promotion"][what]) == {"before", "after"} for what in ("CHR@10", "rank"))
+        assert all(set(entry["promotion"][what]) == {"before", "after", "random"} for what in ("CHR@10", "rank"))
         assert all(0 <= share <= 1 for share in entry["promotion"]["CHR@10"].values())
         assert all(0 <= rank < 60 for rank in entry["promotion"]["rank"].values())
         assert len(entry["E"]) == 4 and entry["E norm"] == pytest.approx(np.linalg.norm(entry["E"]), abs=1e-4)
@@ -164,6 +164,15 @@ def test_main_holds_what_the_tables_need(shop, few_candidates):
     assert longer["transferred"] == longer["test"]  # its own attack
     some = experiments.main_experiment(shop, SETTINGS, 0, only=("VBPR, as long", "AMR"), dim=4, device="cpu")
     assert some == {name: result[name] for name in some}  # a slice is the same
+
+
+def test_how_much_of_a_score_the_picture_makes(shop):
+    model = amrlib.VBPR(shop, dim=4)
+    model.Q *= 0
+    assert experiments._inside(model)["seen"] == pytest.approx(1)  # all of it
+    seen = model.features @ model.E
+    model.Q += 3 * seen  # a history that says the same four times as loud
+    assert experiments._inside(model)["seen"] == pytest.approx(0.25, abs=1e-4)
 
 
 def test_one_direction_serves_every_epsilon(shop):
@@ -181,7 +190,7 @@ def test_one_direction_serves_every_epsilon(shop):
 
 
 def check_entry(entry, looks=True):
-    assert set(entry) == (ENTRY if looks else ENTRY - {"sensitivity", "E norm"})
+    assert set(entry) == (ENTRY if looks else ENTRY - {"sensitivity", "E norm", "seen"})
     assert all(set(entry[part]) == F2 for part in ("full", "cold", "attacked", "certified"))
     if not looks:
         assert entry["attacked"] == entry["certified"] == entry["full"] and entry["ε"] == 0
@@ -237,8 +246,10 @@ def test_shops_are_drawn_by_the_seed(shop, monkeypatch):
     assert asked == [{"visual_share": s, "seed": 3} for s in (0, 0.5, 1)]
     sizes = experiments.sparsity(boutique, SETTINGS, 3, dim=4, device="cpu", epochs=1)
     assert asked[3:] == [{"seed": 3, "size": (users, 4830)} for users in (1613, 3226, 6452)]
-    names = ["MF-BPR", "DUIF", "VBPR", "VBPR, as long", "AMR, ε → 0", "AMR"]
-    assert list(shares) == ["shop", *names] and list(sizes) == ["shop", "MF-BPR", "VBPR", "VBPR, as long", "AMR"]
+    names = ["MF-BPR", "DUIF", "VBPR", "VBPR, as long", "AMR, ε → 0", "AMR", experiments.WEAK]
+    assert list(shares) == ["shop", *names]
+    assert list(sizes) == ["shop", "MF-BPR", "VBPR", "VBPR, as long", "AMR", experiments.WEAK]
+    assert shares[experiments.WEAK]["0"]["ε"] == pytest.approx(0.05 * experiments.mean_norm(shop), abs=1e-5)
     for result, points in ((shares, experiments.SHARE_POINTS), (sizes, experiments.SPARSITY_POINTS)):
         assert all(tuple(of_point) == points for of_point in result.values())
         for name in list(result)[1:]:
