@@ -7,6 +7,8 @@ import sys
 
 from .workloads import SIZES, Size
 
+PARTS = ("training", "ranking", "growth", "precision")
+
 
 def size_of(text: str) -> Size:
     """A name from ``SIZES``, or users,items,interactions,D,K."""
@@ -20,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     everything.add_argument("--quick", action="store_true", help="ours and the naive port, in a few minutes")
     everything.add_argument("--rounds", type=int, default=5, help="windows for each contender")
     everything.add_argument("--seconds", type=float, default=1.5, help="length of a window")
-    everything.add_argument("--only", nargs="*", default=["training", "ranking", "growth"], help="parts to measure again")
+    everything.add_argument("--only", nargs="*", default=[*PARTS], help="parts to measure again")
     worker = commands.add_parser("worker", help="one contender; started by run")
     worker.add_argument("name")
     worker.add_argument("--size", type=size_of, required=True)

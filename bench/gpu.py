@@ -63,16 +63,13 @@ def measure(size: Size, batch: int, device: str, seed: int = 0) -> dict[str, Any
 
     data = dataset(shop, size)
     model = amrlib.AMR(data, dim=size.K, epsilon=EPSILON)
-    for name in ("float32", "float16"):
-        if name == "float16":
-            # the same numbers in half the bytes; the step turns a batch's rows into float32
-            data = dataset(shop._replace(features=shop.features.astype("float16")), size)
-            model = amrlib.AMR(data, dim=size.K, epsilon=EPSILON)
-        model.to(device)
+    for kind in (torch.float32, torch.float16, torch.bfloat16):
+        name = str(kind).removeprefix("torch.")
+        model.to(device, features=kind)  # the step turns a batch's rows into float32
         fit = partial(model.fit, data, batch_size=batch, lr=LR, device=device, progress=False)
         # a fit of three epochs less a fit of one: what a fit does once is in neither
         spent = (seconds(partial(fit, 3), device, 3) - seconds(partial(fit, 1), device, 3)) / 2
-        moved = 2 * size.interactions * size.D * (2 if name == "float16" else 4)
+        moved = 2 * size.interactions * size.D * kind.itemsize
         row(f"an epoch of AMR, features in {name}", spent, moved, 2 * size.interactions * size.D * size.K, rates["step"])
     mf = amrlib.MFBPR(data, dim=size.K).to(device)
     spent = seconds(lambda: amrlib.evaluate(mf, data, k=(10,), ranking="full"), device, 3)

@@ -158,6 +158,18 @@ def mapped(growth: dict[str, Any]) -> str:
     return grid(head, rows) + f"\n\nThe file has {found['file_bytes'] / 2**30:.2g} GiB."
 
 
+def precise(found: dict[str, Any]) -> str:
+    rows = []
+    for model, kinds in found["models"].items():
+        for name, runs in kinds["NDCG@10"].items():
+            mean, half = figures.interval(np.array(runs) - kinds["NDCG@10"]["float32"])
+            same = f"{100 * np.mean(kinds['same places'][name]):.1f} %"
+            rows.append([f"{model}, {name}", f"{np.mean(runs):.4f}",
+                         *(["", ""] if name == "float32" else [f"{mean:+.5f} ± {half:.5f}", same])])  # fmt: skip
+    head = ["features in", "NDCG@10", "difference to float32", "first-ten places with the same item"]
+    return grid(head, rows) + f"\n\n{len(runs)} trainings of each kind, the same seeds; behind ± half of the 95 % interval."
+
+
 def device(training: dict[str, Any]) -> str:
     m = training["machine"]
     run = training["runs"][0]
@@ -259,7 +271,7 @@ def picture(fig: Figure, name: str, folder: Path) -> None:
 def write(page: Path = PAGE, results: Path = RESULTS, pictures: Path = PICTURES) -> None:
     """Fill the markers ``<!-- bench: name -->`` … ``<!-- /bench -->`` of the page; what was not measured says so."""
     read = lambda name: json.loads(p.read_text("utf-8")) if (p := results / f"{name}.json").is_file() else None  # noqa: E731
-    training, ranking, growth, gpu = map(read, ("training", "ranking", "growth", "gpu"))
+    training, ranking, growth, gpu, precision = map(read, ("training", "ranking", "growth", "gpu", "precision"))
     parts: dict[str, Callable[[], str] | None] = {
         "device": training and (lambda: device(training)),
         "ratios": training and (lambda: ratios(training)),
@@ -269,6 +281,7 @@ def write(page: Path = PAGE, results: Path = RESULTS, pictures: Path = PICTURES)
         "peers": training and (lambda: peers(training, ranking)),
         "ranking": ranking and (lambda: ranks(ranking)),
         "map": growth and (lambda: mapped(growth)),
+        "precision": precision and (lambda: precise(precision)),
         "card": lambda: card(gpu),
     }
 

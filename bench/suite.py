@@ -15,6 +15,7 @@ import amrlib
 from . import page
 from .contenders import CONTENDERS, RIVALS, dataset, vectors
 from .growth import growth, memory_map
+from .precision import precision
 from .run import ROOT, compare, machine, ratio, save, units
 from .workloads import SIZES, Size, make
 
@@ -94,6 +95,9 @@ def suite(quick: bool, rounds: int, seconds: float, only: Sequence[str]) -> None
     if "growth" in only and not quick:
         print("\ngrowth", flush=True)
         save({"machine": machine(), "rows": growth(), "memory_map": memory_map()}, "growth")
+    if "precision" in only and not quick:
+        print("\nprecision", flush=True)
+        save({"machine": machine(), **precision()}, "precision")
     if not quick:
         page.write()
     print(f"\n{(time.perf_counter() - begun) / 60:.1f} minutes", flush=True)

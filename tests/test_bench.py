@@ -10,7 +10,7 @@ import torch
 
 import amrlib
 from amrlib.training import AutogradTrainer, PairwiseTrainer
-from bench import gpu, growth, page, run, suite
+from bench import gpu, growth, page, precision, run, suite
 from bench.__main__ import main
 from bench.contenders import CONTENDERS, RIVALS, dataset, ticking
 from bench.naive import NaiveAMR
@@ -175,7 +175,7 @@ def test_the_card_s_command_runs_on_a_processor_and_refuses_without_leave(capsys
     assert main(["gpu", "--on-cpu", "--size", "40,50,200,16,4", "--batch", "64"]) == 0
     assert "an epoch of AMR, features in float16" in capsys.readouterr().out
     record = gpu.measure(MICRO, 64, "cpu")
-    assert set(record) == {"machine", "size", "limits", "rows"} and len(record["rows"]) == 3
+    assert set(record) == {"machine", "size", "limits", "rows"} and len(record["rows"]) == 4
 
 
 def record_of(names, batch, rounds=3):
@@ -218,3 +218,13 @@ def test_the_stored_results_have_their_keys_and_the_page_is_theirs(tmp_path):
         for entry in record["runs"]:
             assert {"workload", "size", "rounds", "seconds", "seed", "rates", "skipped", "versions"} <= set(entry)
             assert all(len(values) == entry["rounds"] for values in entry["rates"].values())
+
+
+def test_precision_compares_each_type_with_float32(tmp_path):
+    found = precision.precision(range(2), epochs=1, dim=4)
+    for kinds in found["models"].values():
+        assert list(kinds["NDCG@10"]) == ["float32", "float16", "bfloat16"]
+        assert kinds["same places"]["float32"] == [1.0, 1.0]
+        assert all(len(v) == 2 and 0 <= min(v) and max(v) <= 1 for part in kinds.values() for v in part.values())
+    text = page.precise(found)
+    assert text.count("\n| ") >= 6 and "2 trainings" in text

@@ -338,3 +338,20 @@ def test_a_hostile_file_runs_nothing(tmp_path):
 def test_a_broken_file_is_said_to_be_one(tmp_path, payload, shape):
     with pytest.raises(ValueError, match="is not the authors' file of weights"):
         read_released(npy(tmp_path / "w.npy", payload, shape))
+
+
+def test_features_are_kept_in_the_type_that_is_asked_for():
+    data = shop()
+    model = amrlib.VBPR(data, dim=4).to("cpu", features=torch.bfloat16)
+    assert model.features.dtype == torch.bfloat16 and model.E.dtype == torch.float32
+    rounded = torch.as_tensor(data.features).bfloat16().float()
+    assert torch.equal(model.item_vectors(), amrlib.VBPR(data, dim=4).item_vectors(rounded))
+    model.fit(data, epochs=1, progress=False)
+    assert model.features.dtype == torch.bfloat16  # fit leaves it so
+    with pytest.raises(ValueError, match="MFBPR has none"):
+        amrlib.MFBPR(data, dim=4).to("cpu", features=torch.float16)
+    with pytest.raises(ValueError, match="floating-point"):
+        model.to("cpu", features=torch.int8)
+    huge = amrlib.VBPR(data.replace(features=1e5 * data.features), dim=4)
+    with pytest.raises(ValueError, match="too large"):
+        huge.to("cpu", features=torch.float16)
