@@ -70,6 +70,11 @@ Of the sweeps an entry, ``ENTRY``, is::
     "AMR", point, ENTRY                                points LAMBDA_POINTS, at the ε of the settings
     "AMR, ε=0.05‖c‖", point, ENTRY                     points WEAK_LAMBDA_POINTS
 
+``starts``::
+
+    "AMR" | "AMR, afresh" | "AMR, ε=0.05‖c‖" | "AMR, ε=0.05‖c‖, afresh", ENTRY   afresh: not from VBPR, and in as many
+                                                       epochs as VBPR and AMR together
+
 ``visual_share``, ``sparsity``, ``features``::
 
     M, point, ENTRY
@@ -190,14 +195,14 @@ class _Training:
 
     def _fit(
         self, model: Any, like: str, seed: int, name: str | None = None, trainer: type[PairwiseTrainer] = PairwiseTrainer,
-        stronger: float = 1.0,
+        stronger: float = 1.0, epochs: int | None = None,
     ) -> Any:  # fmt: skip
         how = self.settings[like]
         reg = np.broadcast_to(np.asarray(how["reg"], dtype=float), 3) * [stronger, stronger, 1.0]
         if self.wrap is not None:
             trainer = self.wrap(name or like, trainer)
         model.fit(
-            self.shop, self.epochs or how["epochs"], device=self.device, seed=seed, progress=self.progress,
+            self.shop, self.epochs or epochs or how["epochs"], device=self.device, seed=seed, progress=self.progress,
             lr=how["lr"], reg=reg.tolist(), trainer=trainer,
         )  # fmt: skip
         if model.history.attrs["stopped"] == "interrupted":  # fit keeps what it has; half a model is no result
@@ -229,19 +234,28 @@ class _Training:
         ``adversary``: ``epsilon``, ``adv_weight`` other than those of the settings.
         """
         seed = self.seed + AGAIN
+        strength = self._strength(name) | adversary
         if name.startswith("VBPR"):
             trainer = FeatureDropout if name == "VBPR, feature dropout" else PairwiseTrainer
             stronger = STRONGER if name == "VBPR, stronger L2" else 1.0
             return self._fit(VBPR.warm_start(vbpr, self.shop), "AMR", seed, name, trainer, stronger)
+        if name == "AMR, random noise":
+            start = AMR.warm_start(vbpr, self.shop, perturbation="random", **strength)
+            return self._fit(start, "AMR", seed, name, _OwnNoise)
+        return self._fit(AMR.warm_start(vbpr, self.shop, **strength), "AMR", seed, name)
+
+    def _strength(self, name: str) -> dict[str, Any]:
         strength = {k: self.settings["AMR"][k] for k in ("epsilon", "adv_weight")}
         if name == "AMR, ε → 0":
             strength["epsilon"] = NO_ADVERSARY
-        if name == WEAK:
+        if name.startswith(WEAK):
             strength["epsilon"] = 0.05 * mean_norm(self.shop)
-        if name == "AMR, random noise":
-            start = AMR.warm_start(vbpr, self.shop, perturbation="random", **strength | adversary)
-            return self._fit(start, "AMR", seed, name, _OwnNoise)
-        return self._fit(AMR.warm_start(vbpr, self.shop, **strength | adversary), "AMR", seed, name)
+        return strength
+
+    def afresh(self, name: str) -> AMR:
+        """AMR from random numbers, trained as long as VBPR and AMR after it together."""
+        start = AMR(self.shop, dim=self.dim, seed=self.seed, **self._strength(name))
+        return self._fit(start, "AMR", self.seed, name, epochs=self.settings["VBPR"]["epochs"] + self.settings["AMR"]["epochs"])
 
 
 def chain(
@@ -511,6 +525,17 @@ def lambda_sweep(shop: Dataset, settings: dict[str, Any], seed: int, **how: Any)
     return result
 
 
+def starts(shop: Dataset, settings: dict[str, Any], seed: int, **how: Any) -> dict[str, Any]:
+    """§4.1.4: AMR from a trained VBPR, and from nothing in as many epochs."""
+    train = _Training(shop, settings, seed, **how)
+    vbpr = train.vbpr()
+    result = {}
+    for name in ("AMR", WEAK):
+        result[name] = _entry(train.second(vbpr, name), shop)
+        result[f"{name}, afresh"] = _entry(train.afresh(name), shop)
+    return result
+
+
 def _redrawn(shop: Dataset, **options: Any) -> Dataset:
     if shop.name != "boutique":
         raise ValueError(f"this experiment draws the boutique anew, and {shop.name!r} cannot be drawn; leave --dataset out")
@@ -575,7 +600,7 @@ def features_sweep(shop: Dataset, settings: dict[str, Any], seed: int, **how: An
 
 EXPERIMENTS: dict[str, Callable[..., dict[str, Any]]] = {
     "main": main_experiment, "curves": curves, "epsilon": epsilon_sweep, "lambda": lambda_sweep,
-    "visual_share": visual_share, "sparsity": sparsity, "features": features_sweep,
+    "starts": starts, "visual_share": visual_share, "sparsity": sparsity, "features": features_sweep,
 }  # fmt: skip
 
 

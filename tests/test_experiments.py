@@ -233,6 +233,18 @@ def test_sweeps_hold_their_points(shop):
     assert by_epsilon["VBPR, as long"] == by_lambda["VBPR, as long"]
 
 
+def test_afresh_is_from_nothing_and_as_long_as_both_stages(shop):
+    result = experiments.starts(shop, SETTINGS, 1, dim=4, device="cpu")
+    assert list(result) == ["AMR", "AMR, afresh", experiments.WEAK, f"{experiments.WEAK}, afresh"]
+    by_hand = amrlib.AMR(shop, dim=4, seed=1, epsilon=0.3)
+    by_hand.fit(shop, 5, lr=0.05, reg=0.01, seed=1, device="cpu", progress=False)
+    assert result["AMR, afresh"]["E norm"] == pytest.approx(float(by_hand.E.norm()), abs=1e-5)
+    models = experiments.chain(shop, SETTINGS, 1, only=("AMR", experiments.WEAK), dim=4, device="cpu")
+    for name, model in models.items():
+        assert result[name]["E norm"] == pytest.approx(float(model.E.norm()), abs=1e-5)
+        assert result[f"{name}, afresh"]["ε"] == result[name]["ε"] == pytest.approx(model.epsilon, abs=1e-5)
+
+
 def test_shops_are_drawn_by_the_seed(shop, monkeypatch):
     asked = []
 
