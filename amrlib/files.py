@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
-__all__ = ["write_atomically"]
+__all__ = ["whole_file", "write_atomically"]
 
 
 def write_atomically(path: str | Path, data: bytes) -> None:
     """Write to a temporary file beside ``path``, then rename: nobody ever sees half a file."""
+    with whole_file(path) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def whole_file(path: str | Path) -> Iterator[BinaryIO]:
+    """As :func:`write_atomically`, for content that does not fit in memory: a file to write to.
+
+    Raises
+    ------
+    OSError
+        It cannot be written, because the disk is full, say; nothing is left of it.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            yield file
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)  # mkstemp's 0600 is for secrets; this is an ordinary file

@@ -6,12 +6,14 @@ import multiprocessing
 import resource
 import shutil
 import threading
+import time
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 import pytest
 
+from amrlib.datasets import download
 from amrlib.datasets.download import Remote, cache_folder, fetch, is_cached
 
 CONTENT = bytes(range(256)) * 4000  # 1,024,000 bytes
@@ -52,6 +54,9 @@ class Handler(BaseHTTPRequestHandler):
         if tag:
             self.send_header("ETag", tag)
         self.end_headers()
+        if "pause" in page:  # some bytes, and then nothing for long
+            self.wfile.write(body[: page["pause"]])
+            return time.sleep(5)
         cuts = page.get("cuts", [])  # how many bytes to send before hanging up, one number a request
         self.wfile.write(body[: cuts.pop(0)] if cuts else body)
 
@@ -225,6 +230,64 @@ def test_a_file_damaged_on_disk_is_fetched_again(server, tmp_path):
         path = get(server, tmp_path, **settings)
         path.write_bytes(b"y" + CONTENT[1:])
         assert get(server, tmp_path, **settings).read_bytes() == CONTENT
+
+
+def test_a_file_that_was_right_and_is_no_longer_the_one_wanted(server, tmp_path):
+    get(server, tmp_path, sha256=SHA)
+    new = CONTENT[::-1]
+    server.pages["/f"] = {"content": new}
+    git = hashlib.sha1(b"blob %d\0" % len(new) + new).hexdigest()
+    for wanted in ({"sha256": hashlib.sha256(new).hexdigest()}, {"git": git}):
+        assert get(server, tmp_path, **wanted).read_bytes() == new
+    assert len(server.log) == 2  # fetched anew once, and then known by its other name as well
+
+
+def test_a_redirect_keeps_the_resume(server, tmp_path):
+    server.pages["/old"] = {"to": "/f"}
+    server.pages["/f"]["cuts"] = [200_000]
+    assert get(server, tmp_path, "/old", sha256=SHA).read_bytes() == CONTENT
+    assert server.log[-1] == ("/f", "bytes=200000-")
+
+
+def test_the_bar_counts_every_byte(server, tmp_path, monkeypatch):
+    bars = []
+
+    class Bar:
+        def __init__(self, _, name, show, total, initial, **units):
+            self.name, self.show, self.total, self.n = name, show, total, initial
+            bars.append(self)
+
+        def update(self, n):
+            self.n += n
+
+        __enter__ = lambda self: self  # noqa: E731
+        __exit__ = lambda *_: None  # noqa: E731
+
+    monkeypatch.setattr(download, "progress_bar", Bar)
+    server.pages["/f"]["cuts"] = [200_000]
+    fetch(Remote("set/f", (server.url("/f"),), sha256=SHA), tmp_path, progress=True)
+    assert [(b.name, b.show, b.total, b.n) for b in bars] == [
+        ("set/f", True, len(CONTENT), 200_000),
+        ("set/f", True, len(CONTENT), len(CONTENT)),
+    ]  # the second begins where the first broke off
+
+
+def test_a_process_that_is_killed_leaves_a_part_and_the_next_goes_on(server, tmp_path):
+    server.pages["/f"].update(pause=400_000)
+    context = multiprocessing.get_context("fork")
+    process = context.Process(target=_in_a_process, args=(server.url("/f"), tmp_path, context.Queue()))
+    process.start()
+    part = tmp_path / "set" / "f.part"
+    for _ in range(3000):
+        if part.exists() and part.stat().st_size >= 200_000:
+            break
+        time.sleep(0.01)
+    process.kill()
+    process.join(30)
+    assert leftovers(tmp_path) == ["f.from", "f.part"]
+    del server.pages["/f"]["pause"]
+    assert get(server, tmp_path, sha256=SHA).read_bytes() == CONTENT
+    assert server.log[-1][1] is not None and leftovers(tmp_path) == ["f"]
 
 
 def test_a_file_put_there_by_hand(server, tmp_path):

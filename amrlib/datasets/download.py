@@ -3,6 +3,9 @@
 A file grows as ``<name>.part`` beside its place and is renamed when every byte has been checked. Beside a finished
 file lies ``<name>.seen``: its size, date and SHA-256, so that the next call knows in a moment that nothing changed,
 and checks the bytes again when something did. A file put there by hand is taken when it passes the same check.
+
+The usual library for this, pooch, would serve for the cache folder and the checksum alone: it begins a broken transfer
+anew, takes one address for a file and knows no git blob ids.
 """
 
 from __future__ import annotations
@@ -93,11 +96,11 @@ def fetch(remote: Remote, folder: str | Path | None = None, progress: bool = Tru
         A whole file came and was not the one expected (its checksum differs, or it is damaged), and no other did.
     """
     path = Path(folder or cache_folder()) / remote.name
-    if _unchanged(path):
+    if _unchanged(path, remote):
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(_beside(path, ".lock")):  # the system lets go of it if the process is killed
-        if _unchanged(path):  # another process has fetched it while this one waited
+        if _unchanged(path, remote):  # another process has fetched it while this one waited
             return path
         if path.exists():
             try:
@@ -234,7 +237,9 @@ def _accept(found: Path, path: Path, remote: Remote, sha256: str | None = None) 
             remote.check(found)
     os.replace(found, path)
     stat = path.stat()
-    seen = {"size": stat.st_size, "changed": stat.st_mtime_ns, "sha256": sha.hexdigest()}
+    seen: dict[str, Any] = {"size": stat.st_size, "changed": stat.st_mtime_ns, "sha256": sha.hexdigest()}
+    if remote.git:
+        seen["git"] = git.hexdigest()
     write_atomically(_beside(path, ".seen"), json.dumps(seen).encode())
 
 
@@ -269,9 +274,12 @@ def _seen(path: Path) -> dict[str, Any]:
     return _read_json(_beside(path, ".seen"))
 
 
-def _unchanged(path: Path) -> bool:
+def _unchanged(path: Path, remote: Remote | None = None) -> bool:
+    """Whether the file is as it was noted, and the one that ``remote`` now wants: a newer version may want another."""
     seen = _seen(path)
     if not seen or not path.is_file():
+        return False
+    if remote and any(wanted and seen.get(kind) != wanted for kind, wanted in (("sha256", remote.sha256), ("git", remote.git))):
         return False
     stat = path.stat()
     return (seen.get("size"), seen.get("changed")) == (stat.st_size, stat.st_mtime_ns)

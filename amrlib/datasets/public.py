@@ -14,22 +14,21 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import errno
 import gzip
 import hashlib
 import io
 import json
-import os
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
-from ..files import write_atomically
+from ..files import whole_file, write_atomically
 from ..progress import progress_bar
 from .dataset import Dataset, leave_one_out
 from .download import Remote, cache_folder, checksum, fetch
@@ -62,19 +61,24 @@ _AMR_TOO = "https://github.com/duxy-me/AMR/raw/c924225cb3357b8ec5a7122d64880d125
 _CORNAC = "https://static.preferred.ai/cornac/datasets/"
 _SNAP = ("https://snap.stanford.edu/data/amazon/productGraph/", "http://snap.stanford.edu/data/amazon/productGraph/")
 _CLOTHING = "Clothing_Shoes_and_Jewelry"
+# Where the others fail: the Internet Archive's copy of an address as it was, and Software Heritage's of a file by its
+# git blob id. Neither is sure to have it.
+_ARCHIVE = "https://web.archive.org/web/2024id_/"
+_HERITAGE = "https://archive.softwareheritage.org/api/1/content/sha1_git:"
 _NO_LICENCE = "no licence stated: for your own study, not to be passed on"
 
 
 def _pinterest(name: str, git: str, size: int) -> Remote:
-    return Remote(f"pinterest/{name}", (_AMR + name, _AMR_TOO + name), git=git, size=size)
+    return Remote(f"pinterest/{name}", (_AMR + name, _AMR_TOO + name, f"{_HERITAGE}{git}/raw/"), git=git, size=size)
 
 
 def _cornac(name: str, size: int) -> Remote:
-    return Remote(name, (_CORNAC + name,), size=size)
+    return Remote(name, (_CORNAC + name, _ARCHIVE + _CORNAC + name), size=size)
 
 
 def _amazon(name: str, size: int, check: Callable[[Path], None] | None = None) -> Remote:
-    return Remote(f"amazon-2014/{name.rpartition('/')[2]}", tuple(a + name for a in _SNAP), size=size, check=check)
+    places = (*_SNAP, _ARCHIVE + _SNAP[1])
+    return Remote(f"amazon-2014/{name.rpartition('/')[2]}", tuple(a + name for a in places), size=size, check=check)
 
 
 def _whole_records(path: Path) -> None:
@@ -82,8 +86,16 @@ def _whole_records(path: Path) -> None:
         raise ValueError(f"not a whole number of records of {RECORD.itemsize:,} bytes: cut off, or another format")
 
 
+def _four_columns(path: Path) -> None:
+    """A page that says "not found" with the status of a success must not pass for the file."""
+    with open(path, "rb") as file:
+        line = file.readline(1000)
+    if line.count(b",") != 3:
+        raise ValueError(f"its first line is not user,item,rating,time but {_short(line)}")
+
+
 _AMAZON_FILES = {
-    "ratings": _amazon(f"categoryFiles/ratings_{_CLOTHING}.csv", 236_000_000),
+    "ratings": _amazon(f"categoryFiles/ratings_{_CLOTHING}.csv", 236_000_000, _four_columns),
     "5-core": _amazon(f"categoryFiles/reviews_{_CLOTHING}_5.json.gz", 45_000_000),
     "meta": _amazon(f"categoryFiles/meta_{_CLOTHING}.json.gz", 280_000_000),
     "images": _amazon(f"image_features/categoryFiles/image_features_{_CLOTHING}.b", 24_600_000_000, _whole_records),
@@ -196,7 +208,7 @@ def load_public(
     ------
     OSError, ValueError
         From the download (:func:`amrlib.datasets.download.fetch`); a file that is not what it should be, with its
-        name and line; unknown options.
+        name and the line or row; a full disk; unknown options.
     """
     if name not in SETS:
         raise ValueError(f"unknown public data set {name!r}; the known ones are: {', '.join(SETS)}")
@@ -206,22 +218,24 @@ def load_public(
         raise ValueError(f"ratings must be 'ratings' or '5-core', not {ratings!r}")
     chosen, base = SETS[name], Path(folder or cache_folder())
     unused = {"ratings": "5-core", "5-core": "ratings"}[ratings]
-    paths = {
-        key: fetch(f, base, progress)
-        for key, f in chosen.files.items()
-        if not (key == unused and "meta" in chosen.files)
-    }
+    paths = {key: fetch(f, base, progress) for key, f in chosen.files.items() if not (key == unused and "meta" in chosen.files)}
     make = _Features(base / name, dtype, on_disk, scale, progress)
-    if name == "pinterest":
-        shop = _read_pinterest(paths, make)
-    elif name.startswith("amazon-") and "meta" in paths:
-        shop = _read_amazon(paths, name.removeprefix("amazon-").capitalize(), ratings, make, seed, progress, base / name)
-    else:
-        members = {
-            "amazon-clothing": ("rating.txt", "image_features.npy", "\t"),
-            "tradesy": ("users.csv", "item_features.npy", ","),
-        }
-        shop = _read_cornac(paths, *members[name], make, seed)
+    try:
+        if name == "pinterest":
+            shop = _read_pinterest(paths, make)
+        elif name.startswith("amazon-") and "meta" in paths:
+            word = name.removeprefix("amazon-").capitalize()
+            shop = _read_amazon(paths, word, ratings, make, seed, progress, base / name)
+        else:
+            members = {
+                "amazon-clothing": ("rating.txt", "image_features.npy", "\t"),
+                "tradesy": ("users.csv", "item_features.npy", ","),
+            }
+            shop = _read_cornac(paths, *members[name], make, seed)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EFBIG):
+            raise
+        raise OSError(f"{base}: {error.strerror}; free some space, or name another folder in AMRLIB_DATA") from None
     notes = shop.notes
     shop = shop.replace(name=name, extras={**shop.extras, "published": chosen.published})
     shop.notes = notes + _differences(shop, chosen)
@@ -250,7 +264,12 @@ def _differences(shop: Dataset, chosen: PublicSet) -> list[str]:
 
 
 def read_pairs(
-    lines: Iterable[bytes], name: str, sep: bytes | None = None, many: bool = False, numbers: bool = False
+    lines: Iterable[bytes],
+    name: str,
+    sep: bytes | None = None,
+    many: bool = False,
+    numbers: bool = False,
+    below: tuple[int, int] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Users and items of a text with one interaction a line: two arrays of bytes ("S…"), one entry an interaction.
 
@@ -261,11 +280,12 @@ def read_pairs(
     sep : between columns; white space when left out
     many : every column after the first is an item; otherwise the columns after the second are left alone.
     numbers : ids must be whole numbers from 0 on, and come as int64.
+    below : of numbers, how many users and how many items there are.
 
     Raises
     ------
     ValueError
-        A line with fewer than two columns, an empty id, or one that is no number; with file and line.
+        A line with fewer than two columns, an empty id, one that is no number or too large; with file and line.
     """
     users, items = _Column(), _Column()
     for number, line in enumerate(lines, 1):
@@ -276,6 +296,10 @@ def read_pairs(
             raise ValueError(f"{name}, line {number}: expected a user and an item, found {_short(line)}")
         if numbers and not (columns[0].isdigit() and columns[1].isdigit()):
             raise ValueError(f"{name}, line {number}: ids must be whole numbers from 0 on, found {_short(line)}")
+        if below and not (int(columns[0]) < below[0] and int(columns[1]) < below[1]):
+            raise ValueError(
+                f"{name}, line {number}: {_short(line)}, but there are {below[0]:,} users and {below[1]:,} items, from 0 on"
+            )
         for item in columns[1:] if many else columns[1:2]:
             if item:
                 users.add(columns[0])
@@ -341,14 +365,19 @@ class _Features:
         parts = [rows[start : start + BLOCK] for start in range(0, len(rows), BLOCK)]
 
         def read(desc: str) -> Iterator[np.ndarray]:
-            return (block(part) for part in progress_bar(parts, desc, self.progress))
+            for part in progress_bar(parts, desc, self.progress):
+                values = block(part)
+                wrong = np.flatnonzero(~np.isfinite(values).all(axis=1))
+                if len(wrong):  # a NaN would also hide what is the largest value
+                    raise ValueError(f"{source.name}, row {part[wrong[0]]}: NaN or infinite; delete it and load again")
+                yield values
 
         if not on_disk:
             out = np.empty((len(rows), dim), dtype=np.float32 if self.scale else self.dtype)
             for start, values in zip(range(0, len(rows), BLOCK), read("features")):
                 out[start : start + BLOCK] = values
             largest = float(max(out.max(initial=0), -out.min(initial=0))) if self.scale else 1.0
-            if np.isfinite(largest) and largest > 0:
+            if largest > 0:
                 out /= largest
             return out.astype(self.dtype, copy=False), largest
         scale_path = path.with_suffix(".scale")
@@ -358,12 +387,12 @@ class _Features:
             largest = 1.0
             if self.scale:
                 largest = max((float(np.abs(values).max(initial=0)) for values in read("largest")), default=0.0) or 1.0
-            with _whole_file(path) as file:
+            with whole_file(path) as file:
                 header = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False, "shape": shape}
                 np.lib.format.write_array_header_1_0(file, header)
                 for values in read("features"):
                     file.write(np.ascontiguousarray(values / np.float32(largest), dtype=self.dtype).tobytes())
-            with _whole_file(scale_path) as file:
+            with whole_file(scale_path) as file:
                 file.write(repr(largest).encode())
             kept = _kept_features(path, scale_path, shape, self.dtype)
         if kept is None:
@@ -378,20 +407,6 @@ def _kept_features(path: Path, scale_path: Path, shape: tuple[int, int], dtype: 
     except (OSError, ValueError, EOFError):
         return None
     return (array, largest) if (array.shape, array.dtype) == (shape, dtype) and largest > 0 else None
-
-
-@contextlib.contextmanager
-def _whole_file(path: Path) -> Iterator[BinaryIO]:
-    """As :func:`amrlib.files.write_atomically`, for content that does not fit in memory."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _open_array(path: Path, what: str) -> np.ndarray:
@@ -466,12 +481,12 @@ def _record_block(path: Path) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def _read_pinterest(paths: dict[str, Path], make: _Features) -> Dataset:
-    with open(paths["train"], "rb") as file:
-        train = np.stack(read_pairs(file, paths["train"].name, numbers=True), axis=1)
-    test, candidates = _read_negatives(paths["test"])
     array = _open_array(paths["features"], "the features of the pins")
-    features, largest = make(paths["features"], _array_block(paths["features"]), np.arange(len(array)), array.shape[1])
     n_items = len(array)
+    test, candidates = _read_negatives(paths["test"], n_items)
+    with open(paths["train"], "rb") as file:
+        train = np.stack(read_pairs(file, paths["train"].name, numbers=True, below=(len(test), n_items)), axis=1)
+    features, largest = make(paths["features"], _array_block(paths["features"]), np.arange(n_items), array.shape[1])
     return Dataset(
         train,
         test,
@@ -483,7 +498,7 @@ def _read_pinterest(paths: dict[str, Path], make: _Features) -> Dataset:
     )
 
 
-def _read_negatives(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def _read_negatives(path: Path, n_items: int) -> tuple[np.ndarray, np.ndarray]:
     """Row u: the test item of user u, then the items it is ranked among."""
     rows: list[np.ndarray] = []
     with open(path, "rb") as file:
@@ -494,6 +509,8 @@ def _read_negatives(path: Path) -> tuple[np.ndarray, np.ndarray]:
             if len(columns) < 2 or not all(c.isdigit() for c in columns):
                 raise ValueError(f"{path.name}, line {number}: expected item numbers, found {_short(line)}")
             row = np.array(columns, dtype=np.bytes_).astype(np.int64)
+            if row.max() >= n_items:
+                raise ValueError(f"{path.name}, line {number}: item {row.max()}, but there are {n_items:,} items, from 0 on")
             if rows and len(row) != len(rows[0]):
                 raise ValueError(f"{path.name}, line {number}: {len(row)} items, {len(rows[0])} in the lines before")
             rows.append(row)
@@ -510,9 +527,7 @@ def _member(archive: zipfile.ZipFile, name: str, path: Path) -> zipfile.ZipInfo:
     raise ValueError(f"{path} does not hold {name}, only {', '.join(archive.namelist()[:5])}; delete it and load again")
 
 
-def _read_cornac(
-    paths: dict[str, Path], pairs_name: str, features_name: str, sep: str, make: _Features, seed: int
-) -> Dataset:
+def _read_cornac(paths: dict[str, Path], pairs_name: str, features_name: str, sep: str, make: _Features, seed: int) -> Dataset:
     notes: list[str] = []
     with zipfile.ZipFile(paths["ratings"]) as archive:
         with archive.open(_member(archive, pairs_name, paths["ratings"])) as file:
@@ -525,13 +540,11 @@ def _read_cornac(
     with zipfile.ZipFile(paths["features"]) as archive:
         info = _member(archive, features_name, paths["features"])
         if not unpacked.exists() or unpacked.stat().st_size != info.file_size:
-            with archive.open(info) as packed, _whole_file(unpacked) as out:
+            with archive.open(info) as packed, whole_file(unpacked) as out:
                 shutil.copyfileobj(packed, out, 1 << 20)
     array = _open_array(unpacked, "the features of the items")
     if len(array) != len(ids):
-        raise ValueError(
-            f"{features_name} has {len(array):,} rows, item_ids.txt {len(ids):,}; delete both and load again"
-        )
+        raise ValueError(f"{features_name} has {len(array):,} rows, item_ids.txt {len(ids):,}; delete both and load again")
     order = np.argsort(ids, kind="stable")
     places = order[np.searchsorted(ids[order], items).clip(max=len(ids) - 1)]
     known = ids[places] == items
