@@ -65,6 +65,12 @@ def test_what_a_dataset_says_of_itself(rows):
     assert bool(data.notes) == (len(set(rows)) < len(rows))
 
 
+def test_a_test_item_that_is_also_in_train_is_reported_and_ranked():
+    data = Dataset([[0, 1], [0, 2], [1, 0]], [1, 3], n_items=4)
+    assert data.notes == ["1 users have their test item in train as well: it is ranked all the same"]
+    assert amrlib.evaluate(amrlib.Popularity(data), data, k=1, progress=False).ranks.shape == (2,)
+
+
 def test_derived_data_keeps_what_a_source_knew():
     data = Dataset([[0, 1], [0, 2]], [0], extras={"titles": ["a", "b", "c"]})
     assert data.replace(test=[1]).titles == data.validation_split().titles == ["a", "b", "c"]

@@ -45,6 +45,7 @@ TABLE = [
     # ---- data
     ("train not pairs", lambda: Dataset([1, 2, 3], NONE), ["train", "(n, 2)"]),
     ("train of fractions", lambda: Dataset([[0, 0.5]], [-1]), ["train", "whole numbers", "map"]),
+    ("train with holes", lambda: Dataset([[0, 0], [np.nan, 1]], [-1]), ["train", "whole numbers", "row 1 is [nan, 1.0]"]),
     ("train of names", lambda: Dataset([["ann", "hat"]], [-1]), ["train", "whole numbers", "map"]),
     ("negative user", lambda: Dataset([[0, 0], [-1, 0]], [-1]), ["train", "row 1", "user -1"]),
     ("user out of range", lambda: data(n_users=2, test=[3, 0]), ["train", "row 4", "user 2", "n_users"]),
@@ -61,7 +62,8 @@ TABLE = [
     ("images too few", lambda: data(images=np.zeros((2, 8, 8), np.uint8)), ["images", "2 rows for 5"]),
     ("candidates of one user", lambda: data(candidates=[[1, 2]]), ["candidates", "(3, C)"]),
     ("candidates of fractions", lambda: data(candidates=[[0.5]] * 3), ["candidates", "whole numbers"]),
-    ("candidates out of range", lambda: data(candidates=[[9]] * 3), ["candidates", "item 9"]),
+    ("candidates out of range", lambda: data(candidates=[[1, 2], [3, 9], [9, 9]]), ["candidates, row 1: item 9", "2 such"]),
+    ("candidates below 0", lambda: data(candidates=[[1, 2], [3, 4], [0, -1]]), ["candidates, row 2: item -1"]),
     ("split of wrong ids", lambda: amrlib.leave_one_out([[5, 0], [5, 1]], n_users=3), ["pairs", "user 5", "n_users"]),
     ("split of negative ids", lambda: amrlib.leave_one_out([[-1, 0]]), ["pairs", "user -1"]),
     ("unknown data set", lambda: amrlib.load_dataset("boutiqe"), ["'boutiqe'", "known", "boutique"]),

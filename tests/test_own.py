@@ -140,7 +140,7 @@ def test_a_split_of_your_own():
         (lambda: from_frame(table(t=[None] * 6), time="t", split="time"), "row 0: t is None"),
         (lambda: from_frame(table("ann wig"), LOOKS), r"no interaction is left; 1 items without features \('wig'"),
         (lambda: from_frame(table().iloc[:0]), "no interaction is left"),
-        (lambda: from_frame(table().assign(user=0.5)), "column 'user': .*0.5.* is no id"),
+        (lambda: from_frame(table().assign(user=[1, 2, 3, 0.5, 1, 1])), r"row 3, column 'user': .*0\.5.* is no id"),
         (lambda: from_frame(table(), {"hat": [1.0], "bag": [1.0, 2.0]}), "'bag' has 2 numbers, 'hat' has 1"),
         (lambda: from_frame(table(), np.ones(3)), r"features must have shape \(n_items, D\)"),
         (lambda: from_frame(table(), [["a", "b"]]), "features must be numbers"),

@@ -39,8 +39,14 @@ def _pairs(pairs: Any, name: str) -> np.ndarray:
     if array.ndim != 2 or array.shape[1] != 2:
         raise ValueError(f"{name} must be an array of (user, item) rows, shape (n, 2), not {array.shape}")
     if not np.issubdtype(array.dtype, np.integer):
-        if not np.issubdtype(array.dtype, np.floating) or not np.array_equal(array, np.floor(array)):
+        if not np.issubdtype(array.dtype, np.floating):
             raise ValueError(f"{name} must hold whole numbers, not {array.dtype}; map names to 0, 1, 2, … first")
+        odd = np.flatnonzero((~np.isfinite(array) | (array != np.floor(array))).any(axis=1))
+        if len(odd):
+            raise ValueError(
+                f"{name} must hold whole numbers, and row {odd[0]} is {array[odd[0]].tolist()} ({len(odd)} such rows); "
+                f"drop it, or map names to 0, 1, 2, … first"
+            )
     return np.ascontiguousarray(array, dtype=np.int64)
 
 
@@ -141,7 +147,9 @@ class Dataset:
                 raise ValueError(
                     f"candidates must have shape (n_users, C) = ({self.n_users}, C), not {self.candidates.shape}"
                 )
-            _ids_in_range(self.candidates.ravel(), self.n_items, "candidates", "item")
+            if self.candidates.size:
+                lowest, highest = self.candidates.min(axis=1), self.candidates.max(axis=1)
+                _ids_in_range(np.where(lowest < 0, lowest, highest), self.n_items, "candidates", "item")  # names the row
 
         self.notes: list[str] = []
         repeated = len(self.train) - len(self.unique_keys)

@@ -91,8 +91,8 @@ def from_frame(
     if split == "time" and not time and test is None:
         raise ValueError("split='time' needs time=, the name of the column of times")
 
-    user_codes, user_ids = _numbered(frame[user], user)  # (n,), -1 where missing
-    item_codes, item_ids = _numbered(frame[item], item)
+    user_codes, user_ids = _numbered(frame[user], user, where)  # (n,), -1 where missing
+    item_codes, item_ids = _numbered(frame[item], item, where)
     good = (user_codes >= 0) & (item_codes >= 0)
     if not good.all():
         bad = np.flatnonzero(~good)
@@ -332,14 +332,15 @@ def features_of_pictures(
 # ---------------------------------------------------------------- tables
 
 
-def _numbered(column: pd.Series, name: str) -> tuple[np.ndarray, list[str]]:
+def _numbered(column: pd.Series, name: str, where: Callable[[int], str]) -> tuple[np.ndarray, list[str]]:
     """Codes (n,) into the ids in order, -1 where missing; ids as text."""
     codes, found = pd.factorize(column)  # missing values get -1
     texts = []
-    for value in found:
+    for code, value in enumerate(found):
         if isinstance(value, float | np.floating):
             if not float(value).is_integer():
-                raise ValueError(f"column {name!r}: {value!r} is no id; ids are text or whole numbers")
+                row = where(int(np.flatnonzero(codes == code)[0]))
+                raise ValueError(f"{row}, column {name!r}: {value!r} is no id; ids are text or whole numbers")
             value = int(value)  # a column of whole numbers with holes arrives as floats
         texts.append(str(value).strip())
     ids = _in_order({t for t in texts if t})
