@@ -75,7 +75,7 @@ Of the sweeps an entry, ``ENTRY``, is::
     "AMR" | "AMR, afresh" | "AMR, ε=0.05‖c‖" | "AMR, ε=0.05‖c‖, afresh", ENTRY   afresh: not from VBPR, and in as many
                                                        epochs as VBPR and AMR together
 
-``visual_share``, ``sparsity``, ``features``::
+``visual_share``, ``sparsity``, ``features``, ``blind``::
 
     M, point, ENTRY
     "shop", point, "users" | "items" | "rows" | "cold share" | "norm"   cold share: of the held-out items
@@ -85,6 +85,8 @@ Of the sweeps an entry, ``ENTRY``, is::
   ``sparsity``: the boutique drawn by each seed with 4,830 items and more or fewer users, so that users buy as much as
   ever and items sell more or less often; points SPARSITY_POINTS (users); M "MF-BPR", "VBPR", "VBPR, as long",
   "AMR", "AMR, ε=0.05‖c‖".
+  ``blind``: BLIND alone, at the points "boutique", "visual_share=…" and "users=…", on the shops of ``main``, ``visual_share``
+  and ``sparsity`` with the same seeds.
   ``features``: points FEATURE_POINTS, "×s": the features times s; "D=d": the best approximation in d dimensions
   (truncated singular value decomposition, not centred), brought back to the same ‖c‖. M "VBPR", "VBPR, as long",
   "AMR, same ε" (the ε of the settings) and "AMR, same ε/‖c‖" (that ε times s). E starts from the same numbers
@@ -116,7 +118,7 @@ from .ranking import hr, ndcg
 from .training import Losses, PairwiseTrainer
 
 __all__ = [
-    "EPSILON_POINTS", "EXPERIMENTS", "FEATURE_POINTS", "LAMBDA_POINTS", "MODELS", "PAPER_EPSILONS", "SHARES",
+    "BLIND", "EPSILON_POINTS", "EXPERIMENTS", "FEATURE_POINTS", "LAMBDA_POINTS", "MODELS", "PAPER_EPSILONS", "SHARES",
     "SHARE_POINTS", "SPARSITY_POINTS", "WEAK", "WEAK_LAMBDA_POINTS", "FeatureDropout", "agrees", "chain", "interval",
     "load_results", "main_experiment", "mean_norm", "over_points", "over_seeds", "paired", "run",
 ]  # fmt: skip
@@ -127,6 +129,7 @@ NO_ADVERSARY = 1e-4  # an ε that only doubles the loss: the paper's own smalles
 TENTH = 0.1  # of ‖c‖: where the sweeps are attacked
 STRONGER = 2.0  # "VBPR, stronger L2": times as much on P and on the items' vectors; at 3 it collapses
 WEAK = "AMR, ε=0.05‖c‖"  # a quarter of the strength that the boutique's settings chose
+BLIND = "MF-BPR, as long"  # AMR's second stage without E: what is left of AMR if it stops looking
 DROPOUT = 0.2  # "VBPR, feature dropout": share of the entries
 AGAIN = 100  # added to the seed after a warm start: other triples than in the first training
 
@@ -228,13 +231,16 @@ class _Training:
         start = VBPR.warm_start(mf or self.mf(), self.shop, seed=self.seed)
         return self._fit(start, "VBPR", self.seed)
 
-    def second(self, vbpr: VBPR, name: str, **adversary: Any) -> VBPR:
+    def second(self, vbpr: VBPR, name: str, **adversary: Any) -> Any:
         """A second stage: from VBPR, with a fresh optimiser, as long as AMR, all on the same triples.
 
         ``adversary``: ``epsilon``, ``adv_weight`` other than those of the settings.
         """
         seed = self.seed + AGAIN
         strength = self._strength(name) | adversary
+        if name == BLIND:  # AMR's objective at E = 0, (1 + λ) BPR + reg, divided by 1 + λ
+            share = 1 / (1 + strength["adv_weight"])
+            return self._fit(MFBPR.warm_start(vbpr, self.shop), "AMR", seed, name, stronger=share)
         if name.startswith("VBPR"):
             trainer = FeatureDropout if name == "VBPR, feature dropout" else PairwiseTrainer
             stronger = STRONGER if name == "VBPR, stronger L2" else 1.0
@@ -266,7 +272,7 @@ def chain(
     Parameters
     ----------
     settings : model name → lr, reg, epochs …, as in ``book/settings.json``
-    only : names in ``MODELS``, and ``WEAK``, AMR at ε = 0.05‖c‖
+    only : names in ``MODELS``, ``WEAK`` (AMR at ε = 0.05‖c‖), ``BLIND``
         Which to train; what they start from is trained as well, and left out.
     **how : ``dim`` (64), ``device``, ``progress``, and ``epochs``, which overrides every model's own number
 
@@ -281,6 +287,7 @@ def chain(
     - "AMR, random noise": as AMR, each Δ as long but in a random direction.
     - "VBPR, stronger L2": twice as much on P and on the items' vectors.
     - "VBPR, feature dropout": a fifth of the features' entries are 0, others in every batch.
+    - ``BLIND``, "MF-BPR, as long": without E, and with the loss counted as often against the regulariser as AMR's.
 
     Raises
     ------
@@ -289,7 +296,7 @@ def chain(
     KeyboardInterrupt
         Training was interrupted; models half trained are not returned.
     """
-    known = (*MODELS, WEAK)
+    known = (*MODELS, WEAK, BLIND)
     unknown = [name for name in only if name not in known]
     if unknown:
         raise ValueError(f"only: {unknown[0]!r} is not one of {', '.join(known)}")
@@ -572,6 +579,14 @@ def sparsity(shop: Dataset, settings: dict[str, Any], seed: int, **how: Any) -> 
     return _over_shops(shops, settings, seed, ("MF-BPR", "VBPR", "VBPR, as long", "AMR", WEAK), **how)
 
 
+def blind(shop: Dataset, settings: dict[str, Any], seed: int, **how: Any) -> dict[str, Any]:
+    """In every shop of the map: what AMR's second stage does without looking."""
+    shops = {"boutique": shop}
+    shops |= {f"visual_share={p}": _redrawn(shop, visual_share=float(p), seed=seed) for p in SHARE_POINTS}
+    shops |= {f"users={p}": _redrawn(shop, seed=seed, size=(int(p), 4830)) for p in SPARSITY_POINTS}
+    return _over_shops(shops, settings, seed, (BLIND,), **how)
+
+
 def features_sweep(shop: Dataset, settings: dict[str, Any], seed: int, **how: Any) -> dict[str, Any]:
     """Features longer or shorter at the same ε and at the same ε/‖c‖, and in fewer dimensions."""
     result: dict[str, Any] = {n: {} for n in ("shop", "VBPR", "VBPR, as long", "AMR, same ε", "AMR, same ε/‖c‖")}
@@ -601,6 +616,7 @@ def features_sweep(shop: Dataset, settings: dict[str, Any], seed: int, **how: An
 EXPERIMENTS: dict[str, Callable[..., dict[str, Any]]] = {
     "main": main_experiment, "curves": curves, "epsilon": epsilon_sweep, "lambda": lambda_sweep,
     "starts": starts, "visual_share": visual_share, "sparsity": sparsity, "features": features_sweep,
+    "blind": blind,
 }  # fmt: skip
 
 

@@ -233,6 +233,15 @@ def test_sweeps_hold_their_points(shop):
     assert by_epsilon["VBPR, as long"] == by_lambda["VBPR, as long"]
 
 
+def test_the_blind_twin_is_amr_s_second_stage_at_e_zero(shop):
+    train = experiments._Training(shop, SETTINGS, 1, dim=4, device="cpu")
+    vbpr = train.vbpr()
+    twin = train.second(vbpr, experiments.BLIND)
+    by_hand = amrlib.MFBPR.warm_start(vbpr, shop)
+    by_hand.fit(shop, 3, lr=0.05, reg=0.005, seed=101, device="cpu", progress=False)  # λ = 1
+    assert type(twin) is amrlib.MFBPR and torch.equal(twin.P, by_hand.P) and torch.equal(twin.Q, by_hand.Q)
+
+
 def test_afresh_is_from_nothing_and_as_long_as_both_stages(shop):
     result = experiments.starts(shop, SETTINGS, 1, dim=4, device="cpu")
     assert list(result) == ["AMR", "AMR, afresh", experiments.WEAK, f"{experiments.WEAK}, afresh"]
@@ -267,6 +276,10 @@ def test_shops_are_drawn_by_the_seed(shop, monkeypatch):
         for name in list(result)[1:]:
             check_entry(result[name][points[0]], name != "MF-BPR")
         assert result["shop"][points[0]]["cold share"] == pytest.approx(shop.cold[shop.test[shop.test_users]].mean(), abs=1e-5)
+    blind = experiments.blind(boutique, SETTINGS, 3, dim=4, device="cpu", epochs=1)
+    assert list(blind) == ["shop", experiments.BLIND] and len(blind["shop"]) == 1 + 3 + 3
+    assert asked[6:] == asked[:6]  # the same shops again
+    check_entry(blind[experiments.BLIND]["boutique"], looks=False)
     with pytest.raises(ValueError, match="'toy' cannot be drawn"):
         experiments.visual_share(shop, SETTINGS, 3)
 
