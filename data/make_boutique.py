@@ -125,7 +125,7 @@ def make_shop(source: Path) -> None:
     train, test, looks = boutique.draw_purchases(items, boutique.DEFAULT_VISUAL_SHARE, boutique.DEFAULT_SEED)
     write("purchases.npz", train=train.astype(np.uint16), test=test.astype(np.uint16), looks=looks.astype(np.int16))
     for name, value in boutique.statistics(boutique.boutique()).items():
-        print(f"  {name}: {value:,.5g}" if isinstance(value, float) else f"  {name}: {value:,}")
+        print(f"  {name}:", value if isinstance(value, list) else format(value, ",.5g" if isinstance(value, float) else ","))
 
 
 def main() -> None:

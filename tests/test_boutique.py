@@ -13,6 +13,7 @@ import pytest
 import amrlib
 from amrlib.datasets import boutique as room
 from amrlib.datasets.dataset import data_folder
+from amrlib.datasets.public import SETS
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +30,40 @@ def test_size_sparsity_and_cold_share_are_near_the_papers_pinterest(shop):
     }.items():  # fmt: skip
         assert found[name] == pytest.approx(paper, rel=0.05), name
     assert found["training interactions a user, median"] == 2 and found["training interactions an item, median"] == 1
+
+
+def test_the_datas_own_page_shows_what_is_computed(shop):
+    page = (room.data_folder() / "README.md").read_text(encoding="utf-8")
+    found, pins, women = room.statistics(shop), SETS["pinterest"], SETS["amazon-women"].published
+    u, i = (np.repeat(np.arange(len(counts)), counts) for counts in (pins.activity, pins.popularity))
+    n = {"boutique": found["interactions"], "pins": pins.published["interactions"], "women": women["interactions"]}
+    empty = [1 - c["interactions"] / (c["users"] * c["items"]) for c in (found, pins.published, women)]
+    rows = [
+        f"| users | {found['users']:,} | {len(u):,} | {women['users']:,} |",
+        f"| items | {found['items']:,} | {len(i):,} | {women['items']:,} |",
+        f"| interactions | {n['boutique']:,} | {n['pins']:,} | {n['women']:,} |",
+        "| sparsity | " + " | ".join(f"{100 * e:.3f} %" for e in empty) + " |",
+        f"| of a user, mean | {n['boutique'] / found['users']:.2f} | {n['pins'] / len(u):.2f} | "
+        f"{n['women'] / women['users']:.2f} |",
+        f"| of an item, mean | {n['boutique'] / found['items']:.2f} | {n['pins'] / len(i):.2f} | "
+        f"{n['women'] / women['items']:.2f} |",
+        f"| users with one training interaction | {found['activity'][1]:,} | {pins.activity[1]:,} | not published |",
+        f"| training interactions a user: median, largest | {found['training interactions a user, median']:.0f}, "
+        f"{found['training interactions a user, max']} | {np.median(u):.0f}, {u.max()} | not published |",
+        f"| training interactions an item: median, largest | {found['training interactions an item, median']:.0f}, "
+        f"{found['training interactions an item, max']} | {np.median(i):.0f}, {i.max()} | not published |",
+        f"| cold items (no training interaction) | {found['cold items']:,} | {pins.popularity[0]:,} | not published |",
+        f"| distinct test items | {found['distinct test items']:,} | ",
+        f"| of these cold | {found['cold share of distinct test items']:.1%} | 52.6% | 45.9% |".replace("%", " %"),
+        f"| test interactions with a cold item | {found['cold share of test interactions']:.1%} |".replace("%", " %"),
+    ]
+    curves = (found["activity"], pins.activity, found["popularity"], pins.popularity)
+    for k in range(11):
+        cells = [sum(counts[k:]) if k == 10 else counts[k] for counts in curves]
+        rows.append(f"| {'10 or more' if k == 10 else k} | " + " | ".join(f"{c:,}" for c in cells) + " |")
+    assert not [row for row in rows if row not in page]
+    assert len(u) == pins.published["users"] and len(i) == pins.published["items"]
+    assert u.sum() == i.sum() == pins.published["interactions"] - len(u)  # one of each user is the test's
 
 
 def test_every_user_trains_and_is_tested_and_every_item_was_bought(shop):

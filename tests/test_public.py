@@ -249,6 +249,8 @@ def test_the_authors_pairs():
     assert (per_user == 1).sum() == 1512 and np.median(per_user) == 2 and per_user.max() == 10
     assert np.median(shop.item_counts[~shop.cold]) == 1 and shop.item_counts.max() == 25
     assert len(shop.train) + 3226 == SETS["pinterest"].published["interactions"]
+    assert SETS["pinterest"].activity == tuple(np.bincount(per_user))
+    assert SETS["pinterest"].popularity == tuple(np.bincount(shop.item_counts))
     assert "87 repeated training rows" in shop.notes[0]
 
 

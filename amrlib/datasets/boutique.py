@@ -425,7 +425,10 @@ def draw_large(
 
 
 def statistics(shop: Dataset) -> dict[str, Any]:
-    """The figures that data/README.md sets beside the paper's Pinterest."""
+    """The figures that data/README.md sets beside the paper's Pinterest.
+
+    ``activity`` and ``popularity`` are lists: how many users, and how many items, have 0, 1, 2, … training interactions.
+    """
     per_user = np.bincount(shop.train[:, 0], minlength=shop.n_users)
     held = np.unique(shop.test[shop.test >= 0])
     n = len(shop.train) + int((shop.test >= 0).sum())
@@ -443,4 +446,6 @@ def statistics(shop: Dataset) -> dict[str, Any]:
         "distinct test items": len(held),
         "cold share of distinct test items": float(shop.cold[held].mean()),
         "cold share of test interactions": float(shop.cold[shop.test[shop.test >= 0]].mean()),
+        "activity": np.bincount(per_user).tolist(),
+        "popularity": np.bincount(shop.item_counts).tolist(),
     }
