@@ -1,5 +1,6 @@
 """Your own tables and pictures, with all that is wrong with them."""
 
+import importlib.util
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -261,8 +262,8 @@ class FakeWeights:
 
 @pytest.mark.parametrize("network, dim, dropped", [("resnet50", 2048, "fc"), ("alexnet", 4096, "the last")])
 def test_torchvision_through_a_stand_in(folder, monkeypatch, network, dim, dropped):
-    """torchvision itself could not be run here: this holds our side of the bargain, that the last layer is left out,
-    that pictures are prepared as the weights ask for, and that nothing is dropped at random."""
+    """Whether torchvision is here or not, this holds our side of the bargain: that the last layer is left out, that
+    pictures are prepared as the weights ask for, and that nothing is dropped at random."""
     made = []
 
     class Net(torch.nn.Module):
@@ -294,9 +295,32 @@ def test_torchvision_through_a_stand_in(folder, monkeypatch, network, dim, dropp
     assert np.array_equal(again, features) and len(made) == 1  # from the cache
 
 
+@pytest.mark.skipif(importlib.util.find_spec("torchvision") is None, reason="torchvision is absent")
+@pytest.mark.parametrize("network, dim", [("resnet50", 2048), ("alexnet", 4096)])
+def test_torchvision_itself_under_random_weights(folder, monkeypatch, network, dim):
+    """All but the published weights, which are a download: its networks, its preparation of a picture, the cut."""
+    from torchvision import models
+
+    weights = {"resnet50": models.ResNet50_Weights, "alexnet": models.AlexNet_Weights}[network]
+    torch.manual_seed(0)
+    drawn = getattr(models, network)(weights=None).eval()
+    monkeypatch.setattr(weights, "get_state_dict", lambda *_, **__: drawn.state_dict())
+    names, features, _, notes = features_of_pictures(folder / "pictures", network, "cpu", batch_size=3, progress=False)
+    assert features.shape == (4, dim) and notes == [] and (features >= 0).all() and features.std(axis=0).max() > 0
+    picture = weights.DEFAULT.transforms()(own._open(folder / "pictures" / f"{names[0]}.png"))[None]
+    last = drawn.fc if network == "resnet50" else drawn.classifier[-1]
+    with torch.no_grad():  # what the published network would say, from our features: nothing but its last layer is gone
+        assert torch.allclose(last(torch.from_numpy(features[:1])), drawn(picture), atol=1e-4)
+
+
 def test_torchvision_that_is_not_there(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "torchvision", None)
     with pytest.raises(ValueError, match="pip install torchvision"):
+        features_of_pictures(folder / "pictures", "resnet50", progress=False)
+    monkeypatch.delitem(sys.modules, "torchvision")
+    (folder / "torchvision.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
+    monkeypatch.syspath_prepend(folder)  # as one that was built for another torch says it
+    with pytest.raises(ValueError, match=r"fits this torch \(operator torchvision::nms .*pip install torchvision"):
         features_of_pictures(folder / "pictures", "resnet50", progress=False)
 
 

@@ -247,8 +247,8 @@ def features_of_pictures(
         The CNN that ships with the book (128-d, sees 28×28 grey pixels: good for trying out); EfficientNet-Lite0
         (1280-d, colour, :mod:`amrlib.efficientnet`), whose weights are a package to install; torchvision's two,
         where it is installed (2048-d before the classifier, 4096-d fc7; it fetches their weights at the first use:
-        tested with a stand-in for torchvision only, which has no processor build where the book is made); or
-        your own, which takes a list of RGB ``PIL.Image`` and gives (n, D). Results of a function are not cached.
+        where the book is made there is no way to them, so the tests draw random ones); or your own, which takes a
+        list of RGB ``PIL.Image`` and gives (n, D). Results of a function are not cached.
     batch_size : int
         Pictures looked at together.
     cache : folder, optional
@@ -550,8 +550,11 @@ def _looker(network: str, device: str) -> Callable[[list[Any]], Any]:
         return lambda pictures: lite0.features(torch.stack([as_pixels(_square(p)[0]) for p in pictures]).to(target))
     try:
         from torchvision import models
-    except ImportError:
-        raise ValueError(f"network={network!r} needs torchvision: pip install torchvision, or take network='shop'") from None
+    except (ImportError, RuntimeError) as error:  # the second: one that was built for another torch
+        raise ValueError(
+            f"network={network!r} needs a torchvision that fits this torch ({error}): pip install torchvision, "
+            f"or take network='shop'"
+        ) from None
     if network == "resnet50":
         weights = models.ResNet50_Weights.DEFAULT
         model = models.resnet50(weights=weights)
