@@ -19,7 +19,7 @@ from scipy import stats
 
 __all__ = [
     "COLORS", "MARKERS", "Slider", "bars", "comparison", "gallery", "interval", "noise_curves", "rank_change", "slider",
-    "sweep", "top_k_gallery", "training_curves", "use_style",
+    "sweep", "top_k_gallery", "training_curves", "use_style", "verdict", "verdict_map",
 ]  # fmt: skip
 
 # Okabe & Ito's palette, told apart by colour-blind readers; a marker says the same once more.
@@ -70,6 +70,36 @@ def sweep(ax: Axes, x: Sequence[float], runs: Any, model: str, label: str | None
     look = {**_look(model), **style}
     ax.plot(x, mean, label=label or model, **look)
     ax.fill_between(x, mean - half, mean + half, color=look["color"], alpha=0.18, linewidth=0)
+
+
+def verdict(mean: float, half: float) -> str:
+    """"better", "worse" or "a tie" of a difference and the half width of its 95 % interval: a tie if it holds 0."""
+    return "better" if mean > half else "worse" if mean < -half else "a tie"
+
+
+def verdict_map(
+    ax: Axes, differences: Mapping[str, Sequence[tuple[float, float]]], columns: Sequence[str], digits: int = 1
+) -> None:
+    """Where something wins, ties and loses: row → one (mean, half width) a column, as :func:`interval` returns them.
+
+    The colour gives the verdict and a sign says it again; the number is the mean. ``nan`` is an empty cell.
+    """
+    tints = {"better": "#8fd0ba", "worse": "#f0b48c", "a tie": "#e4e4e4"}  # VBPR's green and AMR's red, lightened
+    signs = {"better": "▲", "worse": "▼", "a tie": "="}
+    for row, cells in enumerate(differences.values()):
+        for column, (mean, half) in enumerate(cells):
+            if not np.isfinite(mean):
+                continue
+            found = verdict(float(mean), float(half))
+            ax.add_patch(plt.Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=tints[found], edgecolor="white", linewidth=2))
+            ax.text(column, row, f"{signs[found]} {mean:+.{digits}f}", ha="center", va="center", size=9, color=COLORS["ink"])
+    ax.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(differences) - 0.5, -0.5))
+    ax.set_xticks(range(len(columns)), columns)
+    ax.set_yticks(range(len(differences)), list(differences))
+    ax.tick_params(length=0)
+    ax.grid(False)
+    for spine in ax.spines.values():
+        spine.set_visible(False)
 
 
 def bars(ax: Axes, runs: Mapping[str, Any], ylabel: str = "") -> None:

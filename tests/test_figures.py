@@ -181,3 +181,12 @@ def test_the_slider_refuses_what_some_readers_could_not_use(change):
     assert figures.slider(**good)
     with pytest.raises(ValueError):
         figures.slider(**{**good, **change})
+
+
+def test_a_map_shows_verdict_sign_and_number():
+    assert [figures.verdict(*d) for d in ((0.2, 0.1), (-0.2, 0.1), (0.05, 0.1))] == ["better", "worse", "a tie"]
+    fig, ax = plt.subplots()
+    figures.verdict_map(ax, {"a": [(2.0, 1.0), (-2.0, 1.0)], "b": [(0.5, 1.0), (np.nan, np.nan)]}, ["x", "y"])
+    assert [t.get_text() for t in ax.texts] == ["▲ +2.0", "▼ -2.0", "= +0.5"]
+    assert len({p.get_facecolor() for p in ax.patches}) == 3
+    plt.close(fig)
