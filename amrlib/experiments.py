@@ -75,7 +75,7 @@ Of the sweeps an entry, ``ENTRY``, is::
     "AMR" | "AMR, afresh" | "AMR, ε=0.05‖c‖" | "AMR, ε=0.05‖c‖, afresh", ENTRY   afresh: not from VBPR, and in as many
                                                        epochs as VBPR and AMR together
 
-``visual_share``, ``sparsity``, ``features``, ``blind``::
+``visual_share``, ``sparsity``, ``features``, ``controls``::
 
     M, point, ENTRY
     "shop", point, "users" | "items" | "rows" | "cold share" | "norm"   cold share: of the held-out items
@@ -85,8 +85,8 @@ Of the sweeps an entry, ``ENTRY``, is::
   ``sparsity``: the boutique drawn by each seed with 4,830 items and more or fewer users, so that users buy as much as
   ever and items sell more or less often; points SPARSITY_POINTS (users); M "MF-BPR", "VBPR", "VBPR, as long",
   "AMR", "AMR, ε=0.05‖c‖".
-  ``blind``: BLIND alone, at the points "boutique", "visual_share=…" and "users=…", on the shops of ``main``, ``visual_share``
-  and ``sparsity`` with the same seeds.
+  ``controls``: M BLIND at the points "boutique", "visual_share=…" and "users=…", on the shops of ``main``, ``visual_share`` and
+  ``sparsity`` with the same seeds; and "AMR, ε → 0" at "users=…", since ``sparsity`` has it not.
   ``features``: points FEATURE_POINTS, "×s": the features times s; "D=d": the best approximation in d dimensions
   (truncated singular value decomposition, not centred), brought back to the same ‖c‖. M "VBPR", "VBPR, as long",
   "AMR, same ε" (the ε of the settings) and "AMR, same ε/‖c‖" (that ε times s). E starts from the same numbers
@@ -579,12 +579,14 @@ def sparsity(shop: Dataset, settings: dict[str, Any], seed: int, **how: Any) -> 
     return _over_shops(shops, settings, seed, ("MF-BPR", "VBPR", "VBPR, as long", "AMR", WEAK), **how)
 
 
-def blind(shop: Dataset, settings: dict[str, Any], seed: int, **how: Any) -> dict[str, Any]:
-    """In every shop of the map: what AMR's second stage does without looking."""
-    shops = {"boutique": shop}
-    shops |= {f"visual_share={p}": _redrawn(shop, visual_share=float(p), seed=seed) for p in SHARE_POINTS}
-    shops |= {f"users={p}": _redrawn(shop, seed=seed, size=(int(p), 4830)) for p in SPARSITY_POINTS}
-    return _over_shops(shops, settings, seed, (BLIND,), **how)
+def controls(shop: Dataset, settings: dict[str, Any], seed: int, **how: Any) -> dict[str, Any]:
+    """In every shop of the map: what AMR's second stage does without looking, and without an adversary."""
+    shared = {"boutique": shop}
+    shared |= {f"visual_share={p}": _redrawn(shop, visual_share=float(p), seed=seed) for p in SHARE_POINTS}
+    sizes = {f"users={p}": _redrawn(shop, seed=seed, size=(int(p), 4830)) for p in SPARSITY_POINTS}
+    first = _over_shops(shared, settings, seed, (BLIND,), **how)
+    second = _over_shops(sizes, settings, seed, (BLIND, "AMR, ε → 0"), **how)
+    return {name: first.get(name, {}) | second[name] for name in second}
 
 
 def features_sweep(shop: Dataset, settings: dict[str, Any], seed: int, **how: Any) -> dict[str, Any]:
@@ -616,7 +618,7 @@ def features_sweep(shop: Dataset, settings: dict[str, Any], seed: int, **how: An
 EXPERIMENTS: dict[str, Callable[..., dict[str, Any]]] = {
     "main": main_experiment, "curves": curves, "epsilon": epsilon_sweep, "lambda": lambda_sweep,
     "starts": starts, "visual_share": visual_share, "sparsity": sparsity, "features": features_sweep,
-    "blind": blind,
+    "controls": controls,
 }  # fmt: skip
 
 

@@ -276,10 +276,11 @@ def test_shops_are_drawn_by_the_seed(shop, monkeypatch):
         for name in list(result)[1:]:
             check_entry(result[name][points[0]], name != "MF-BPR")
         assert result["shop"][points[0]]["cold share"] == pytest.approx(shop.cold[shop.test[shop.test_users]].mean(), abs=1e-5)
-    blind = experiments.blind(boutique, SETTINGS, 3, dim=4, device="cpu", epochs=1)
-    assert list(blind) == ["shop", experiments.BLIND] and len(blind["shop"]) == 1 + 3 + 3
+    controls = experiments.controls(boutique, SETTINGS, 3, dim=4, device="cpu", epochs=1)
+    assert list(controls) == ["shop", experiments.BLIND, "AMR, ε → 0"]
+    assert [len(of_point) for of_point in controls.values()] == [7, 7, 3]
     assert asked[6:] == asked[:6]  # the same shops again
-    check_entry(blind[experiments.BLIND]["boutique"], looks=False)
+    check_entry(controls[experiments.BLIND]["boutique"], looks=False)
     with pytest.raises(ValueError, match="'toy' cannot be drawn"):
         experiments.visual_share(shop, SETTINGS, 3)
 
