@@ -454,6 +454,14 @@ def test_amazon_another_format(web, key, words):
         load_public("amazon-women", progress=False)
 
 
+@pytest.mark.parametrize("block", [1, 2, 10])
+def test_of_two_records_of_an_item_the_first_counts(tmp_path, monkeypatch, block):
+    monkeypatch.setattr(public, "BLOCK", block)  # in one block, or in two
+    asins = np.array([b"B000000001", b"B000000002", b"B000000003"])
+    (tmp_path / "f.b").write_bytes(record_bytes(asins[[1, 0, 0, 1]], 0))
+    assert find_records(tmp_path / "f.b", asins, progress=False).tolist() == [1, 0, -1]
+
+
 def test_image_features_cut_off(web, tmp_path):
     amazon(web)
     web("amazon-women", "images", b"x" * (RECORD.itemsize + 1))
