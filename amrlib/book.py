@@ -142,7 +142,7 @@ def _rounded(effect: Mapping[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def verdict_of(ours: float, half_width: float, theirs: float, within: float = 2.0) -> str:
+def verdict_of(ours: float, half_width: float, theirs: float | str, within: float = 2.0) -> str:
     """The verdict on an effect that a paper reports, by one rule for the whole book.
 
     ``"reproduced"``
@@ -157,15 +157,20 @@ def verdict_of(ours: float, half_width: float, theirs: float, within: float = 2.
     ----------
     ours, half_width : float
         Our estimate, and the half width of its 95 % interval over seeds.
-    theirs : float
+    theirs : float, ``"+"`` or ``"-"``
         The paper's figure in the same unit. The data differ, so compare relative changes, in %, rather than
-        differences of NDCG.
+        differences of NDCG. A sign where the paper gives no figure: then there is no size to reproduce, and the
+        best verdict is ``"direction only"``.
 
     Raises
     ------
     ValueError
         The paper's figure is 0 or not a number: it has no side to be on.
     """
+    if theirs in ("+", "-"):
+        towards = float(ours) if theirs == "+" else -float(ours)
+        return "direction only" if towards - float(half_width) > 0 else "not reproduced"
+    theirs = float(theirs)
     if not math.isfinite(theirs) or theirs == 0:
         raise ValueError(f"the paper's figure must be a number other than 0, not {theirs!r}")
     mine, size = math.copysign(1.0, theirs) * float(ours), abs(theirs)

@@ -71,6 +71,11 @@ def test_a_smoke_run_judges_nothing_and_enters_no_ledger(shown):
         (5.0, 5.0, 6.3, "not reproduced"),
         (-5.0, 1.0, 6.3, "not reproduced"),
         (math.nan, 1.0, 6.3, "not reproduced"),
+        (3.0, 1.0, "+", "direction only"),
+        (1.0, 1.0, "+", "not reproduced"),
+        (3.0, 1.0, "-", "not reproduced"),
+        (-3.0, 1.0, "-", "direction only"),
+        (math.nan, 1.0, "-", "not reproduced"),
     ],
 )
 def test_the_verdict_on_a_claim_of_the_paper(ours, half, theirs, verdict):
