@@ -167,7 +167,8 @@ def precise(found: dict[str, Any]) -> str:
             rows.append([f"{model}, {name}", f"{np.mean(runs):.4f}",
                          *(["", ""] if name == "float32" else [f"{mean:+.5f} ± {half:.5f}", same])])  # fmt: skip
     head = ["features in", "NDCG@10", "difference to float32", "first-ten places with the same item"]
-    return grid(head, rows) + f"\n\n{len(runs)} trainings of each kind, the same seeds; ± is half the width of the 95 % interval."
+    how = f"{len(runs)} trainings of each kind, the same seeds; ± is half the width of the 95 % interval."
+    return f"{grid(head, rows)}\n\n{how}"
 
 
 def device(training: dict[str, Any]) -> str:
