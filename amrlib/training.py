@@ -653,12 +653,13 @@ def fit(
             order = torch.randperm(len(pairs), generator=generator, device=device)
             users, pos = pairs[order].unbind(1)  # (n,), (n,)
             neg = sampler(users, generator)
-            sums = torch.zeros(3, dtype=torch.float64, device=device)  # on the device: no wait inside an epoch
+            losses: list[Tensor] = []  # on the device: no wait inside an epoch
             for start in range(0, len(pairs), batch_size):
                 batch, following = slice(start, start + batch_size), slice(start + batch_size, start + 2 * batch_size)
                 if ahead is not None:
                     ahead(pos[following], neg[following])
-                sums += torch.stack(step.step(users[batch], pos[batch], neg[batch])).double()
+                losses += step.step(users[batch], pos[batch], neg[batch])
+            sums = torch.stack(losses).view(-1, 3).double().sum(0)
             bpr, adversarial, objective = (sums / len(pairs)).tolist()
             if not np.isfinite(objective):
                 raise FloatingPointError(f"the loss is no longer finite at epoch {epoch + 1}; lower lr={lr!r}")

@@ -32,6 +32,7 @@ def over_floor(run: dict[str, Any], name: str = "AMR") -> dict[str, tuple[float,
     floors, batch = floor(run["rates"]["ceiling"], run["size"]), run["size"]["batch"]
     steps = [batch / rate for rate in run["rates"][name]]
     return {
+        "its matrix products at a square one's rate": units([s / f["square"] for s, f in zip(steps, floors, strict=True)]),
         "its matrix products": units([s / f["products"] for s, f in zip(steps, floors, strict=True)]),
         "products and gather": units([s / (f["products"] + f["gather"]) for s, f in zip(steps, floors, strict=True)]),
     }
@@ -66,7 +67,9 @@ def ratios(training: dict[str, Any]) -> str:
     for ours, rivals in RIVALS.items():
         for rival in rivals if CONTENDERS[ours].kind == "train" else []:
             rows.append([f"{ours} against {rival}", *(times(ratio(run["rates"], ours, rival)) for run in runs)])
-    rows.append(["an AMR epoch, in VBPR epochs", *(times(ratio(run["rates"], "VBPR", "AMR")) for run in runs)])
+    for kind in (", compiled", ""):
+        epochs = [times(ratio(run["rates"], f"VBPR{kind}", f"AMR{kind}")) for run in runs]
+        rows.append([f"an AMR epoch in VBPR epochs{kind}", *epochs])
     return grid(["how many times faster", *map(column, runs)], rows)
 
 
@@ -88,6 +91,16 @@ def rates(training: dict[str, Any]) -> str:
     return grid(["thousand triples (least squares: observed pairs) a second, and seconds an epoch", *map(column, runs)], rows)
 
 
+def allocator(training: dict[str, Any]) -> str:
+    kept, plain = training["kept"], training["runs"][0]
+    rows = []
+    for name in kept["rates"]:
+        cells = [f"{units(run['rates'][name])[0] / 1000:.1f}" for run in (plain, kept)]
+        rows.append([name, *cells, *(times(ratio(run["rates"], "AMR, compiled", name)) for run in (plain, kept))])
+    head = ["thousand triples a second", "as it comes", "memory kept", "AMR, compiled is faster, as it comes", "memory kept"]
+    return grid(head, rows[:1] and [[*rows[0][:3], "", ""], *rows[1:]])
+
+
 def floors(training: dict[str, Any]) -> str:
     runs = [run for run in training["runs"] if "ceiling" in run["rates"]]
     ceilings = {"forward": "Eᵀ(c_i − c_j), GFLOP/s", "backward": "gradient of E, GFLOP/s",
@@ -96,9 +109,10 @@ def floors(training: dict[str, Any]) -> str:
     for key, label in ceilings.items():
         found = [units([r[key] for r in run["rates"]["ceiling"]]) for run in runs]
         rows.append([label, *(f"{a:.3g} ({b:.3g}–{c:.3g})" for a, b, c in found)])
-    for label, name in (("AMR", "AMR"), ("VBPR", "VBPR")):
-        for part in ("its matrix products", "products and gather"):
-            rows.append([f"{label} step over the floor of {part}", *(times(over_floor(run, name)[part]) for run in runs)])
+    for name in ("AMR, compiled", "AMR", "VBPR, compiled", "VBPR"):
+        found = [over_floor(run, name) for run in runs]
+        for part in found[0]:
+            rows.append([f"{name}: a step over the floor of {part}", *(times(above[part]) for above in found)])
     return grid(["this machine", *map(column, runs)], rows)
 
 
@@ -278,6 +292,7 @@ def write(page: Path = PAGE, results: Path = RESULTS, pictures: Path = PICTURES)
         "ratios": training and (lambda: ratios(training)),
         "rates": training and (lambda: rates(training)),
         "floor": training and (lambda: floors(training)),
+        "allocator": training and "kept" in training and (lambda: allocator(training)),
         "slower": training and (lambda: slower(training, ranking)),
         "peers": training and (lambda: peers(training, ranking)),
         "ranking": ranking and (lambda: ranks(ranking)),

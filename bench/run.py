@@ -27,6 +27,8 @@ PEERS = {"cornac", "implicit", "recbole", "lenskit"}
 LIBRARIES = ("OMP", "MKL", "OPENBLAS", "NUMBA", "RAYON")
 # not LK_NUM_THREADS: with 1, LensKit's own threads wait for one another and it is slower by far
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in LIBRARIES} | {"LK_NUM_BACKEND_THREADS": "1"}
+# glibc hands large pieces of memory back and takes them anew, page by page, in every batch; with these it keeps them
+KEPT = {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
 START_SECONDS = 180  # until a contender stands ready, compilation included
 
 
@@ -52,7 +54,10 @@ def machine(threads: int = 1) -> dict[str, Any]:
 class Contest:
     """Processes that wait for their windows; see :class:`bench.workloads.Clock` for what is said over the pipes."""
 
-    def __init__(self, names: Iterable[str], size: Size, batch: int, seed: int = 0, say: Any = print) -> None:
+    def __init__(
+        self, names: Iterable[str], size: Size, batch: int, seed: int = 0, say: Any = print,
+        variables: dict[str, str] | None = None,
+    ) -> None:  # fmt: skip
         self.skipped: dict[str, str] = {}
         self.versions: dict[str, str] = {}
         self.ready: set[str] = set()
@@ -69,6 +74,7 @@ class Contest:
             values = ",".join(map(str, (size.users, size.items, size.interactions, size.D, size.K)))
             command = [str(python), "-m", "bench", "worker", name, "--size", values, "--batch", str(batch), "--seed", str(seed)]
             environment = {**os.environ, **ONE_THREAD, "TQDM_DISABLE": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
+            environment |= variables or {}
             self.running[name] = subprocess.Popen(
                 command, cwd=ROOT, env=environment, text=True, bufsize=1,
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.notes[name],
@@ -139,9 +145,10 @@ def _ended(process: subprocess.Popen) -> bool:
 
 
 def compare(
-    names: Iterable[str], size: Size, batch: int, rounds: int = 5, seconds: float = 1.5, seed: int = 0, say: Any = print
-) -> dict[str, Any]:
-    """Units a second of every contender, in ``rounds`` windows that take turns.
+    names: Iterable[str], size: Size, batch: int, rounds: int = 5, seconds: float = 1.5, seed: int = 0, say: Any = print,
+    variables: dict[str, str] | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Units a second of every contender, in ``rounds`` windows that take turns; ``variables`` go into its environment.
 
     Returns
     -------
@@ -149,7 +156,7 @@ def compare(
         ``rates``: name → one number a round (for "ceiling": one dict a round); ``skipped``: name → why;
         ``versions``, ``settings``.
     """
-    with Contest(names, size, batch, seed, say) as contest:
+    with Contest(names, size, batch, seed, say, variables) as contest:
         rates: dict[str, list] = {name: [] for name in contest.running}
         for name in list(contest.running):
             contest.window(name, seconds / 3)  # warm: caches, allocator
@@ -182,10 +189,14 @@ def ratio(rates: dict[str, list], ours: str, theirs: str) -> tuple[float, float,
 
 
 def floor(ceiling: list[dict[str, float]], size: dict[str, int]) -> list[dict[str, float]]:
-    """Seconds a batch cannot do without, for each round: two products of B·D·K multiply-adds, and the gather of 2B rows."""
+    """Seconds a batch cannot do without, for each round: two products of B·D·K multiply-adds, at the rates of their own
+    shapes and at that of a square product, the most the machine does; and the gather of 2B rows."""
     work = 2 * size["batch"] * size["D"] * size["K"] / 1e9
     moved = 2 * size["batch"] * size["D"] * 4 / 1e9
-    return [{"products": work / r["forward"] + work / r["backward"], "gather": moved / r["gather"]} for r in ceiling]
+    return [
+        {"products": work / r["forward"] + work / r["backward"], "square": 2 * work / r["square"],
+         "gather": moved / r["gather"]} for r in ceiling
+    ]
 
 
 def save(record: dict[str, Any], name: str, folder: Path = RESULTS) -> Path:

@@ -16,7 +16,7 @@ from . import page
 from .contenders import CONTENDERS, RIVALS, dataset, vectors
 from .growth import growth, memory_map
 from .precision import precision
-from .run import ROOT, compare, machine, ratio, save, units
+from .run import KEPT, ROOT, compare, machine, ratio, save, units
 from .workloads import SIZES, Size, make
 
 __all__ = ["ranking_agrees", "suite", "table"]
@@ -37,11 +37,13 @@ def table(run: dict[str, Any]) -> str:
         for rival in rivals:
             if found := ratio(rates, ours, rival):
                 lines.append(f"  {ours:30} ×{found[0]:.2f} [{found[1]:.2f} – {found[2]:.2f}] {rival}")
-    if found := ratio(rates, "VBPR", "AMR"):
-        lines.append(f"  an AMR epoch costs ×{found[0]:.2f} [{found[1]:.2f} – {found[2]:.2f}] a VBPR epoch")
-    if "ceiling" in rates and "AMR" in rates:
-        for part, above in page.over_floor(run).items():
-            lines.append(f"  an AMR step takes ×{above[0]:.2f} [{above[1]:.2f} – {above[2]:.2f}] the floor of {part}")
+    for kind in (", compiled", ""):
+        if found := ratio(rates, f"VBPR{kind}", f"AMR{kind}"):
+            lines.append(f"  an epoch of AMR{kind} costs ×{found[0]:.2f} [{found[1]:.2f} – {found[2]:.2f}] one of VBPR{kind}")
+        if "ceiling" in rates and f"AMR{kind}" in rates:
+            for part, above in page.over_floor(run, f"AMR{kind}").items():
+                found = f"×{above[0]:.2f} [{above[1]:.2f} – {above[2]:.2f}]"
+                lines.append(f"  a step of AMR{kind} takes {found} the floor of {part}")
     return "\n".join(lines)
 
 
@@ -85,6 +87,12 @@ def suite(quick: bool, rounds: int, seconds: float, only: Sequence[str]) -> None
                 runs.append({"workload": name, **compare(names, SIZES[name], batch, rounds, seconds)})
                 print(table(runs[-1]), flush=True)
                 save({"machine": machine(), "runs": runs}, "training", **folder)
+        if not quick:
+            print("\ntraining, pinterest, with memory that is kept", flush=True)
+            names = ["AMR, compiled", *RIVALS["AMR, compiled"]]
+            kept = {"workload": "pinterest", **compare(names, SIZES["pinterest"], 512, rounds, seconds, variables=KEPT)}
+            print(table(kept), flush=True)
+            save({"machine": machine(), "runs": runs, "kept": kept}, "training", **folder)
     if "ranking" in only:
         names = [n for n in chosen if CONTENDERS[n].kind == "rank"]
         print("\nranking all items", flush=True)

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import amrlib
+from amrlib.compiled import CompiledTrainer
 from amrlib.training import AutogradTrainer, PairwiseTrainer
 from bench import gpu, growth, page, precision, run, suite
 from bench.__main__ import main
@@ -51,7 +52,7 @@ def test_the_sizes_are_the_paper_s_and_ours():
 # ---------------------------------------------------------------- the naive port
 
 
-@pytest.mark.parametrize("trainer", [PairwiseTrainer, AutogradTrainer])
+@pytest.mark.parametrize("trainer", [PairwiseTrainer, CompiledTrainer, AutogradTrainer])
 @pytest.mark.parametrize("reg, reg_item", [(0.0, 0.0), (0.01, 0.0), (0.01, 0.02)])
 @pytest.mark.parametrize("adv_weight", [0.0, 0.7])
 @pytest.mark.parametrize("frugal", [False, True])
@@ -137,9 +138,12 @@ def test_ratios_are_taken_round_by_round():
 def test_the_floor_is_two_products_and_a_gather():
     rates = {"forward": 2.0, "backward": 4.0, "square": 9.0, "gather": 8.0}
     size = {"batch": 1000, "D": 500, "K": 50}  # 0.05 GFLOP a product, 0.004 GB gathered
-    assert run.floor([rates], size) == [pytest.approx({"products": 0.05 / 2 + 0.05 / 4, "gather": 0.004 / 8})]
+    expected = {"products": 0.05 / 2 + 0.05 / 4, "square": 2 * 0.05 / 9, "gather": 0.004 / 8}
+    assert run.floor([rates], size) == [pytest.approx(expected)]
     record = {"size": size, "rates": {"ceiling": [rates], "AMR": [1000 / 0.075]}}
-    assert page.over_floor(record)["its matrix products"][0] == pytest.approx(2.0)
+    above = page.over_floor(record)
+    assert above["its matrix products"][0] == pytest.approx(2.0)
+    assert above["its matrix products at a square one's rate"][0] == pytest.approx(6.75)
 
 
 # ---------------------------------------------------------------- ranking, growth, the card, the page
@@ -194,13 +198,19 @@ def test_the_page_is_filled_between_its_markers_and_nowhere_else(tmp_path):
     rankers = [n for n, c in CONTENDERS.items() if c.kind == "rank"]
     batched = [n for n in trainers if CONTENDERS[n].batched]
     machine = run.machine()
-    run.save({"machine": machine, "runs": [record_of(trainers, 512), record_of(batched, 4096)]}, "training", tmp_path)
+    runs = [record_of(trainers, 512), record_of(batched, 4096)]
+    kept = record_of(["AMR, compiled", *RIVALS["AMR, compiled"]], 512)  # the k-th name at k thousand a second
+    run.save({"machine": machine, "runs": runs, "kept": kept}, "training", tmp_path)
     ranking = record_of(rankers, 512) | {"agreement": {"users": 3, "largest_difference": 0.0}}
     run.save({"machine": machine, "runs": [ranking]}, "ranking", tmp_path)
     page.write(target, tmp_path, tmp_path)
     text = target.read_text(encoding="utf-8")
     for name in {*RIVALS, *(rival for rivals in RIVALS.values() for rival in rivals)}:
         assert name in text
+    rates = runs[0]["rates"]
+    apart = rates["AMR, compiled"][0] / rates["cornac AMR"][0]
+    row = f"| cornac AMR | {rates['cornac AMR'][0] / 1000:.1f} | 4.0 | {page.times((apart,) * 3)} | ×0.25 (0.25–0.25) |"
+    assert row in text
     assert "cornac ranking is up to 2.00 times as fast as our ranking" in text  # the made rates say so
     assert (tmp_path / "speeds.svg").read_text().lstrip().startswith("<?xml")
     outside = lambda page_text: re.sub(r"<!-- bench: \w+ -->[\s\S]*?<!-- /bench -->", "", page_text)  # noqa: E731

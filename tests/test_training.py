@@ -6,8 +6,11 @@ import torch
 
 import amrlib
 from amrlib import training
+from amrlib.compiled import CompiledTrainer
 from amrlib.training import AutogradTrainer, PairwiseTrainer
 
+TRAINERS = [PairwiseTrainer, CompiledTrainer, AutogradTrainer]
+CLOSED = TRAINERS[:2]
 SETTINGS = dict(dim=4, dtype=torch.float64, init_std=0.5)
 
 
@@ -57,14 +60,15 @@ def make(kind, data, **adversary):
 @pytest.mark.parametrize("epsilon, adv_weight", [(0.3, 1.0), (2.0, 0.3), (0.0, 1.0), (0.3, 0.0)])
 @pytest.mark.parametrize("B, reg_item", [(16, 0.02), (4, 0.0)])  # item by item; differences of features
 @pytest.mark.parametrize("kind", [amrlib.AMR, amrlib.VBPRTwoVector, amrlib.DUIF, amrlib.MFBPR])
-def test_closed_form_is_autograd(kind, B, reg_item, epsilon, adv_weight, perturbation, optimizer):
+@pytest.mark.parametrize("trainer", CLOSED)
+def test_closed_form_is_autograd(trainer, kind, B, reg_item, epsilon, adv_weight, perturbation, optimizer):
     data = shop()
     regs = (0.1, reg_item, 0.03)
     pair = [make(kind, data, epsilon=epsilon, adv_weight=adv_weight, perturbation=perturbation) for _ in range(2)]
     for model in pair:
         model.P[0] = 0  # a user whose gradient with respect to the features is nothing
     fast, slow = (T(m, lr=(0.1, 0.05, 0.02), reg=regs, optimizer=optimizer)
-                  for T, m in zip((PairwiseTrainer, AutogradTrainer), pair))  # fmt: skip
+                  for T, m in zip((trainer, AutogradTrainer), pair))  # fmt: skip
     for batch in triples(data, B, seed=1):
         for mine, theirs in zip(fast.step(*batch), slow.step(*batch), strict=True):
             assert abs(mine - theirs) <= 1e-10 * abs(theirs)
@@ -124,19 +128,20 @@ def test_features_from_a_memory_map_train_the_same_model(tmp_path, reg, monkeypa
 
 @pytest.mark.parametrize("regs", [0.0, (0.1, 0.0, 0.0), (0.0, 0.1, 0.0), (0.0, 0.0, 0.1)])
 @pytest.mark.parametrize("D", [3, 4, 17, 40])
-def test_closed_form_in_any_number_of_dimensions(D, regs):
+@pytest.mark.parametrize("trainer", CLOSED)
+def test_closed_form_in_any_number_of_dimensions(trainer, D, regs):
     """D below K makes EᵀE singular; one triple, many triples, and a batch of one item against one."""
     data = shop(D=D)
     for B in (1, 2, 64):
         pair = [make(amrlib.AMR, data, epsilon=0.5, adv_weight=0.7) for _ in range(2)]
-        for T, model in zip((PairwiseTrainer, AutogradTrainer), pair):
+        for T, model in zip((trainer, AutogradTrainer), pair):
             step = T(model, reg=regs).step
             for batch in triples(data, B, seed=D):
                 step(*batch)
         assert all(error(a, b) < 1e-10 for a, b in zip(weights(pair[0]), weights(pair[1]), strict=True))
 
 
-@pytest.mark.parametrize("trainer", [PairwiseTrainer, AutogradTrainer])
+@pytest.mark.parametrize("trainer", TRAINERS)
 def test_no_gradient_no_perturbation(trainer):
     data = shop()
     model = make(amrlib.AMR, data, epsilon=3.0, adv_weight=1.0)
@@ -146,7 +151,7 @@ def test_no_gradient_no_perturbation(trainer):
     assert all(torch.isfinite(w).all() for w in weights(model))
 
 
-@pytest.mark.parametrize("trainer", [PairwiseTrainer, AutogradTrainer])
+@pytest.mark.parametrize("trainer", TRAINERS)
 def test_epsilon_of_each_item(trainer):
     """A constant array is the number; and an item with ε = 0 is not moved."""
     data = shop()

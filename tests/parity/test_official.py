@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import amrlib
+from amrlib.compiled import CompiledTrainer
 from amrlib.training import AutogradTrainer, PairwiseTrainer
 
 FIXTURES = Path(__file__).resolve().parents[3] / "shared" / "fixtures"
@@ -32,7 +33,7 @@ def start_from(record):
 
 
 @needs_records
-@pytest.mark.parametrize("trainer", [PairwiseTrainer, AutogradTrainer])
+@pytest.mark.parametrize("trainer", [PairwiseTrainer, CompiledTrainer, AutogradTrainer])
 @pytest.mark.parametrize("record", ["official_vbpr_steps", "official_amr_steps"])
 def test_every_step_of_the_authors_graph(record, trainer):
     with np.load(FIXTURES / f"{record}.npz") as file:

@@ -1,0 +1,387 @@
+"""The step of :class:`~amrlib.training.PairwiseTrainer` in compiled loops: for a CPU.
+
+There, with batches of hundreds, torch's many small calls cost about as much as one of the step's two large products.
+Compiled, the step makes one pass over a triple's numbers where torch makes ten over the whole batch's.
+
+>>> from amrlib.compiled import CompiledTrainer
+>>> history = model.fit(shop, epochs=100, trainer=CompiledTrainer)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .training import NORM_FLOOR, Losses, PairwiseTrainer
+
+try:
+    from numba import njit
+except ImportError as error:
+    raise ImportError("amrlib.compiled needs numba: pip install numba; the default trainer does without") from error
+
+__all__ = ["CompiledTrainer"]
+
+BLOCK_BYTES = 2**22  # of features from the gather to the product
+
+# Sums may be taken in another order, which a core's wide registers ask for, and a·b + c rounded once; no more than that.
+options: dict[str, Any] = dict(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
+loop, inlined = njit(cache=True, **options), njit(inline="always", **options)
+
+
+class Table(NamedTuple):
+    """Parameters, what Adagrad keeps of them, and how they are trained."""
+
+    theta: np.ndarray  # P (M, K̃), Q (N, K_q) or Eᵀ (K_z, D)
+    v: np.ndarray  # the same shape
+    lr: Any
+    reg: Any
+
+
+class Work(NamedTuple):
+    """A batch of B triples as numbers, and where its gradients are added up. The memory is kept from step to step."""
+
+    u: np.ndarray  # (B,)  each triple's user among the batch's distinct ones
+    i: np.ndarray  # (B,)  its items among the distinct items
+    j: np.ndarray  # (B,)
+    users: np.ndarray  # (B,)   the distinct users
+    items: np.ndarray  # (2B,)  the distinct items
+    slot_of_user: np.ndarray  # (M,) the place of each among them; −1: not in the batch
+    slot_of_item: np.ndarray  # (N,)
+    d: np.ndarray  # (B, K̃)    q̃_i − q̃_j
+    A: np.ndarray  # (B, K_z)  ∂L/∂z for z = Eᵀ(c_i − c_j), of one of the two losses
+    rows: np.ndarray  # (B, K_z)  r_i − r_j
+    G: np.ndarray  # (2B + K_z, K_z)  ∂L/∂z, a row for each of X; then M
+    by_p: np.ndarray  # (B, K̃)   ∂L/∂p of the distinct users
+    by_q: np.ndarray  # (2B, K̃)  ∂L/∂q̃ of the distinct items
+    r: np.ndarray  # (2B, K_z)  r_n = ε s_n/‖E s_n‖, s_n the visual columns of by_q before the adversary
+    t: np.ndarray  # (2B, K_z)  EᵀE s_n; then EᵀΔ_n, Δ_n = E r_n
+
+
+# ---------------------------------------------------------------- rows
+
+
+@inlined
+def _dot(a, b):
+    total = a[0] * b[0]
+    for k in range(1, len(a)):
+        total += a[k] * b[k]
+    return total
+
+
+@inlined
+def _add(total, scale, row):
+    for k in range(len(row)):
+        total[k] += scale * row[k]
+
+
+@inlined
+def _sum(total, row):
+    for k in range(len(row)):
+        total[k] += row[k]
+
+
+@inlined
+def _add_difference(total, a, b):
+    for k in range(len(a)):
+        total[k] += a[k] - b[k]
+
+
+@inlined
+def _adagrad(row, v, gradient, lr):
+    """v ← v + g²;  θ ← θ − η g / √v"""
+    for k in range(len(row)):
+        a = v[k] + gradient[k] * gradient[k]
+        v[k] = a
+        row[k] -= lr * gradient[k] / np.sqrt(a)
+
+
+@loop
+def _logistic(x):
+    """−ln σ(x), and its derivative −σ(−x); no overflow, whatever x is."""
+    e = np.exp(-abs(x))
+    return np.log1p(e) + max(-x, 0.0), -(e if x > 0 else 1.0) / (1.0 + e)
+
+
+@loop
+def _slots(ids, slot_of, distinct, slots, R):
+    """A slot for each distinct id as they come, R being the first free one. Returns the next free one."""
+    for b in range(len(ids)):
+        id = ids[b]
+        if slot_of[id] < 0:
+            slot_of[id] = R
+            distinct[R] = id
+            R += 1
+        slots[b] = slot_of[id]
+    return R
+
+
+@loop
+def _in_range(ids, n):
+    fine = True
+    for b in range(len(ids)):
+        fine &= 0 <= ids[b] < n
+    return fine
+
+
+# ---------------------------------------------------------------- the parts of the step
+
+
+@loop
+def _distinct(users, pos, neg, work):
+    """Fill the slots; how many distinct users and items there are."""
+    n_users = _slots(users, work.slot_of_user, work.users, work.u, 0)
+    n_items = _slots(pos, work.slot_of_item, work.items, work.i, 0)
+    n_items = _slots(neg, work.slot_of_item, work.items, work.j, n_items)
+    for n in range(n_users):  # and free them again for the next batch
+        work.slot_of_user[work.users[n]] = -1
+    for n in range(n_items):
+        work.slot_of_item[work.items[n]] = -1
+    return n_users, n_items
+
+
+@loop
+def _gather(features, pos, neg, X):
+    """X_b = c_i − c_j, (B, D)."""
+    for b in range(len(pos)):
+        row, c_i, c_j = X[b], features[pos[b]], features[neg[b]]
+        for k in range(len(row)):
+            row[k] = c_i[k] - c_j[k]
+
+
+@loop
+def _loss(users, weight, P, first, work):
+    """Σ −ln σ(p_b · d_b); the gradients of ``weight`` times it, added up."""
+    total, number = 0.0, P.theta.dtype.type
+    for b in range(len(users)):
+        p, d, a = P.theta[users[b]], work.d[b], work.A[b]
+        loss, g = _logistic(_dot(p, d))
+        total += loss
+        g = number(weight * g)  # a float64 would make the rows below wait
+        _add(work.by_p[work.u[b]], g, d)
+        _add(work.by_q[work.i[b]], g, p)
+        _add(work.by_q[work.j[b]], -g, p)
+        for k in range(len(a)):
+            a[k] = g * p[first + k]
+    return total
+
+
+@loop
+def _clean(users, pos, neg, n_users, n_items, P, Q, Z, apart, first, work):
+    """Σ −ln σ(ŷ_ui − ŷ_uj)."""
+    work.by_p[:n_users] = 0
+    work.by_q[:n_items] = 0
+    for b in range(len(users)):
+        d = work.d[b]
+        d[:] = 0
+        _add_difference(d, Q.theta[pos[b]], Q.theta[neg[b]])
+        if apart:
+            _add_difference(d[first:], Z[work.i[b]], Z[work.j[b]])
+        else:
+            _sum(d[first:], Z[b])
+    bpr = _loss(users, 1.0, P, first, work)
+    if not apart:
+        work.G[: len(users)] = work.A[: len(users)]
+    return bpr
+
+
+@loop
+def _attacked(users, n_items, epsilon, weight, floor, P, apart, first, work):
+    """Σ −ln σ(ŷ'_ui − ŷ'_uj), every item moved by its Δ_n."""
+    for n in range(n_items):
+        s, t, r = work.by_q[n, first:], work.t[n], work.r[n]
+        norm = np.sqrt(max(_dot(t, s), 0.0))  # ‖Γ_n‖ = √(s_nᵀ(EᵀE)s_n)
+        scale = t.dtype.type(epsilon[work.items[n] if len(epsilon) > 1 else 0] / norm if norm > floor else 0.0)
+        for k in range(len(t)):
+            r[k] = scale * s[k]
+            t[k] *= scale
+    for b in range(len(users)):
+        i, j, row = work.i[b], work.j[b], work.rows[b]
+        r_i, r_j = work.r[i], work.r[j]
+        for k in range(len(row)):
+            row[k] = r_i[k] - r_j[k]
+        _add_difference(work.d[b, first:], work.t[i], work.t[j])
+    adversarial = _loss(users, weight, P, first, work)
+    if not apart:
+        for b in range(len(users)):
+            _sum(work.G[b], work.A[b])
+    return adversarial
+
+
+@loop
+def _regularised(pos, neg, P, Q, Z, users, learned, first, work):
+    """reg_P Σ ‖p_u‖² and reg_item Σ (‖q̃_i‖² + ‖q̃_j‖²), once for each occurrence, and their gradients."""
+    penalty, number = 0.0, P.theta.dtype.type
+    for b in range(len(users)):
+        if P.reg > 0:
+            p = P.theta[users[b]]
+            penalty += P.reg * (_dot(p, p) - (len(p) - learned.sum()))  # without the 1s that are not learned
+            _add(work.by_p[work.u[b]], number(2 * P.reg), p)
+        if Q.reg > 0:
+            for item, n in ((pos[b], work.i[b]), (neg[b], work.j[b])):
+                q = work.d[b]  # not needed any more
+                q[:] = 0
+                _sum(q, Q.theta[item])
+                _sum(q[first:], Z[n])
+                penalty += Q.reg * _dot(q, q)
+                _add(work.by_q[n], number(2 * Q.reg), q)
+    return penalty
+
+
+@loop
+def _move(n_users, n_items, P, Q, E, by_E, learned, work):
+    """Adagrad, for the rows that the batch has touched and all of E. Returns reg_E ‖E‖²."""
+    penalty, twice = 0.0, E.theta.dtype.type(2 * E.reg)
+    for k in range(len(E.theta)):
+        if E.reg > 0:
+            penalty += E.reg * _dot(E.theta[k], E.theta[k])
+            _add(by_E[k], twice, E.theta[k])
+        _adagrad(E.theta[k], E.v[k], by_E[k], E.lr)
+    for n in range(n_items):
+        _adagrad(Q.theta[work.items[n]], Q.v[work.items[n]], work.by_q[n], Q.lr)
+    for n in range(n_users):
+        by_p = work.by_p[n]
+        for k in range(len(learned)):
+            by_p[k] *= learned[k]
+        _adagrad(P.theta[work.users[n]], P.v[work.users[n]], by_p, P.lr)
+    return penalty
+
+
+# ---------------------------------------------------------------- the trainer
+
+
+def _onednn() -> Callable[..., Tensor] | None:
+    """a bᵀ by oneDNN, or None where torch was built without it. torch uses it in compiled models; for products as long
+    and narrow as the step's it takes a tenth less time than ``torch.mm``."""
+    try:
+        product = torch.ops.mkldnn._linear_pointwise
+        one = torch.ones(1, 1)
+        return product if product(one, one, None, "none", [], "").item() == 1 else None
+    except (AttributeError, RuntimeError):
+        return None
+
+
+ONEDNN = _onednn()
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """a bᵀ"""
+    if ONEDNN is not None and a.dtype == torch.float32:
+        return ONEDNN(a, b, None, "none", [], "")
+    return a @ b.T
+
+
+class CompiledTrainer(PairwiseTrainer):
+    """:class:`PairwiseTrainer` for a CPU, with its small work in compiled loops; see the top of this module.
+
+    The same parameters, the same steps: the tests hold it to ``AutogradTrainer`` as they do ``PairwiseTrainer``. Sums
+    are taken in another order, so numbers differ in the last digits. Where it has no loop (Adam, random directions,
+    features in another number type than E's) the step is ``PairwiseTrainer``'s own.
+
+    Raises
+    ------
+    ImportError
+        When the module is imported: numba is not installed.
+    ValueError
+        As for ``PairwiseTrainer``; and a model on a GPU.
+
+    Notes
+    -----
+    The two products in D dimensions are
+
+    * Z = X E,  the rows of X being c_i − c_j, or the items' own c_n where each item's vector is asked for;
+    * ∂L/∂E = Xᵀ G.
+
+    With an adversary, Eᵀ is put under X and M under G: then Z ends with the Gram matrix EᵀE, and the second product
+    adds E M, without a call more.
+    """
+
+    def __init__(self, model: Any, *args: Any, **kwargs: Any) -> None:
+        if model.P.device.type != "cpu":
+            raise ValueError(f"CompiledTrainer is for the CPU and the model is on {model.P.device}; leave trainer= out there")
+        super().__init__(model, *args, **kwargs)
+        self._number = np.dtype(str(model.P.dtype).removeprefix("torch.")).type
+        self._n_items = len(model.features if model.Q is None else model.Q)
+        self._tables = [self._table(name, place) for place, name in enumerate("PQE")]
+        self._plain = self.optimizer.kind == "adagrad" and (model.E is None or model.E.T.is_contiguous())
+        self._work: Work | None = None
+        self._learned = np.ones(model.P.shape[1], self._number)  # 0 for the columns that are not
+        self._learned[list(model.constant_columns)] = 0
+
+    def _table(self, name: str, place: int) -> Table:
+        theta = getattr(self.model, name)
+        if theta is None:
+            theta = v = self.model.P.new_empty(0 if name == "E" else self._n_items, 0)
+        else:
+            v = self.optimizer.state[name]
+        if name == "E":
+            theta, v = theta.T, v.T
+        return Table(theta.numpy(), v.numpy(), self._number(self.lr[place]), self._number(self.reg[place]))
+
+    def _room(self, B: int) -> Work:
+        if self._work is None or len(self._work.u) < B:
+            P, _, E = self._tables
+            K, K_z = P.theta.shape[1], len(E.theta)
+            ids = [np.empty(n, np.int64) for n in (B, B, B, B, 2 * B)]
+            slots = [np.full(n, -1, np.int32) for n in (len(P.theta), self._n_items)]
+            shapes = [(B, K), (B, K_z), (B, K_z), (2 * B + K_z, K_z), (B, K), (2 * B, K), (2 * B, K_z), (2 * B, K_z)]
+            self._work = Work(*ids, *slots, *(np.empty(shape, self._number) for shape in shapes))
+            self._G, self._by_q = torch.from_numpy(self._work.G), torch.from_numpy(self._work.by_q)
+        return self._work
+
+    def _check(self, users: Tensor, pos: Tensor, neg: Tensor) -> None:
+        n = self._n_items
+        fine = _in_range(users.numpy(), len(self.model.P)) and _in_range(pos.numpy(), n) and _in_range(neg.numpy(), n)
+        if not (fine and len(users) == len(pos) == len(neg) > 0):
+            super()._check(users, pos, neg)  # which says what is wrong
+
+    def _has_loop(self) -> bool:
+        model = self.model
+        random = model.perturbation == "random" and model.adv_weight > 0
+        return self._plain and (model.E is None or (not random and model.features.dtype == model.P.dtype))
+
+    def _step(self, users: Tensor, pos: Tensor, neg: Tensor) -> Losses:
+        if not self._has_loop():
+            return super()._step(users, pos, neg)
+        model, number, (P, Q, E) = self.model, self._number, self._tables
+        u, i, j, B, K_z = users.numpy(), pos.numpy(), neg.numpy(), len(users), len(E.theta)
+        first = P.theta.shape[1] - K_z  # the first column that features reach
+        looks, attacked = model.E is not None, model.E is not None and model.adv_weight > 0
+        work = self._room(B)
+        n_users, n_items = _distinct(u, i, j, work)
+
+        apart = self.reg[1] > 0 or (looks and n_items <= B)
+        R = n_items if apart else B
+        rows = R + K_z if attacked else R
+        X, Z = self._buffer("X", rows, E.theta.shape[1]), self._buffer("Z", rows, K_z)
+        if attacked:
+            X[R:] = model.E.T
+        block = -(-rows // -(-X.nbytes // BLOCK_BYTES)) if X.nbytes else 1  # rows of blocks that are all as large
+        for start in range(0, rows if looks else 0, block):
+            part, own = slice(start, start + block), slice(start, min(start + block, R))
+            if apart:
+                self._rows(torch.from_numpy(work.items[own]), X[own])
+            else:
+                _gather(model.features.numpy(), i[own], j[own], X[own].numpy())
+            Z[part] = _product(X[part], model.E.T)
+
+        bpr = _clean(u, i, j, n_users, n_items, P, Q, Z.numpy(), apart, first, work)
+        adversarial, weight = 0.0, float(model.adv_weight)
+        G, by_q = self._G, self._by_q
+        if attacked:
+            torch.mm(by_q[:n_items, first:], Z[R:], out=torch.from_numpy(work.t[:n_items]))  # (U, K_z)
+            epsilon = np.atleast_1d(np.asarray(model.epsilon, number))
+            adversarial = _attacked(u, n_items, epsilon, weight, NORM_FLOOR, P, apart, first, work)
+            A, r = torch.from_numpy(work.A[:B]), torch.from_numpy(work.rows[:B])
+            torch.mm(r.T, A, out=G[R:rows])  # M = Σ_n r_n s'_nᵀ = Σ_b (r_i − r_j) a_bᵀ
+        objective = bpr + weight * adversarial
+        if self.reg[0] or self.reg[1]:
+            objective += _regularised(i, j, P, Q, Z.numpy(), u, self._learned, first, work)
+        if looks and apart:
+            G[:R] = by_q[:R, first:]
+        gradient = _product(G[:rows].T, X.T) if looks else X.new_empty(0, 0)  # (K_z, D)
+        objective += _move(n_users, n_items, P, Q, E, gradient.numpy(), self._learned, work)
+        return Losses(*torch.from_numpy(np.array([bpr, adversarial, objective], number)))

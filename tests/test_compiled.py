@@ -1,0 +1,154 @@
+"""What is CompiledTrainer's own. Its steps are held to autograd, the authors' records and the naive port beside the others'."""
+
+import builtins
+import importlib
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+import amrlib
+from amrlib import compiled
+from amrlib.compiled import CompiledTrainer
+from amrlib.training import PairwiseTrainer
+
+SMALL = dict(epochs=4, batch_size=16, lr=0.1, device="cpu", progress=False)
+
+
+def shop(M=30, N=40, D=12, rows=150, seed=0):
+    rng = np.random.default_rng(seed)
+    train = np.stack([rng.integers(M, size=rows), rng.integers(N - 2, size=rows)], 1)
+    return amrlib.Dataset(train, rng.integers(N, size=M), features=rng.normal(size=(N, D)), n_users=M, n_items=N)
+
+
+def amr(data, dtype=torch.float32, **settings):
+    return amrlib.AMR(data, dim=8, dtype=dtype, init_std=0.3, seed=1, **{"epsilon": 0.4, "adv_weight": 0.7, **settings})
+
+
+def weights(model):
+    return [getattr(model, name) for name in "PQE" if getattr(model, name) is not None]
+
+
+def furthest(a, b):
+    """The largest distance between two models' parameters, relative to the parameters' length."""
+    return max(float((x - y).norm() / y.norm()) for x, y in zip(weights(a), weights(b), strict=True))
+
+
+@pytest.mark.parametrize("reg", [0.0, (0.05, 0.02, 0.01)])
+@pytest.mark.parametrize("onednn", [True, False])
+@pytest.mark.parametrize("dtype, close", [(torch.float32, 1e-5), (torch.float64, 1e-12)])
+def test_fit_is_the_closed_form_s(reg, onednn, dtype, close, monkeypatch):
+    if not onednn:
+        monkeypatch.setattr(compiled, "ONEDNN", None)
+    data = shop()
+    one, other = amr(data, dtype), amr(data, dtype)
+    mine = one.fit(data, reg=reg, trainer=CompiledTrainer, **SMALL)
+    theirs = other.fit(data, reg=reg, **SMALL)
+    assert furthest(one, other) < close
+    assert np.allclose(mine, theirs, rtol=close)
+
+
+def test_a_seed_is_a_result():
+    data = shop()
+    one, again = amr(data), amr(data)
+    for model in (one, again):
+        model.fit(data, trainer=CompiledTrainer, **SMALL)
+    assert all(torch.equal(a, b) for a, b in zip(weights(one), weights(again), strict=True))
+
+
+def test_it_goes_on_from_the_closed_form_s_checkpoint(tmp_path):
+    data = shop()
+    whole, halved = amr(data, torch.float64), amr(data, torch.float64)
+    whole.fit(data, trainer=CompiledTrainer, **SMALL)
+    halved.fit(data, checkpoint=tmp_path / "half", **SMALL | {"epochs": 2})
+    halved.fit(data, checkpoint=tmp_path / "half", trainer=CompiledTrainer, **SMALL)
+    assert furthest(halved, whole) < 1e-12
+
+
+@pytest.mark.parametrize("reg", [0.0, 0.05])
+def test_the_blocks_of_features_do_not_matter(reg, monkeypatch):
+    data, models = shop(), []
+    for size in (2**22, 5 * 12 * 8):  # at once; five rows of 12 float64 at a time
+        monkeypatch.setattr(compiled, "BLOCK_BYTES", size)
+        models.append(amr(data, torch.float64))
+        models[-1].fit(data, reg=reg, trainer=CompiledTrainer, **SMALL)
+    assert furthest(*models) < 1e-12
+
+
+def test_batches_of_any_size_one_after_another():
+    """The memory that is kept grows with the largest, and nothing of a batch is left for the next."""
+    data, rng = shop(), np.random.default_rng(0)
+    pair = amr(data, torch.float64), amr(data, torch.float64)
+    steps = CompiledTrainer(pair[0]).step, PairwiseTrainer(pair[1]).step
+    for B in (3, 200, 1, 50, 7, 201):
+        users, pos, neg = (torch.as_tensor(rng.integers(n, size=B)) for n in (30, 40, 40))
+        mine, theirs = (step(users, pos, neg) for step in steps)
+        assert all(float(a) == pytest.approx(float(b), rel=1e-12) for a, b in zip(mine, theirs, strict=True))
+    assert furthest(*pair) < 1e-12
+
+
+@pytest.mark.parametrize("what", ["adam", "random directions", "float16 features"])
+def test_where_it_has_no_loop_the_step_is_the_closed_form_s(what):
+    data = shop()
+    settings = {"optimizer": "adam"} if what == "adam" else {}
+    models = []
+    for trainer in (CompiledTrainer, PairwiseTrainer):
+        model = amr(data, **({"perturbation": "random"} if what == "random directions" else {}))
+        if what == "float16 features":
+            model.features = model.features.half()
+        model.fit(data, trainer=trainer, **SMALL, **settings)
+        models.append(model)
+    assert all(torch.equal(a, b) for a, b in zip(weights(models[0]), weights(models[1]), strict=True))
+
+
+@pytest.mark.parametrize(
+    "users, pos, neg, message",
+    [([30], [0], [1], "users: id 30 is outside 0…29"), ([0], [-1], [1], "pos: id -1 is outside 0…39"),
+     ([0, 1], [2, 3], [4, 40], "neg: id 40 is outside 0…39"), ([], [], [], "not empty"), ([0], [1, 2], [3], "not 1, 2 and 1")],
+)  # fmt: skip
+def test_ids_are_looked_at_before_anything_moves(users, pos, neg, message):
+    model = amr(shop())
+    before = [w.clone() for w in weights(model)]
+    with pytest.raises(ValueError, match=message):
+        CompiledTrainer(model).step(*(torch.tensor(ids, dtype=torch.int64) for ids in (users, pos, neg)))
+    assert all(torch.equal(a, b) for a, b in zip(weights(model), before, strict=True))
+
+
+def test_scores_too_large_for_the_exponential():
+    data = shop()
+    pair = amr(data), amr(data)
+    for model in pair:
+        model.P.mul_(1e4)
+    batch = [torch.arange(8) % n for n in (8, 5, 7)]
+    mine, theirs = CompiledTrainer(pair[0]).step(*batch), PairwiseTrainer(pair[1]).step(*batch)
+    assert all(np.isfinite(float(loss)) for loss in mine)
+    assert float(mine.bpr) == pytest.approx(float(theirs.bpr), rel=1e-5)
+
+
+def test_a_model_on_another_device_is_refused():
+    model = amr(shop())
+    model.P = model.P.to("meta")
+    with pytest.raises(ValueError, match="is for the CPU and the model is on meta; leave trainer= out"):
+        CompiledTrainer(model)
+
+
+def test_without_numba_it_says_what_to_install(monkeypatch):
+    real = builtins.__import__
+
+    def without(name, *rest):
+        if name == "numba":
+            raise ImportError("No module named 'numba'")
+        return real(name, *rest)
+
+    monkeypatch.delitem(sys.modules, "amrlib.compiled")
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(ImportError, match="pip install numba; the default trainer does without"):
+        importlib.import_module("amrlib.compiled")
+
+
+def test_amrlib_itself_does_without_numba():
+    import subprocess
+
+    code = "import sys; sys.modules['numba'] = None; import amrlib; assert 'amrlib.compiled' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
