@@ -53,7 +53,7 @@ class Work(NamedTuple):
     slot_of_item: np.ndarray  # (N,)
     d: np.ndarray  # (B, K̃)    q̃_i − q̃_j
     A: np.ndarray  # (B, K_z)  ∂L/∂z for z = Eᵀ(c_i − c_j), of one of the two losses
-    rows: np.ndarray  # (B, K_z)  r_i − r_j
+    r_ij: np.ndarray  # (B, K_z)  r_i − r_j
     G: np.ndarray  # (2B + K_z, K_z)  ∂L/∂z, a row for each of X; then M
     by_p: np.ndarray  # (B, K̃)   ∂L/∂p of the distinct users
     by_q: np.ndarray  # (2B, K̃)  ∂L/∂q̃ of the distinct items
@@ -154,7 +154,7 @@ def _gather(features, pos, neg, X):
 
 @loop
 def _loss(users, weight, P, first, work):
-    """Σ −ln σ(p_b · d_b); the gradients of ``weight`` times it, added up."""
+    """Σ −ln σ(p_b · d_b); the gradients of ``weight`` times it, added up in ``by_p`` and ``by_q``, by triple in ``A``."""
     total, number = 0.0, P.theta.dtype.type
     for b in range(len(users)):
         p, d, a = P.theta[users[b]], work.d[b], work.A[b]
@@ -199,7 +199,7 @@ def _attacked(users, n_items, epsilon, weight, floor, P, apart, first, work):
             r[k] = scale * s[k]
             t[k] *= scale
     for b in range(len(users)):
-        i, j, row = work.i[b], work.j[b], work.rows[b]
+        i, j, row = work.i[b], work.j[b], work.r_ij[b]
         r_i, r_j = work.r[i], work.r[j]
         for k in range(len(row)):
             row[k] = r_i[k] - r_j[k]
@@ -254,8 +254,8 @@ def _move(n_users, n_items, P, Q, E, by_E, learned, work):
 
 
 def _onednn() -> Callable[..., Tensor] | None:
-    """a bᵀ by oneDNN, or None where torch was built without it. torch uses it in compiled models; for products as long
-    and narrow as the step's it takes a tenth less time than ``torch.mm``."""
+    """a bᵀ by oneDNN, or None where torch was built without it. torch keeps it for its compiled models; for products as
+    long and narrow as the step's it is faster than ``torch.mm``."""
     try:
         product = torch.ops.mkldnn._linear_pointwise
         one = torch.ones(1, 1)
@@ -277,7 +277,8 @@ def _product(a: Tensor, b: Tensor) -> Tensor:
 class CompiledTrainer(PairwiseTrainer):
     """:class:`PairwiseTrainer` for a CPU, with its small work in compiled loops; see the top of this module.
 
-    The same parameters, the same steps: the tests hold it to ``AutogradTrainer`` as they do ``PairwiseTrainer``. Sums
+    Implements what it implements (:eq:`eq-bpr-gradient`, :eq:`eq-grad-e`, :eq:`eq-amr-gamma`, :eq:`eq-amr-em`), with
+    the same parameters and the same steps: the tests hold it to ``AutogradTrainer`` as they do ``PairwiseTrainer``. Sums
     are taken in another order, so numbers differ in the last digits. Where it has no loop (Adam, random directions,
     features in another number type than E's) the step is ``PairwiseTrainer``'s own.
 
@@ -375,7 +376,7 @@ class CompiledTrainer(PairwiseTrainer):
             torch.mm(by_q[:n_items, first:], Z[R:], out=torch.from_numpy(work.t[:n_items]))  # (U, K_z)
             epsilon = np.atleast_1d(np.asarray(model.epsilon, number))
             adversarial = _attacked(u, n_items, epsilon, weight, NORM_FLOOR, P, apart, first, work)
-            A, r = torch.from_numpy(work.A[:B]), torch.from_numpy(work.rows[:B])
+            A, r = torch.from_numpy(work.A[:B]), torch.from_numpy(work.r_ij[:B])
             torch.mm(r.T, A, out=G[R:rows])  # M = Σ_n r_n s'_nᵀ = Σ_b (r_i − r_j) a_bᵀ
         objective = bpr + weight * adversarial
         if self.reg[0] or self.reg[1]:
