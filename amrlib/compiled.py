@@ -279,8 +279,8 @@ class CompiledTrainer(PairwiseTrainer):
 
     Implements what it implements (:eq:`eq-bpr-gradient`, :eq:`eq-grad-e`, :eq:`eq-amr-gamma`, :eq:`eq-amr-em`), with
     the same parameters and the same steps: the tests hold it to ``AutogradTrainer`` as they do ``PairwiseTrainer``. Sums
-    are taken in another order, so numbers differ in the last digits. Where it has no loop (Adam, random directions,
-    features in another number type than E's) the step is ``PairwiseTrainer``'s own.
+    are taken in another order, so numbers differ in the last digits. Where it has no loop (Adam, random
+    directions) the step is ``PairwiseTrainer``'s own.
 
     Raises
     ------
@@ -307,7 +307,6 @@ class CompiledTrainer(PairwiseTrainer):
         self._number = np.dtype(str(model.P.dtype).removeprefix("torch.")).type
         self._n_items = len(model.features if model.Q is None else model.Q)
         self._tables = [self._table(name, place) for place, name in enumerate("PQE")]
-        self._plain = self.optimizer.kind == "adagrad" and (model.E is None or model.E.T.is_contiguous())
         self._work: Work | None = None
         self._learned = np.ones(model.P.shape[1], self._number)  # 0 for the columns that are not
         self._learned[list(model.constant_columns)] = 0
@@ -341,8 +340,8 @@ class CompiledTrainer(PairwiseTrainer):
 
     def _has_loop(self) -> bool:
         model = self.model
-        random = model.perturbation == "random" and model.adv_weight > 0
-        return self._plain and (model.E is None or (not random and model.features.dtype == model.P.dtype))
+        random = model.perturbation == "random" and model.adv_weight > 0 and model.E is not None
+        return self.optimizer.kind == "adagrad" and not random
 
     def _step(self, users: Tensor, pos: Tensor, neg: Tensor) -> Losses:
         if not self._has_loop():
@@ -365,8 +364,11 @@ class CompiledTrainer(PairwiseTrainer):
             part, own = slice(start, start + block), slice(start, min(start + block, R))
             if apart:
                 self._rows(torch.from_numpy(work.items[own]), X[own])
-            else:
+            elif model.features.dtype == X.dtype:
                 _gather(model.features.numpy(), i[own], j[own], X[own].numpy())
+            else:
+                c = self._rows(pos[own], X[own])
+                c -= self._rows(neg[own], self._buffer("minus", *c.shape))
             Z[part] = _product(X[part], model.E.T)
 
         bpr = _clean(u, i, j, n_users, n_items, P, Q, Z.numpy(), apart, first, work)
