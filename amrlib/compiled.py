@@ -1,7 +1,8 @@
 """The step of :class:`~amrlib.training.PairwiseTrainer` in compiled loops: for a CPU.
 
 There, with batches of hundreds, torch's many small calls cost about as much as one of the step's two large products.
-Compiled, the step makes one pass over a triple's numbers where torch makes ten over the whole batch's.
+Compiled, the step makes one pass over a triple's numbers where torch makes ten over the whole batch's. numba compiles
+the loops when they are first used, which takes some seconds, and keeps them for the next time.
 
 >>> from amrlib.compiled import CompiledTrainer
 >>> history = model.fit(shop, epochs=100, trainer=CompiledTrainer)
@@ -215,10 +216,11 @@ def _attacked(users, n_items, epsilon, weight, floor, P, apart, first, work):
 def _regularised(pos, neg, P, Q, Z, users, learned, first, work):
     """reg_P Σ ‖p_u‖² and reg_item Σ (‖q̃_i‖² + ‖q̃_j‖²), once for each occurrence, and their gradients."""
     penalty, number = 0.0, P.theta.dtype.type
+    ones = len(learned) - learned.sum()  # of each user's vector, not learned
     for b in range(len(users)):
         if P.reg > 0:
             p = P.theta[users[b]]
-            penalty += P.reg * (_dot(p, p) - (len(p) - learned.sum()))  # without the 1s that are not learned
+            penalty += P.reg * (_dot(p, p) - ones)
             _add(work.by_p[work.u[b]], number(2 * P.reg), p)
         if Q.reg > 0:
             for item, n in ((pos[b], work.i[b]), (neg[b], work.j[b])):

@@ -572,6 +572,9 @@ def fit(
         this run, training goes on from it and ends as if it had never stopped.
     progress : bool
         A bar for whatever takes more than a second.
+    trainer : class
+        What takes the steps: :class:`PairwiseTrainer`; :class:`AutogradTrainer`, the reference; or, on a CPU,
+        ``amrlib.compiled.CompiledTrainer``, which is faster and needs numba.
 
     Returns
     -------

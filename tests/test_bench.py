@@ -209,8 +209,7 @@ def test_the_page_is_filled_between_its_markers_and_nowhere_else(tmp_path):
         assert name in text
     rates = runs[0]["rates"]
     apart = rates["AMR, compiled"][0] / rates["cornac AMR"][0]
-    row = f"| cornac AMR | {rates['cornac AMR'][0] / 1000:.1f} | 4.0 | {page.times((apart,) * 3)} | ×0.25 (0.25–0.25) |"
-    assert row in text
+    assert f"| cornac AMR | {page.times((apart,) * 3)} | ×0.25 (0.25–0.25) |" in text
     assert "cornac ranking is up to 2.00 times as fast as our ranking" in text  # the made rates say so
     assert (tmp_path / "speeds.svg").read_text().lstrip().startswith("<?xml")
     outside = lambda page_text: re.sub(r"<!-- bench: \w+ -->[\s\S]*?<!-- /bench -->", "", page_text)  # noqa: E731
