@@ -1,8 +1,9 @@
 """The step of :class:`~amrlib.training.PairwiseTrainer` in compiled loops: for a CPU.
 
 There, with batches of hundreds, torch's many small calls cost about as much as one of the step's two large products.
-Compiled, the step makes one pass over a triple's numbers where torch makes ten over the whole batch's. numba compiles
-the loops when they are first used, which takes some seconds, and keeps them for the next time.
+Compiled, the step makes one pass over a triple's numbers where torch makes ten over the whole batch's, and the large
+products are :mod:`amrlib.products`, which gather the features on their way. numba compiles the loops when they are
+first used, which takes some seconds, and keeps them for the next time.
 
 >>> from amrlib.compiled import CompiledTrainer
 >>> history = model.fit(shop, epochs=100, trainer=CompiledTrainer)
@@ -11,6 +12,8 @@ the loops when they are first used, which takes some seconds, and keeps them for
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,17 +23,14 @@ from torch import Tensor
 from .training import NORM_FLOOR, Losses, PairwiseTrainer
 
 try:
-    from numba import njit
+    from .products import VECTOR, ask_for, inlined, loop, rows_times_E, rows_transposed_times, turn
 except ImportError as error:
     raise ImportError("amrlib.compiled needs numba: pip install numba; the default trainer does without") from error
 
 __all__ = ["CompiledTrainer"]
 
-BLOCK_BYTES = 2**22  # of features from the gather to the product
-
-# Sums may be taken in another order, which a core's wide registers ask for, and a·b + c rounded once; no more than that.
-options: dict[str, Any] = dict(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
-loop, inlined = njit(cache=True, **options), njit(inline="always", **options)
+BLOCK_BYTES = 2**22  # of features in another number type, converted at a time
+PART = 48  # rows or columns that are worth a thread
 
 
 class Table(NamedTuple):
@@ -55,11 +55,16 @@ class Work(NamedTuple):
     d: np.ndarray  # (B, K̃)    q̃_i − q̃_j
     A: np.ndarray  # (B, K_z)  ∂L/∂z for z = Eᵀ(c_i − c_j), of one of the two losses
     r_ij: np.ndarray  # (B, K_z)  r_i − r_j
-    G: np.ndarray  # (2B + K_z, K_z)  ∂L/∂z, a row for each of X; then M
+    G: np.ndarray  # (2B + K_z, K̄)  ∂L/∂z, a row for each of X; then M
     by_p: np.ndarray  # (B, K̃)   ∂L/∂p of the distinct users
     by_q: np.ndarray  # (2B, K̃)  ∂L/∂q̃ of the distinct items
     r: np.ndarray  # (2B, K_z)  r_n = ε s_n/‖E s_n‖, s_n the visual columns of by_q before the adversary
     t: np.ndarray  # (2B, K_z)  EᵀE s_n; then EᵀΔ_n, Δ_n = E r_n
+    X: np.ndarray  # (2B + K_z, D + some)  c_i − c_j, or c_n of the distinct items; then Eᵀ
+    Z: np.ndarray  # (2B + K_z, K̄)  X E
+    E: np.ndarray  # (D, K̄)  E row by row; K̄: K_z made full vectors
+    XG: np.ndarray  # (D, K̄)  ∂L/∂E = XᵀG row by row
+    by_E: np.ndarray  # (K_z, D)  the same, laid out as E is
 
 
 # ---------------------------------------------------------------- rows
@@ -81,13 +86,13 @@ def _add(total, scale, row):
 
 @inlined
 def _sum(total, row):
-    for k in range(len(row)):
+    for k in range(len(total)):
         total[k] += row[k]
 
 
 @inlined
 def _add_difference(total, a, b):
-    for k in range(len(a)):
+    for k in range(len(total)):
         total[k] += a[k] - b[k]
 
 
@@ -145,12 +150,12 @@ def _distinct(users, pos, neg, work):
 
 
 @loop
-def _gather(features, pos, neg, X):
-    """X_b = c_i − c_j, (B, D)."""
-    for b in range(len(pos)):
-        row, c_i, c_j = X[b], features[pos[b]], features[neg[b]]
-        for k in range(len(row)):
-            row[k] = c_i[k] - c_j[k]
+def _lay_out(E, attacked, R, work):
+    """E row by row; and, for an adversary, Eᵀ below the R rows of X."""
+    work.E[:, len(E) :] = 0
+    turn(E, work.E)
+    if attacked:
+        work.X[R : R + len(E), : E.shape[1]] = E
 
 
 @loop
@@ -171,7 +176,7 @@ def _loss(users, weight, P, first, work):
 
 
 @loop
-def _clean(users, pos, neg, n_users, n_items, P, Q, Z, apart, first, work):
+def _clean(users, pos, neg, n_users, n_items, P, Q, apart, first, work):
     """Σ −ln σ(ŷ_ui − ŷ_uj)."""
     work.by_p[:n_users] = 0
     work.by_q[:n_items] = 0
@@ -180,12 +185,12 @@ def _clean(users, pos, neg, n_users, n_items, P, Q, Z, apart, first, work):
         d[:] = 0
         _add_difference(d, Q.theta[pos[b]], Q.theta[neg[b]])
         if apart:
-            _add_difference(d[first:], Z[work.i[b]], Z[work.j[b]])
+            _add_difference(d[first:], work.Z[work.i[b]], work.Z[work.j[b]])
         else:
-            _sum(d[first:], Z[b])
+            _sum(d[first:], work.Z[b])
     bpr = _loss(users, 1.0, P, first, work)
     if not apart:
-        work.G[: len(users)] = work.A[: len(users)]
+        work.G[: len(users), : work.A.shape[1]] = work.A[: len(users)]
     return bpr
 
 
@@ -208,12 +213,12 @@ def _attacked(users, n_items, epsilon, weight, floor, P, apart, first, work):
     adversarial = _loss(users, weight, P, first, work)
     if not apart:
         for b in range(len(users)):
-            _sum(work.G[b], work.A[b])
+            _sum(work.G[b, : work.A.shape[1]], work.A[b])
     return adversarial
 
 
 @loop
-def _regularised(pos, neg, P, Q, Z, users, learned, first, work):
+def _regularised(pos, neg, P, Q, users, learned, first, work):
     """reg_P Σ ‖p_u‖² and reg_item Σ (‖q̃_i‖² + ‖q̃_j‖²), once for each occurrence, and their gradients."""
     penalty, number = 0.0, P.theta.dtype.type
     ones = len(learned) - learned.sum()  # of each user's vector, not learned
@@ -227,16 +232,18 @@ def _regularised(pos, neg, P, Q, Z, users, learned, first, work):
                 q = work.d[b]  # not needed any more
                 q[:] = 0
                 _sum(q, Q.theta[item])
-                _sum(q[first:], Z[n])
+                _sum(q[first:], work.Z[n])
                 penalty += Q.reg * _dot(q, q)
                 _add(work.by_q[n], number(2 * Q.reg), q)
     return penalty
 
 
 @loop
-def _move(n_users, n_items, P, Q, E, by_E, learned, work):
+def _move(n_users, n_items, P, Q, E, learned, work):
     """Adagrad, for the rows that the batch has touched and all of E. Returns reg_E ‖E‖²."""
     penalty, twice = 0.0, E.theta.dtype.type(2 * E.reg)
+    by_E = work.by_E
+    turn(work.XG[:, : len(by_E)], by_E)
     for k in range(len(E.theta)):
         if E.reg > 0:
             penalty += E.reg * _dot(E.theta[k], E.theta[k])
@@ -253,27 +260,6 @@ def _move(n_users, n_items, P, Q, E, by_E, learned, work):
 
 
 # ---------------------------------------------------------------- the trainer
-
-
-def _onednn() -> Callable[..., Tensor] | None:
-    """a bᵀ by oneDNN, or None where torch was built without it. torch keeps it for its compiled models; for products as
-    long and narrow as the step's it is faster than ``torch.mm``."""
-    try:
-        product = torch.ops.mkldnn._linear_pointwise
-        one = torch.ones(1, 1)
-        return product if product(one, one, None, "none", [], "").item() == 1 else None
-    except (AttributeError, RuntimeError):
-        return None
-
-
-ONEDNN = _onednn()
-
-
-def _product(a: Tensor, b: Tensor) -> Tensor:
-    """a bᵀ"""
-    if ONEDNN is not None and a.dtype == torch.float32:
-        return ONEDNN(a, b, None, "none", [], "")
-    return a @ b.T
 
 
 class CompiledTrainer(PairwiseTrainer):
@@ -310,6 +296,7 @@ class CompiledTrainer(PairwiseTrainer):
         self._n_items = len(model.features if model.Q is None else model.Q)
         self._tables = [self._table(name, place) for place, name in enumerate("PQE")]
         self._work: Work | None = None
+        self._threads: ThreadPoolExecutor | None = None
         self._learned = np.ones(model.P.shape[1], self._number)  # 0 for the columns that are not
         self._learned[list(model.constant_columns)] = 0
 
@@ -326,13 +313,26 @@ class CompiledTrainer(PairwiseTrainer):
     def _room(self, B: int) -> Work:
         if self._work is None or len(self._work.u) < B:
             P, _, E = self._tables
-            K, K_z = P.theta.shape[1], len(E.theta)
+            K, (K_z, D), lanes = P.theta.shape[1], E.theta.shape, VECTOR // self._number().itemsize
+            width = -(-K_z // lanes) * lanes
             ids = [np.empty(n, np.int64) for n in (B, B, B, B, 2 * B)]
             slots = [np.full(n, -1, np.int32) for n in (len(P.theta), self._n_items)]
-            shapes = [(B, K), (B, K_z), (B, K_z), (2 * B + K_z, K_z), (B, K), (2 * B, K), (2 * B, K_z), (2 * B, K_z)]
-            self._work = Work(*ids, *slots, *(np.empty(shape, self._number) for shape in shapes))
-            self._G, self._by_q = torch.from_numpy(self._work.G), torch.from_numpy(self._work.by_q)
+            rows = 2 * B + K_z
+            shapes = [(B, K), (B, K_z), (B, K_z), (rows, width), (B, K), (2 * B, K), (2 * B, K_z), (2 * B, K_z)]
+            # by itself a row's length is often a power of two, and such rows push one another out of the cache
+            shapes += [(rows, D + lanes), (rows, width), (D, width), (D, width), (K_z, D)]
+            # torch's memory starts where a vector may, numpy's anywhere
+            self._work = Work(*ids, *slots, *(self.model.P.new_empty(shape).numpy() for shape in shapes))
         return self._work
+
+    def _in_parts(self, n: int, work: Callable[[int, int], None]) -> None:
+        """``work(start, end)`` for all of 0…n, on as many threads as torch has."""
+        parts = min(torch.get_num_threads(), -(-n // PART))
+        if parts <= 1:
+            return work(0, n)
+        self._threads = self._threads or ThreadPoolExecutor(torch.get_num_threads())
+        ends = [PART * (-(-n // PART) * part // parts) for part in range(parts)] + [n]
+        list(self._threads.map(work, ends, ends[1:]))
 
     def _check(self, users: Tensor, pos: Tensor, neg: Tensor) -> None:
         n = self._n_items
@@ -344,6 +344,21 @@ class CompiledTrainer(PairwiseTrainer):
         model = self.model
         random = model.perturbation == "random" and model.adv_weight > 0 and model.E is not None
         return self.optimizer.kind == "adagrad" and not random
+
+    def _to_gather(self, plus: np.ndarray, minus: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What the first product gathers, and which rows of it; none where the features' number type is not the
+        parameters', and X is filled here."""
+        work, features = self._room(0), self.model.features
+        if features.dtype == self.model.P.dtype:
+            return features.numpy(), plus, minus
+        D = features.shape[1]
+        X, block = torch.from_numpy(work.X)[: len(plus), :D], max(1, BLOCK_BYTES // (D * work.X.itemsize))
+        for start in range(0, len(plus), block):
+            part = slice(start, start + block)
+            c, *less = (self._rows(torch.from_numpy(ids[part]), self._buffer(name, len(ids[part]), D))
+                        for name, ids in (("plus", plus), ("minus", minus)) if len(ids))  # fmt: skip
+            X[part] = c - less[0] if less else c
+        return work.X, plus[:0], minus[:0]
 
     def _step(self, users: Tensor, pos: Tensor, neg: Tensor) -> Losses:
         if not self._has_loop():
@@ -358,35 +373,26 @@ class CompiledTrainer(PairwiseTrainer):
         apart = self.reg[1] > 0 or (looks and n_items <= B)
         R = n_items if apart else B
         rows = R + K_z if attacked else R
-        X, Z = self._buffer("X", rows, E.theta.shape[1]), self._buffer("Z", rows, K_z)
-        if attacked:
-            X[R:] = model.E.T
-        block = -(-rows // -(-X.nbytes // BLOCK_BYTES)) if X.nbytes else 1  # rows of blocks that are all as large
-        for start in range(0, rows if looks else 0, block):
-            part, own = slice(start, start + block), slice(start, min(start + block, R))
-            if apart:
-                self._rows(torch.from_numpy(work.items[own]), X[own])
-            elif model.features.dtype == X.dtype:
-                _gather(model.features.numpy(), i[own], j[own], X[own].numpy())
-            else:
-                c = self._rows(pos[own], X[own])
-                c -= self._rows(neg[own], self._buffer("minus", *c.shape))
-            Z[part] = _product(X[part], model.E.T)
+        Z, G, by_q = map(torch.from_numpy, (work.Z[:rows, :K_z], work.G[:rows, :K_z], work.by_q[:n_items, first:]))
+        if looks:
+            _lay_out(E.theta, attacked, R, work)
+            features, plus, minus = self._to_gather(*((work.items[:R], i[:0]) if apart else (i, j)))
+            self._in_parts(rows, partial(rows_times_E, features, plus, minus, work.X, work.E, work.Z))
 
-        bpr = _clean(u, i, j, n_users, n_items, P, Q, Z.numpy(), apart, first, work)
+        bpr = _clean(u, i, j, n_users, n_items, P, Q, apart, first, work)
         adversarial, weight = 0.0, float(model.adv_weight)
-        G, by_q = self._G, self._by_q
         if attacked:
-            torch.mm(by_q[:n_items, first:], Z[R:], out=torch.from_numpy(work.t[:n_items]))  # (U, K_z)
+            torch.mm(by_q, Z[R:], out=torch.from_numpy(work.t[:n_items]))  # (U, K_z)
             epsilon = np.atleast_1d(np.asarray(model.epsilon, number))
             adversarial = _attacked(u, n_items, epsilon, weight, NORM_FLOOR, P, apart, first, work)
             A, r = torch.from_numpy(work.A[:B]), torch.from_numpy(work.r_ij[:B])
-            torch.mm(r.T, A, out=G[R:rows])  # M = Σ_n r_n s'_nᵀ = Σ_b (r_i − r_j) a_bᵀ
+            torch.mm(r.T, A, out=G[R:])  # M = Σ_n r_n s'_nᵀ = Σ_b (r_i − r_j) a_bᵀ
         objective = bpr + weight * adversarial
         if self.reg[0] or self.reg[1]:
-            objective += _regularised(i, j, P, Q, Z.numpy(), u, self._learned, first, work)
+            objective += _regularised(i, j, P, Q, u, self._learned, first, work)
         if looks and apart:
-            G[:R] = by_q[:R, first:]
-        gradient = _product(G[:rows].T, X.T) if looks else X.new_empty(0, 0)  # (K_z, D)
-        objective += _move(n_users, n_items, P, Q, E, gradient.numpy(), self._learned, work)
+            G[:R] = by_q
+        if looks:
+            self._in_parts(E.theta.shape[1], partial(rows_transposed_times, work.G, work.X, work.XG, rows))
+        objective += _move(n_users, n_items, P, Q, E, self._learned, work)
         return Losses(*torch.from_numpy(np.array([bpr, adversarial, objective], number)))

@@ -121,7 +121,8 @@ class NegativeSampler:
             raise ValueError(f"user {full[0]} has touched every warm item, so no negative can be drawn; drop the user")
         self.stride = int(line[-1]) + 1
         as_tensor = lambda a: torch.as_tensor(np.ascontiguousarray(a), device=device)  # noqa: E731
-        self.line, self.room, self.start, self.removed = map(as_tensor, (line, room, start, removed))
+        item_at = np.repeat(np.arange(len(weight)), weight)  # of each unit of the line
+        self.item_at, self.room, self.start, self.removed = map(as_tensor, (item_at, room, start, removed))
         self.indptr, self.keys = as_tensor(dataset.indptr), as_tensor(user_of * self.stride + key)
 
     def __call__(self, users: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -130,8 +131,7 @@ class NegativeSampler:
         room = self.room[users]
         r = torch.minimum((uniform * room).long(), room - 1)
         before = torch.searchsorted(self.keys, users * self.stride + r, right=True)
-        t = r + self.removed[before] - self.start[users]
-        return torch.searchsorted(self.line, t, right=True)
+        return self.item_at[r + self.removed[before] - self.start[users]]
 
 
 # ---------------------------------------------------------------- the step
@@ -605,7 +605,7 @@ def fit(
             model.Q[torch.as_tensor(dataset.cold, device=device)] = 0
     if not len(dataset.train):
         raise ValueError("train has no rows to learn from")
-    pairs = torch.as_tensor(dataset.train, device=device)  # (n, 2)
+    all_users, all_pos = torch.as_tensor(dataset.train, device=device).T.contiguous()  # (n,), (n,)
     sampler = NegativeSampler(dataset, device, negatives)
     generator = torch.Generator(device).manual_seed(seed)
     step = trainer(model, lr, reg, optimizer, generator=generator)
@@ -653,17 +653,17 @@ def fit(
             if patience is not None and looks_since >= patience:
                 stopped = "patience"
                 break
-            order = torch.randperm(len(pairs), generator=generator, device=device)
-            users, pos = pairs[order].unbind(1)  # (n,), (n,)
+            order = torch.randperm(len(all_users), generator=generator, device=device)
+            users, pos = all_users[order], all_pos[order]  # (n,), (n,)
             neg = sampler(users, generator)
             losses: list[Tensor] = []  # on the device: no wait inside an epoch
-            for start in range(0, len(pairs), batch_size):
+            for start in range(0, len(order), batch_size):
                 batch, following = slice(start, start + batch_size), slice(start + batch_size, start + 2 * batch_size)
                 if ahead is not None:
                     ahead(pos[following], neg[following])
                 losses += step.step(users[batch], pos[batch], neg[batch])
             sums = torch.stack(losses).view(-1, 3).double().sum(0)
-            bpr, adversarial, objective = (sums / len(pairs)).tolist()
+            bpr, adversarial, objective = (sums / len(order)).tolist()
             if not np.isfinite(objective):
                 raise FloatingPointError(f"the loss is no longer finite at epoch {epoch + 1}; lower lr={lr!r}")
             history.append(dict(epoch=epoch + 1, bpr=bpr, adversarial=adversarial, objective=objective))

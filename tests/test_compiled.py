@@ -38,11 +38,8 @@ def furthest(a, b):
 
 
 @pytest.mark.parametrize("reg", [0.0, (0.05, 0.02, 0.01)])
-@pytest.mark.parametrize("onednn", [True, False])
 @pytest.mark.parametrize("dtype, close", [(torch.float32, 1e-5), (torch.float64, 1e-12)])
-def test_fit_is_the_closed_form_s(reg, onednn, dtype, close, monkeypatch):
-    if not onednn:
-        monkeypatch.setattr(compiled, "ONEDNN", None)
+def test_fit_is_the_closed_form_s(reg, dtype, close):
     data = shop()
     one, other = amr(data, dtype), amr(data, dtype)
     mine = one.fit(data, reg=reg, trainer=CompiledTrainer, **SMALL)
@@ -166,7 +163,8 @@ def test_without_numba_it_says_what_to_install(monkeypatch):
             raise ImportError("No module named 'numba'")
         return real(name, *rest)
 
-    monkeypatch.delitem(sys.modules, "amrlib.compiled")
+    for module in ("amrlib.compiled", "amrlib.products"):
+        monkeypatch.delitem(sys.modules, module)
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(ImportError, match="pip install numba; the default trainer does without"):
         importlib.import_module("amrlib.compiled")
