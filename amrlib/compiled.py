@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,14 +24,14 @@ from torch import Tensor
 from .training import NORM_FLOOR, Losses, PairwiseTrainer
 
 try:
-    from .products import VECTOR, ask_for, inlined, loop, rows_times_E, rows_transposed_times, turn
+    from .products import PANEL, VECTOR, inlined, loop, product, rows_times_E, rows_transposed_times, turn
 except ImportError as error:
     raise ImportError("amrlib.compiled needs numba: pip install numba; the default trainer does without") from error
 
 __all__ = ["CompiledTrainer"]
 
 BLOCK_BYTES = 2**22  # of features in another number type, converted at a time
-PART = 48  # rows or columns that are worth a thread
+PART = 2**22  # multiplications that are worth a thread
 
 
 class Table(NamedTuple):
@@ -53,13 +54,13 @@ class Work(NamedTuple):
     slot_of_user: np.ndarray  # (M,) the place of each among them; −1: not in the batch
     slot_of_item: np.ndarray  # (N,)
     d: np.ndarray  # (B, K̃)    q̃_i − q̃_j
-    A: np.ndarray  # (B, K_z)  ∂L/∂z for z = Eᵀ(c_i − c_j), of one of the two losses
+    A: np.ndarray  # (B, K̄)   ∂L/∂z for z = Eᵀ(c_i − c_j), of one of the two losses
     r_ij: np.ndarray  # (B, K_z)  r_i − r_j
     G: np.ndarray  # (2B + K_z, K̄)  ∂L/∂z, a row for each of X; then M
     by_p: np.ndarray  # (B, K̃)   ∂L/∂p of the distinct users
     by_q: np.ndarray  # (2B, K̃)  ∂L/∂q̃ of the distinct items
     r: np.ndarray  # (2B, K_z)  r_n = ε s_n/‖E s_n‖, s_n the visual columns of by_q before the adversary
-    t: np.ndarray  # (2B, K_z)  EᵀE s_n; then EᵀΔ_n, Δ_n = E r_n
+    t: np.ndarray  # (2B, K̄)  EᵀE s_n; then EᵀΔ_n, Δ_n = E r_n
     X: np.ndarray  # (2B + K_z, D + some)  c_i − c_j, or c_n of the distinct items; then Eᵀ
     Z: np.ndarray  # (2B + K_z, K̄)  X E
     E: np.ndarray  # (D, K̄)  E row by row; K̄: K_z made full vectors
@@ -170,7 +171,7 @@ def _loss(users, weight, P, first, work):
         _add(work.by_p[work.u[b]], g, d)
         _add(work.by_q[work.i[b]], g, p)
         _add(work.by_q[work.j[b]], -g, p)
-        for k in range(len(a)):
+        for k in range(len(p) - first):
             a[k] = g * p[first + k]
     return total
 
@@ -190,31 +191,42 @@ def _clean(users, pos, neg, n_users, n_items, P, Q, apart, first, work):
             _sum(d[first:], work.Z[b])
     bpr = _loss(users, 1.0, P, first, work)
     if not apart:
-        work.G[: len(users), : work.A.shape[1]] = work.A[: len(users)]
+        work.G[: len(users)] = work.A[: len(users)]
     return bpr
 
 
 @loop
-def _attacked(users, n_items, epsilon, weight, floor, P, apart, first, work):
-    """Σ −ln σ(ŷ'_ui − ŷ'_uj), every item moved by its Δ_n."""
+def _attacked(users, n_items, epsilon, weight, floor, P, apart, first, R, work):
+    """Σ −ln σ(ŷ'_ui − ŷ'_uj), every item moved by its Δ_n; and M below the R rows of G."""
+    (B, K_z), (K, width) = (len(users), work.r.shape[1]), (work.by_q.shape[1], work.t.shape[1])
+    product(work.by_q, first, K, 1, work.Z, R * width, width, work.t, 0, width, n_items, width, K_z)  # S (EᵀE)
     for n in range(n_items):
         s, t, r = work.by_q[n, first:], work.t[n], work.r[n]
-        norm = np.sqrt(max(_dot(t, s), 0.0))  # ‖Γ_n‖ = √(s_nᵀ(EᵀE)s_n)
+        norm = np.sqrt(max(_dot(s, t), 0.0))  # ‖Γ_n‖ = √(s_nᵀ(EᵀE)s_n)
         scale = t.dtype.type(epsilon[work.items[n] if len(epsilon) > 1 else 0] / norm if norm > floor else 0.0)
-        for k in range(len(t)):
+        for k in range(K_z):
             r[k] = scale * s[k]
             t[k] *= scale
-    for b in range(len(users)):
+    for b in range(B):
         i, j, row = work.i[b], work.j[b], work.r_ij[b]
         r_i, r_j = work.r[i], work.r[j]
         for k in range(len(row)):
             row[k] = r_i[k] - r_j[k]
         _add_difference(work.d[b, first:], work.t[i], work.t[j])
     adversarial = _loss(users, weight, P, first, work)
+    # M = Σ_n r_n s'_nᵀ = Σ_b (r_i − r_j) a_bᵀ
+    product(work.r_ij, 0, 1, K_z, work.A, 0, width, work.G, R * width, width, K_z, width, B)
     if not apart:
-        for b in range(len(users)):
-            _sum(work.G[b, : work.A.shape[1]], work.A[b])
+        for b in range(B):
+            _sum(work.G[b], work.A[b])
     return adversarial
+
+
+@loop
+def _by_item(R, first, work):
+    """∂L/∂z of the items, where the rows of X are the items'."""
+    for n in range(R):
+        work.G[n, : work.r.shape[1]] = work.by_q[n, first:]
 
 
 @loop
@@ -263,12 +275,13 @@ def _move(n_users, n_items, P, Q, E, learned, work):
 
 
 class CompiledTrainer(PairwiseTrainer):
-    """:class:`PairwiseTrainer` for a CPU, with its small work in compiled loops; see the top of this module.
+    """:class:`PairwiseTrainer` for a CPU, in compiled loops; see the top of this module.
 
     Implements what it implements (:eq:`eq-bpr-gradient`, :eq:`eq-grad-e`, :eq:`eq-amr-gamma`, :eq:`eq-amr-em`), with
     the same parameters and the same steps: the tests hold it to ``AutogradTrainer`` as they do ``PairwiseTrainer``. Sums
     are taken in another order, so numbers differ in the last digits. Where it has no loop (Adam, random
-    directions) the step is ``PairwiseTrainer``'s own.
+    directions) the step is ``PairwiseTrainer``'s own. The large products take as many threads as torch has; their number
+    changes no number.
 
     Raises
     ------
@@ -318,21 +331,24 @@ class CompiledTrainer(PairwiseTrainer):
             ids = [np.empty(n, np.int64) for n in (B, B, B, B, 2 * B)]
             slots = [np.full(n, -1, np.int32) for n in (len(P.theta), self._n_items)]
             rows = 2 * B + K_z
-            shapes = [(B, K), (B, K_z), (B, K_z), (rows, width), (B, K), (2 * B, K), (2 * B, K_z), (2 * B, K_z)]
-            # by itself a row's length is often a power of two, and such rows push one another out of the cache
+            shapes = [(B, K), (B, width), (B, K_z), (rows, width), (B, K), (2 * B, K), (2 * B, K_z), (2 * B, width)]
+            # D is often a power of two, and rows of such a length push one another out of the cache
             shapes += [(rows, D + lanes), (rows, width), (D, width), (D, width), (K_z, D)]
-            # torch's memory starts where a vector may, numpy's anywhere
+            # torch's memory begins where a vector may begin, numpy's anywhere
             self._work = Work(*ids, *slots, *(self.model.P.new_empty(shape).numpy() for shape in shapes))
         return self._work
 
-    def _in_parts(self, n: int, work: Callable[[int, int], None]) -> None:
-        """``work(start, end)`` for all of 0…n, on as many threads as torch has."""
-        parts = min(torch.get_num_threads(), -(-n // PART))
-        if parts <= 1:
+    def _in_parts(self, work: Callable[[int, int], None], n: int, each: int) -> None:
+        """``work(start, end)`` for all of 0…n, with ``each`` so many multiplications, on as many threads as torch has."""
+        parts = max(1, min(torch.get_num_threads(), n * each // PART))
+        if parts == 1:
             return work(0, n)
         self._threads = self._threads or ThreadPoolExecutor(torch.get_num_threads())
-        ends = [PART * (-(-n // PART) * part // parts) for part in range(parts)] + [n]
-        list(self._threads.map(work, ends, ends[1:]))
+        ends = [n * part // parts // PANEL * PANEL for part in range(parts)] + [n]
+        others = [self._threads.submit(work, *part) for part in pairwise(ends[:-1])]
+        work(*ends[-2:])
+        for other in others:
+            other.result()
 
     def _check(self, users: Tensor, pos: Tensor, neg: Tensor) -> None:
         n = self._n_items
@@ -364,7 +380,7 @@ class CompiledTrainer(PairwiseTrainer):
         if not self._has_loop():
             return super()._step(users, pos, neg)
         model, number, (P, Q, E) = self.model, self._number, self._tables
-        u, i, j, B, K_z = users.numpy(), pos.numpy(), neg.numpy(), len(users), len(E.theta)
+        u, i, j, B, (K_z, D) = users.numpy(), pos.numpy(), neg.numpy(), len(users), E.theta.shape
         first = P.theta.shape[1] - K_z  # the first column that features reach
         looks, attacked = model.E is not None, model.E is not None and model.adv_weight > 0
         work = self._room(B)
@@ -373,26 +389,23 @@ class CompiledTrainer(PairwiseTrainer):
         apart = self.reg[1] > 0 or (looks and n_items <= B)
         R = n_items if apart else B
         rows = R + K_z if attacked else R
-        Z, G, by_q = map(torch.from_numpy, (work.Z[:rows, :K_z], work.G[:rows, :K_z], work.by_q[:n_items, first:]))
         if looks:
             _lay_out(E.theta, attacked, R, work)
             features, plus, minus = self._to_gather(*((work.items[:R], i[:0]) if apart else (i, j)))
-            self._in_parts(rows, partial(rows_times_E, features, plus, minus, work.X, work.E, work.Z))
+            gathered = partial(rows_times_E, features, plus, minus, work.X, work.E, work.Z)
+            self._in_parts(gathered, rows, D * K_z)
 
         bpr = _clean(u, i, j, n_users, n_items, P, Q, apart, first, work)
         adversarial, weight = 0.0, float(model.adv_weight)
         if attacked:
-            torch.mm(by_q, Z[R:], out=torch.from_numpy(work.t[:n_items]))  # (U, K_z)
             epsilon = np.atleast_1d(np.asarray(model.epsilon, number))
-            adversarial = _attacked(u, n_items, epsilon, weight, NORM_FLOOR, P, apart, first, work)
-            A, r = torch.from_numpy(work.A[:B]), torch.from_numpy(work.r_ij[:B])
-            torch.mm(r.T, A, out=G[R:])  # M = Σ_n r_n s'_nᵀ = Σ_b (r_i − r_j) a_bᵀ
+            adversarial = _attacked(u, n_items, epsilon, weight, NORM_FLOOR, P, apart, first, R, work)
         objective = bpr + weight * adversarial
         if self.reg[0] or self.reg[1]:
             objective += _regularised(i, j, P, Q, u, self._learned, first, work)
-        if looks and apart:
-            G[:R] = by_q
         if looks:
-            self._in_parts(E.theta.shape[1], partial(rows_transposed_times, work.G, work.X, work.XG, rows))
+            if apart:
+                _by_item(R, first, work)
+            self._in_parts(partial(rows_transposed_times, work.G, work.X, work.XG, rows), D, rows * K_z)
         objective += _move(n_users, n_items, P, Q, E, self._learned, work)
         return Losses(*torch.from_numpy(np.array([bpr, adversarial, objective], number)))

@@ -1,12 +1,14 @@
 """The step's two products in D dimensions for a CPU, with the gather of the features inside the first.
 
 :mod:`amrlib.compiled` uses them. A library's matrix product wants its rows side by side in memory, so they are gathered
-first, and the processor waits for memory, then multiplies while memory waits. Here a few rows are multiplied while the
-next ones are on their way.
+first, and the processor waits for memory; then it multiplies, and memory waits. Here a few rows are multiplied while the
+next ones are on their way: each turn of the innermost loop asks for one line of memory that will be needed soon.
 
 Both products are made of tiles of the result that stay in registers while the sum runs:
 
     C[m, k] += Σ_p A[m, p] B[p, k],  m of ROWS rows, k of a few vectors of 64 bytes.
+
+numba has no words for registers, so the tile's code is written in LLVM's; numba puts it inside the loops around it.
 """
 
 from __future__ import annotations
@@ -20,15 +22,15 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["VECTOR", "ask_for", "inlined", "loop", "rows_times_E", "rows_transposed_times", "turn"]
+__all__ = ["PANEL", "VECTOR", "inlined", "loop", "product", "rows_times_E", "rows_transposed_times", "turn"]
 
 VECTOR = 64  # bytes: one of the widest registers; LLVM takes two, or four, where they are narrower
-# The tile and what feeds it fit the registers: 32 of 64 bytes, or 16 of 32.
+# A tile and what feeds it fit the registers: 32 of 64 bytes; 16 of 32; or, on ARM, 32 of 16.
 ROWS, WIDE = 6, 4 if llvm.get_host_cpu_features().get("avx512f") else 1
 PANEL = 2 * ROWS  # rows gathered at a time; the next as many come in from memory meanwhile
-DEPTH = 128  # terms of a sum before the next tile has its turn: their part of E stays in the first cache
-BLOCK = 64  # the same for the second product, where they are rows
-SQUARE = 16
+DEPTH = 128  # terms of a sum before the next tile has its turn: their part of E stays in the nearest cache
+BLOCK = 64  # the same in the second product, where they are rows
+SQUARE = 16  # numbers a side
 
 # Sums may be taken in another order, which a core's wide registers ask for, and a·b + c rounded once; no more than that.
 options: dict[str, Any] = dict(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
@@ -36,22 +38,11 @@ loop, inlined = njit(cache=True, **options), njit(inline="always", **options)
 
 
 def _ask_for(builder: ir.IRBuilder, address: ir.Value) -> None:
-    """Ask for the line of memory at an address, which need not be anyone's, without waiting for it."""
+    """Ask for the line of memory at an address, without waiting for it. The address need not be anyone's."""
     byte, int32 = ir.IntType(8).as_pointer(), ir.IntType(32)
     kind = ir.FunctionType(ir.VoidType(), [byte, int32, int32, int32])
     prefetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
     builder.call(prefetch, [builder.inttoptr(address, byte), int32(0), int32(2), int32(1)])  # to read; second cache; data
-
-
-@intrinsic
-def ask_for(_, address):
-    """Ask for the line of memory at an address, without waiting for it."""
-
-    def code(context, builder, signature, arguments):
-        _ask_for(builder, *arguments)
-        return context.get_dummy_value()
-
-    return types.void(types.uintp), code
 
 
 def _tile(rows: int, wide: int) -> Callable[..., None]:
@@ -69,7 +60,7 @@ def _tile(rows: int, wide: int) -> Callable[..., None]:
         signature = types.void(A, whole, whole, whole, B, whole, whole, C, whole, whole, whole, types.boolean, whole)
 
         def code(context, builder, signature, arguments):
-            A, a, a_m, a_p, B, b, b_p, C, c, c_m, n, fresh, ahead = arguments
+            _, a, a_m, a_p, _, b, b_p, _, c, c_m, n, fresh, ahead = arguments
             number = context.get_value_type(signature.args[0].dtype)
             lanes = VECTOR // context.get_abi_sizeof(number)
             vector, int32 = ir.VectorType(number, lanes), ir.IntType(32)
@@ -145,6 +136,21 @@ def turn(a, b):
     for x in range(m):
         for y in range(whole_n if x < whole_m else 0, n):
             b[y, x] = a[x, y]
+
+
+@loop
+def product(A, a, a_m, a_p, B, b, b_p, C, c, c_m, rows, columns, terms):
+    """C[m, k] = Σ_p A[m, p] B[p, k], each array's place and strides as for a tile; ``columns`` full vectors."""
+    lanes = VECTOR // A.itemsize
+    for p in range(0, terms, DEPTH):
+        n, m = min(DEPTH, terms - p), 0
+        while m < rows:
+            high = 1
+            for k in range(0, columns, WIDE * lanes):
+                ahead = B.ctypes.data + (b + p * b_p) * B.itemsize  # nothing new
+                high = _tiles(m, k, rows, columns, lanes, A, a + m * a_m + p * a_p, a_m, a_p, B, b + p * b_p + k, b_p,
+                              C, c + m * c_m + k, c_m, n, p == 0, ahead)  # fmt: skip
+            m += high
 
 
 @loop

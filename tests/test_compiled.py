@@ -66,13 +66,17 @@ def test_it_goes_on_from_the_closed_form_s_checkpoint(tmp_path):
 
 
 @pytest.mark.parametrize("reg", [0.0, 0.05])
-def test_the_blocks_of_features_do_not_matter(reg, monkeypatch):
-    data, models = shop(), []
-    for size in (2**22, 5 * 12 * 8):  # at once; five rows of 12 float64 at a time
-        monkeypatch.setattr(compiled, "BLOCK_BYTES", size)
-        models.append(amr(data, torch.float64))
-        models[-1].fit(data, reg=reg, trainer=CompiledTrainer, **SMALL)
-    assert furthest(*models) < 1e-12
+def test_the_number_of_threads_changes_no_number(reg, monkeypatch):
+    monkeypatch.setattr(compiled, "PART", 100)
+    before, data, models = torch.get_num_threads(), shop(), []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            models.append(amr(data))
+            models[-1].fit(data, reg=reg, trainer=CompiledTrainer, **SMALL | {"batch_size": 70})
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(a, b) for a, b in zip(*map(weights, models), strict=True))
 
 
 def test_batches_of_any_size_one_after_another():
@@ -88,7 +92,8 @@ def test_batches_of_any_size_one_after_another():
 
 
 @pytest.mark.parametrize("reg", [0.0, 0.05])
-def test_features_in_another_number_type(reg):
+def test_features_in_another_number_type(reg, monkeypatch):
+    monkeypatch.setattr(compiled, "BLOCK_BYTES", 5 * 12 * 4)  # five rows of 12 float32 at a time
     data = shop()
     pair = amr(data), amr(data)
     for model, trainer in zip(pair, (CompiledTrainer, PairwiseTrainer), strict=True):

@@ -1,0 +1,68 @@
+"""The two products of amrlib.products against numpy's, at sizes that fill no tile and at sizes that do."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from amrlib import products
+
+# R rows and M of them gathered, D, K: less than one tile, whole tiles alone, and some of each and a rest
+SIZES = [(1, 1, 1, 1), (5, 3, 7, 3), (12, 12, 128, 64), (30, 24, 256, 16), (131, 100, 300, 70), (77, 77, 2100, 33)]
+
+
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory):
+    """The module as it is where registers are narrower, or all but: tiles of two rows and one vector."""
+    path = tmp_path_factory.mktemp("narrow") / "narrow_products.py"
+    source = Path(products.__file__).read_text(encoding="utf-8")
+    lines = ["ROWS, WIDE = 2, 1" if line.startswith("ROWS, WIDE =") else line for line in source.splitlines()]
+    assert lines != source.splitlines()
+    path.write_text("\n".join(lines), encoding="utf-8")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def room(rows, columns, dtype):
+    """Memory with NaN in it, which shows wherever it is read before it is written."""
+    return torch.full((rows, columns), torch.nan, dtype=dtype).numpy()
+
+
+@pytest.mark.parametrize("dtype, close", [(torch.float32, 1e-4), (torch.float64, 1e-12)])
+@pytest.mark.parametrize("minus", [True, False], ids=["differences", "rows"])
+@pytest.mark.parametrize("R, M, D, K", SIZES)
+@pytest.mark.parametrize("wide", [True, False], ids=["wide", "narrow"])
+def test_both_products(wide, R, M, D, K, minus, dtype, close, narrow):
+    module, rng = products if wide else narrow, np.random.default_rng(0)
+    number = torch.empty(0, dtype=dtype).numpy().dtype
+    features, below, e, g = (rng.normal(size=size).astype(number) for size in ((50, D), (R - M, D), (D, K), (R, K)))
+    i, j = rng.integers(50, size=(2, M))
+    lanes = products.VECTOR // number.itemsize
+    width = -(-K // lanes) * lanes
+    X, Z, E, G, XG = (room(m, n, dtype) for m, n in ((R, D + lanes), (R, width), (D, width), (R, width), (D, width)))
+    X[M:, :D], E[:, :K], E[:, K:], G[:, :K] = below, e, 0, g
+
+    half = R // 2
+    for start, end in ((0, half), (half, R)):
+        module.rows_times_E(features, i, j if minus else j[:0], X, E, Z, start, end)
+    rows = np.concatenate([features[i] - features[j] if minus else features[i], below])
+    assert np.array_equal(X[:, :D], rows)
+    assert np.abs(Z[:, :K] - rows @ e).max() < close * D**0.5
+
+    for start, end in ((0, D // 3), (D // 3, D)):
+        module.rows_transposed_times(G, X, XG, R, start, end)
+    assert np.abs(XG[:, :K] - rows.T @ g).max() < close * R**0.5
+    module.rows_transposed_times(G, X, XG, 1, 0, D)  # the first row alone, over what was there
+    assert np.allclose(XG[:, :K], np.outer(rows[0], g[0]))
+
+
+@pytest.mark.parametrize("m, n", [(1, 1), (16, 16), (15, 40), (64, 100), (35, 7)])
+def test_turn(m, n):
+    a = np.random.default_rng(0).normal(size=(m, n))
+    for b in (np.empty((n, m)), np.empty((n, m + 3))[:, :m], np.empty((m, n)).T):
+        products.loop(products.turn.py_func)(a, b)
+        assert np.array_equal(b, a.T)
