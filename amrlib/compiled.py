@@ -24,13 +24,14 @@ from torch import Tensor
 from .training import NORM_FLOOR, Losses, PairwiseTrainer
 
 try:
-    from .products import PANEL, VECTOR, inlined, loop, product, rows_times_E, rows_transposed_times, turn
+    from .products import PANEL, VECTOR, inlined, loop, product, rows_times_E, rows_transposed_times
 except ImportError as error:
     raise ImportError("amrlib.compiled needs numba: pip install numba; the default trainer does without") from error
 
 __all__ = ["CompiledTrainer"]
 
 BLOCK_BYTES = 2**22  # of features in another number type, converted at a time
+SQUARE = 16
 PART = 2**22  # multiplications that are worth a thread
 
 
@@ -106,6 +107,22 @@ def _adagrad(row, v, gradient, lr):
         row[k] -= lr * gradient[k] / np.sqrt(a)
 
 
+@inlined
+def _turn(a, b):
+    """b = aᵀ, (m, n) → (n, m), in squares of SQUARE numbers a side, which stay in registers."""
+    m, n = a.shape
+    whole_m, whole_n = m - m % SQUARE, n - n % SQUARE
+    for y in range(0, whole_n, SQUARE):
+        for x in range(0, whole_m, SQUARE):
+            out, of = b[y : y + SQUARE, x : x + SQUARE], a[x : x + SQUARE, y : y + SQUARE]
+            for k in range(SQUARE):
+                for d in range(SQUARE):
+                    out[k, d] = of[d, k]
+    for x in range(m):
+        for y in range(whole_n if x < whole_m else 0, n):
+            b[y, x] = a[x, y]
+
+
 @loop
 def _logistic(x):
     """−ln σ(x), and its derivative −σ(−x); no overflow, whatever x is."""
@@ -154,7 +171,7 @@ def _distinct(users, pos, neg, work):
 def _lay_out(E, attacked, R, work):
     """E row by row; and, for an adversary, Eᵀ below the R rows of X."""
     work.E[:, len(E) :] = 0
-    turn(E, work.E)
+    _turn(E, work.E)
     if attacked:
         work.X[R : R + len(E), : E.shape[1]] = E
 
@@ -196,28 +213,24 @@ def _clean(users, pos, neg, n_users, n_items, P, Q, apart, first, work):
 
 
 @loop
-def _attacked(users, n_items, epsilon, weight, floor, P, apart, first, R, work):
-    """Σ −ln σ(ŷ'_ui − ŷ'_uj), every item moved by its Δ_n; and M below the R rows of G."""
-    (B, K_z), (K, width) = (len(users), work.r.shape[1]), (work.by_q.shape[1], work.t.shape[1])
-    product(work.by_q, first, K, 1, work.Z, R * width, width, work.t, 0, width, n_items, width, K_z)  # S (EᵀE)
+def _attacked(users, n_items, epsilon, weight, floor, P, apart, first, work):
+    """Σ −ln σ(ŷ'_ui − ŷ'_uj), every item moved by its Δ_n."""
     for n in range(n_items):
         s, t, r = work.by_q[n, first:], work.t[n], work.r[n]
         norm = np.sqrt(max(_dot(s, t), 0.0))  # ‖Γ_n‖ = √(s_nᵀ(EᵀE)s_n)
         scale = t.dtype.type(epsilon[work.items[n] if len(epsilon) > 1 else 0] / norm if norm > floor else 0.0)
-        for k in range(K_z):
+        for k in range(len(r)):
             r[k] = scale * s[k]
             t[k] *= scale
-    for b in range(B):
+    for b in range(len(users)):
         i, j, row = work.i[b], work.j[b], work.r_ij[b]
         r_i, r_j = work.r[i], work.r[j]
         for k in range(len(row)):
             row[k] = r_i[k] - r_j[k]
         _add_difference(work.d[b, first:], work.t[i], work.t[j])
     adversarial = _loss(users, weight, P, first, work)
-    # M = Σ_n r_n s'_nᵀ = Σ_b (r_i − r_j) a_bᵀ
-    product(work.r_ij, 0, 1, K_z, work.A, 0, width, work.G, R * width, width, K_z, width, B)
     if not apart:
-        for b in range(B):
+        for b in range(len(users)):
             _sum(work.G[b], work.A[b])
     return adversarial
 
@@ -255,7 +268,7 @@ def _move(n_users, n_items, P, Q, E, learned, work):
     """Adagrad, for the rows that the batch has touched and all of E. Returns reg_E ‖E‖²."""
     penalty, twice = 0.0, E.theta.dtype.type(2 * E.reg)
     by_E = work.by_E
-    turn(work.XG[:, : len(by_E)], by_E)
+    _turn(work.XG[:, : len(by_E)], by_E)
     for k in range(len(E.theta)):
         if E.reg > 0:
             penalty += E.reg * _dot(E.theta[k], E.theta[k])
@@ -398,8 +411,12 @@ class CompiledTrainer(PairwiseTrainer):
         bpr = _clean(u, i, j, n_users, n_items, P, Q, apart, first, work)
         adversarial, weight = 0.0, float(model.adv_weight)
         if attacked:
-            epsilon = np.atleast_1d(np.asarray(model.epsilon, number))
-            adversarial = _attacked(u, n_items, epsilon, weight, NORM_FLOOR, P, apart, first, R, work)
+            (K, width), epsilon = (work.by_q.shape[1], work.t.shape[1]), np.atleast_1d(np.asarray(model.epsilon, number))
+            # S EᵀE, the rows of S being s_n, (U, K_z)
+            product(work.by_q, first, K, 1, work.Z, R * width, width, work.t, 0, width, n_items, width, K_z)
+            adversarial = _attacked(u, n_items, epsilon, weight, NORM_FLOOR, P, apart, first, work)
+            # M = Σ_n r_n s'_nᵀ = Σ_b (r_i − r_j) a_bᵀ, (K_z, K_z)
+            product(work.r_ij, 0, 1, K_z, work.A, 0, width, work.G, R * width, width, K_z, width, B)
         objective = bpr + weight * adversarial
         if self.reg[0] or self.reg[1]:
             objective += _regularised(i, j, P, Q, u, self._learned, first, work)

@@ -22,7 +22,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["PANEL", "VECTOR", "inlined", "loop", "product", "rows_times_E", "rows_transposed_times", "turn"]
+__all__ = ["PANEL", "VECTOR", "inlined", "loop", "product", "rows_times_E", "rows_transposed_times"]
 
 VECTOR = 64  # bytes: one of the widest registers; LLVM takes two, or four, where they are narrower
 # A tile and what feeds it fit the registers: 32 of 64 bytes; 16 of 32; or, on ARM, 32 of 16.
@@ -30,10 +30,10 @@ ROWS, WIDE = 6, 4 if llvm.get_host_cpu_features().get("avx512f") else 1
 PANEL = 2 * ROWS  # rows gathered at a time; the next as many come in from memory meanwhile
 DEPTH = 128  # terms of a sum before the next tile has its turn: their part of E stays in the nearest cache
 BLOCK = 64  # the same in the second product, where they are rows
-SQUARE = 16  # numbers a side
 
 # Sums may be taken in another order, which a core's wide registers ask for, and a·b + c rounded once; no more than that.
 options: dict[str, Any] = dict(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
+# A kept loop is compiled anew when its own file changes, not another: so loops call none of another file.
 loop, inlined = njit(cache=True, **options), njit(inline="always", **options)
 
 
@@ -120,22 +120,6 @@ def _tiles(m, k, rows, columns, lanes, A, a, a_m, a_p, B, b, b_p, C, c, c_m, n, 
         else:
             _single(A, a, a_m, a_p, B, b + v, b_p, C, c + v, c_m, n, fresh, ahead)
     return ROWS if m + ROWS <= rows else 1
-
-
-@inlined
-def turn(a, b):
-    """b = aᵀ, (m, n) → (n, m), in squares that stay in registers."""
-    m, n = a.shape
-    whole_m, whole_n = m - m % SQUARE, n - n % SQUARE
-    for y in range(0, whole_n, SQUARE):
-        for x in range(0, whole_m, SQUARE):
-            out, of = b[y : y + SQUARE, x : x + SQUARE], a[x : x + SQUARE, y : y + SQUARE]
-            for k in range(SQUARE):
-                for d in range(SQUARE):
-                    out[k, d] = of[d, k]
-    for x in range(m):
-        for y in range(whole_n if x < whole_m else 0, n):
-            b[y, x] = a[x, y]
 
 
 @loop

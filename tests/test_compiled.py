@@ -180,3 +180,11 @@ def test_amrlib_itself_does_without_numba():
 
     code = "import sys; sys.modules['numba'] = None; import amrlib; assert 'amrlib.compiled' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("m, n", [(1, 1), (16, 16), (15, 40), (64, 100), (35, 7)])
+def test_turn(m, n):
+    a = np.random.default_rng(0).normal(size=(m, n))
+    for b in (np.empty((n, m)), np.empty((n, m + 3))[:, :m], np.empty((m, n)).T):
+        compiled.loop(compiled._turn.py_func)(a, b)
+        assert np.array_equal(b, a.T)

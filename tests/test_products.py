@@ -58,11 +58,3 @@ def test_both_products(wide, R, M, D, K, minus, dtype, close, narrow):
     assert np.abs(XG[:, :K] - rows.T @ g).max() < close * R**0.5
     module.rows_transposed_times(G, X, XG, 1, 0, D)  # the first row alone, over what was there
     assert np.allclose(XG[:, :K], np.outer(rows[0], g[0]))
-
-
-@pytest.mark.parametrize("m, n", [(1, 1), (16, 16), (15, 40), (64, 100), (35, 7)])
-def test_turn(m, n):
-    a = np.random.default_rng(0).normal(size=(m, n))
-    for b in (np.empty((n, m)), np.empty((n, m + 3))[:, :m], np.empty((m, n)).T):
-        products.loop(products.turn.py_func)(a, b)
-        assert np.array_equal(b, a.T)
