@@ -201,7 +201,7 @@ def _clean(users, pos, neg, n_users, n_items, P, Q, apart, first, work):
     for b in range(len(users)):
         d = work.d[b]
         d[:] = 0
-        _add_difference(d, Q.theta[pos[b]], Q.theta[neg[b]])
+        _add_difference(d[: Q.theta.shape[1]], Q.theta[pos[b]], Q.theta[neg[b]])
         if apart:
             _add_difference(d[first:], work.Z[work.i[b]], work.Z[work.j[b]])
         else:
@@ -256,7 +256,7 @@ def _regularised(pos, neg, P, Q, users, learned, first, work):
             for item, n in ((pos[b], work.i[b]), (neg[b], work.j[b])):
                 q = work.d[b]  # not needed any more
                 q[:] = 0
-                _sum(q, Q.theta[item])
+                _sum(q[: Q.theta.shape[1]], Q.theta[item])
                 _sum(q[first:], work.Z[n])
                 penalty += Q.reg * _dot(q, q)
                 _add(work.by_q[n], number(2 * Q.reg), q)
