@@ -2,7 +2,7 @@
 
 There, with batches of hundreds, torch's many small calls cost about as much as one of the step's two large products.
 Compiled, the step makes one pass over a triple's numbers where torch makes ten over the whole batch's, and the large
-products are :mod:`amrlib.products`, which gather the features on their way. numba compiles the loops when they are
+products are those of ``amrlib/products.py``, which gather the features on their way. numba compiles the loops when they are
 first used, which takes some seconds, and keeps them for the next time.
 
 >>> from amrlib.compiled import CompiledTrainer
