@@ -31,7 +31,7 @@ except ImportError as error:
 __all__ = ["CompiledTrainer"]
 
 BLOCK_BYTES = 2**22  # of features in another number type, converted at a time
-SQUARE = 16
+SQUARE = 16  # numbers a side of what is transposed at a time
 PART = 2**22  # multiplications that are worth a thread
 
 
@@ -62,11 +62,11 @@ class Work(NamedTuple):
     by_q: np.ndarray  # (2B, K̃)  ∂L/∂q̃ of the distinct items
     r: np.ndarray  # (2B, K_z)  r_n = ε s_n/‖E s_n‖, s_n the visual columns of by_q before the adversary
     t: np.ndarray  # (2B, K̄)  EᵀE s_n; then EᵀΔ_n, Δ_n = E r_n
-    X: np.ndarray  # (2B + K_z, D + some)  c_i − c_j, or c_n of the distinct items; then Eᵀ
     Z: np.ndarray  # (2B + K_z, K̄)  X E
     E: np.ndarray  # (D, K̄)  E row by row; K̄: K_z made full vectors
     XG: np.ndarray  # (D, K̄)  ∂L/∂E = XᵀG row by row
     by_E: np.ndarray  # (K_z, D)  the same, laid out as E is
+    X: np.ndarray  # (2B + K_z, D + some)  c_i − c_j, or c_n of the distinct items; then Eᵀ
 
 
 # ---------------------------------------------------------------- rows
@@ -109,7 +109,7 @@ def _adagrad(row, v, gradient, lr):
 
 @inlined
 def _turn(a, b):
-    """b = aᵀ, (m, n) → (n, m), in squares of SQUARE numbers a side, which stay in registers."""
+    """b = aᵀ, (m, n) → (n, m), in squares that stay in registers."""
     m, n = a.shape
     whole_m, whole_n = m - m % SQUARE, n - n % SQUARE
     for y in range(0, whole_n, SQUARE):
@@ -170,7 +170,6 @@ def _distinct(users, pos, neg, work):
 @loop
 def _lay_out(E, attacked, R, work):
     """E row by row; and, for an adversary, Eᵀ below the R rows of X."""
-    work.E[:, len(E) :] = 0
     _turn(E, work.E)
     if attacked:
         work.X[R : R + len(E), : E.shape[1]] = E
@@ -343,12 +342,14 @@ class CompiledTrainer(PairwiseTrainer):
             width = -(-K_z // lanes) * lanes
             ids = [np.empty(n, np.int64) for n in (B, B, B, B, 2 * B)]
             slots = [np.full(n, -1, np.int32) for n in (len(P.theta), self._n_items)]
-            rows = 2 * B + K_z
+            rows, empty = 2 * B + K_z, self.model.P.new_empty
             shapes = [(B, K), (B, width), (B, K_z), (rows, width), (B, K), (2 * B, K), (2 * B, K_z), (2 * B, width)]
-            # D is often a power of two, and rows of such a length push one another out of the cache
-            shapes += [(rows, D + lanes), (rows, width), (D, width), (D, width), (K_z, D)]
-            # torch's memory begins where a vector may begin, numpy's anywhere
-            self._work = Work(*ids, *slots, *(self.model.P.new_empty(shape).numpy() for shape in shapes))
+            shapes += [(rows, width), (D, width), (D, width), (K_z, D)]
+            # torch's memory begins where a vector may begin, numpy's anywhere. Zeros, for the columns beyond K_z: numbers
+            # that happen to be tiny would slow the products down. And room at the end of X's rows: D is often a power of
+            # two, and rows of such a length push one another out of the cache.
+            numbers = [empty(shape).zero_().numpy() for shape in shapes] + [empty(rows, D + lanes).numpy()]
+            self._work = Work(*ids, *slots, *numbers)
         return self._work
 
     def _in_parts(self, work: Callable[[int, int], None], n: int, each: int) -> None:
@@ -374,20 +375,21 @@ class CompiledTrainer(PairwiseTrainer):
         random = model.perturbation == "random" and model.adv_weight > 0 and model.E is not None
         return self.optimizer.kind == "adagrad" and not random
 
-    def _to_gather(self, plus: np.ndarray, minus: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _to_gather(self, X: np.ndarray, plus: np.ndarray, minus: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """What the first product gathers, and which rows of it; none where the features' number type is not the
         parameters', and X is filled here."""
-        work, features = self._room(0), self.model.features
+        features = self.model.features
         if features.dtype == self.model.P.dtype:
             return features.numpy(), plus, minus
         D = features.shape[1]
-        X, block = torch.from_numpy(work.X)[: len(plus), :D], max(1, BLOCK_BYTES // (D * work.X.itemsize))
+        rows, block = torch.from_numpy(X)[:, :D], max(1, BLOCK_BYTES // (D * X.itemsize))
         for start in range(0, len(plus), block):
-            part = slice(start, start + block)
-            c, *less = (self._rows(torch.from_numpy(ids[part]), self._buffer(name, len(ids[part]), D))
-                        for name, ids in (("plus", plus), ("minus", minus)) if len(ids))  # fmt: skip
-            X[part] = c - less[0] if less else c
-        return work.X, plus[:0], minus[:0]
+            i, j = (torch.from_numpy(ids[start : start + block]) for ids in (plus, minus))
+            c = self._rows(i, self._buffer("plus", len(i), D))
+            if len(j):
+                c -= self._rows(j, self._buffer("minus", len(j), D))
+            rows[start : start + len(i)] = c
+        return X, plus[:0], minus[:0]
 
     def _step(self, users: Tensor, pos: Tensor, neg: Tensor) -> Losses:
         if not self._has_loop():
@@ -404,14 +406,15 @@ class CompiledTrainer(PairwiseTrainer):
         rows = R + K_z if attacked else R
         if looks:
             _lay_out(E.theta, attacked, R, work)
-            features, plus, minus = self._to_gather(*((work.items[:R], i[:0]) if apart else (i, j)))
+            features, plus, minus = self._to_gather(work.X, *((work.items[:R], i[:0]) if apart else (i, j)))
             gathered = partial(rows_times_E, features, plus, minus, work.X, work.E, work.Z)
             self._in_parts(gathered, rows, D * K_z)
 
         bpr = _clean(u, i, j, n_users, n_items, P, Q, apart, first, work)
         adversarial, weight = 0.0, float(model.adv_weight)
         if attacked:
-            (K, width), epsilon = (work.by_q.shape[1], work.t.shape[1]), np.atleast_1d(np.asarray(model.epsilon, number))
+            K, width = work.by_q.shape[1], work.t.shape[1]
+            epsilon = np.atleast_1d(np.asarray(model.epsilon, number))
             # S EᵀE, the rows of S being s_n, (U, K_z)
             product(work.by_q, first, K, 1, work.Z, R * width, width, work.t, 0, width, n_items, width, K_z)
             adversarial = _attacked(u, n_items, epsilon, weight, NORM_FLOOR, P, apart, first, work)

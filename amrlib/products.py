@@ -94,8 +94,8 @@ def _tile(rows: int, wide: int) -> Callable[..., None]:
                     nothing, first = ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(int32, lanes), [0] * lanes)
                     a_mp = builder.shuffle_vector(builder.insert_element(nothing, a_mp, int32(0)), nothing, first)
                     for k in range(wide):
-                        product = builder.fmul(a_mp, b_k[k], flags=("contract",))
-                        builder.store(builder.fadd(builder.load(total[m, k]), product, flags=("contract",)), total[m, k])
+                        term = builder.fmul(a_mp, b_k[k], flags=("contract",))
+                        builder.store(builder.fadd(builder.load(total[m, k]), term, flags=("contract",)), total[m, k])
             for (m, k), place in total.items():
                 builder.store(builder.load(place), of_vector(row_of_C[m], k), align=4)
             return context.get_dummy_value()
@@ -124,7 +124,10 @@ def _tiles(m, k, rows, columns, lanes, A, a, a_m, a_p, B, b, b_p, C, c, c_m, n, 
 
 @loop
 def product(A, a, a_m, a_p, B, b, b_p, C, c, c_m, rows, columns, terms):
-    """C[m, k] = Σ_p A[m, p] B[p, k], each array's place and strides as for a tile; ``columns`` full vectors."""
+    """C[m, k] = Σ_p A[m, p] B[p, k], each array's place and strides as for a tile; ``columns`` full vectors.
+
+    For K-sized products. Not torch's, whose threads, when done, watch for more on the cores that the next loops want.
+    """
     lanes = VECTOR // A.itemsize
     for p in range(0, terms, DEPTH):
         n, m = min(DEPTH, terms - p), 0
@@ -149,7 +152,8 @@ def rows_times_E(features, plus, minus, X, E, Z, start, end):
     features : (N, D)
     plus, minus : (B,), (B,) or (0,)
     X : (R, D + some), E : (D, K̄), Z : (R, K̄)
-        K̄ is K made full vectors: a multiple of 64 bytes. All of the features' number type.
+        K̄ is K made full vectors, a multiple of 64 bytes; what is in the columns beyond K comes back in those of Z
+        alone. All of the features' number type.
     """
     D, (ldx, width), size = len(E), (X.shape[1], E.shape[1]), X.itemsize
     lanes = VECTOR // size
@@ -188,7 +192,7 @@ def rows_times_E(features, plus, minus, X, E, Z, start, end):
 
 
 @loop
-def rows_transposed_times(G, X, by_E, rows, start, end):
+def rows_transposed_times(G, X, XG, rows, start, end):
     """XᵀG, (D, K̄), for the first ``rows`` rows of X and G and the columns from ``start`` to ``end`` of X."""
     ldx, width, size = X.shape[1], G.shape[1], X.itemsize
     lanes = VECTOR // size
@@ -204,6 +208,6 @@ def rows_transposed_times(G, X, by_E, rows, start, end):
                     b = first
                 ahead = X.ctypes.data + (b * ldx + start) * size + piece * BLOCK * VECTOR
                 high = _tiles(d, k, end, width, lanes, X, first * ldx + d, 1, ldx, G, first * width + k, width,
-                              by_E, d * width + k, width, n, first == 0, ahead)  # fmt: skip
+                              XG, d * width + k, width, n, first == 0, ahead)  # fmt: skip
                 tiles += 1
             d += high

@@ -1,4 +1,4 @@
-"""The two products of amrlib.products against numpy's, at sizes that fill no tile and at sizes that do."""
+"""The products of amrlib.products against numpy's, at sizes that fill no tile and at sizes that do."""
 
 import importlib.util
 from pathlib import Path
@@ -15,11 +15,12 @@ SIZES = [(1, 1, 1, 1), (5, 3, 7, 3), (12, 12, 128, 64), (30, 24, 256, 16), (131,
 
 @pytest.fixture(scope="module")
 def narrow(tmp_path_factory):
-    """The module as it is where registers are narrower, or all but: tiles of two rows and one vector."""
+    """The module as it is on a machine with narrower registers."""
     path = tmp_path_factory.mktemp("narrow") / "narrow_products.py"
     source = Path(products.__file__).read_text(encoding="utf-8")
-    lines = ["ROWS, WIDE = 2, 1" if line.startswith("ROWS, WIDE =") else line for line in source.splitlines()]
-    assert lines != source.splitlines()
+    lines = source.splitlines()
+    (place,) = [n for n, line in enumerate(lines) if line.startswith("ROWS, WIDE =")]
+    lines[place] = "ROWS, WIDE = 6, 1"
     path.write_text("\n".join(lines), encoding="utf-8")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
@@ -44,7 +45,7 @@ def test_both_products(wide, R, M, D, K, minus, dtype, close, narrow):
     lanes = products.VECTOR // number.itemsize
     width = -(-K // lanes) * lanes
     X, Z, E, G, XG = (room(m, n, dtype) for m, n in ((R, D + lanes), (R, width), (D, width), (R, width), (D, width)))
-    X[M:, :D], E[:, :K], E[:, K:], G[:, :K] = below, e, 0, g
+    X[M:, :D], E[:, :K], G[:, :K] = below, e, g
 
     half = R // 2
     for start, end in ((0, half), (half, R)):
@@ -58,3 +59,17 @@ def test_both_products(wide, R, M, D, K, minus, dtype, close, narrow):
     assert np.abs(XG[:, :K] - rows.T @ g).max() < close * R**0.5
     module.rows_transposed_times(G, X, XG, 1, 0, D)  # the first row alone, over what was there
     assert np.allclose(XG[:, :K], np.outer(rows[0], g[0]))
+
+
+@pytest.mark.parametrize("wide", [True, False], ids=["wide", "narrow"])
+@pytest.mark.parametrize("m, k, terms", [(1, 1, 1), (6, 64, 128), (20, 70, 300)])
+def test_a_product_of_parts(m, k, terms, wide, narrow):
+    """Of a transposed array, and of an array's last rows."""
+    module, rng = products if wide else narrow, np.random.default_rng(0)
+    width = -(-k // 8) * 8
+    a, b = rng.normal(size=(terms, m + 2)), rng.normal(size=(terms + 3, k))
+    B, C = room(terms + 3, width, torch.float64), room(m + 1, width, torch.float64)
+    B[:, :k] = b
+    module.product(a, 2, 1, m + 2, B, 3 * width, width, C, width, width, m, width, terms)
+    assert np.abs(C[1:, :k] - a[:, 2:].T @ b[3:]).max() < 1e-11
+    assert np.isnan(C[0]).all()
