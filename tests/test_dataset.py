@@ -67,7 +67,7 @@ def test_what_a_dataset_says_of_itself(rows):
 
 def test_a_test_item_that_is_also_in_train_is_reported_and_ranked():
     data = Dataset([[0, 1], [0, 2], [1, 0]], [1, 3], n_items=4)
-    assert data.notes == ["1 users have their test item in train as well: it is ranked all the same"]
+    assert data.notes == ("1 users have their test item in train as well: it is ranked all the same",)
     assert amrlib.evaluate(amrlib.Popularity(data), data, k=1, progress=False).ranks.shape == (2,)
 
 

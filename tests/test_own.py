@@ -38,7 +38,7 @@ def test_strings():
     assert shop.user_ids.tolist() == ["ann", "bob", "cid"] and shop.item_ids.tolist() == ["bag", "hat", "sock", "tie"]
     pairs, held = everything(shop)
     assert pairs == {"ann hat", "ann bag", "bob hat", "bob sock", "bob bag", "cid bag"} and len(held) == 2
-    assert shop.notes == [] and shop.test[2] == -1
+    assert shop.notes == () and shop.test[2] == -1
     assert np.allclose(shop.features, np.array([LOOKS[i] for i in shop.item_ids]) / 4) and shop.feature_scale == 4
     assert shop.cold[3]  # nobody has touched the tie: known by its looks
     shuffled = from_frame(table().sample(frac=1, random_state=1), pd.DataFrame(LOOKS).T)
@@ -124,7 +124,7 @@ def test_what_was_met_again_is_not_new():
 def test_a_split_of_your_own():
     shop = from_frame(table(), LOOKS, test={"ann": "tie", "bob": "hat"})
     assert [shop.item_ids[i] for i in shop.test[:2]] == ["tie", "hat"] and shop.test[2] == -1
-    assert shop.notes == ["1 test items that were in train too, taken out of train"]
+    assert shop.notes == ("1 test items that were in train too, taken out of train",)
     assert not shop.is_train([1], shop.test[[1]]).any() and len(shop.train) == 5
 
 
@@ -180,7 +180,7 @@ def test_a_csv_and_a_folder(folder):
     settings = dict(time="when", split="time", progress=False, batch_size=3)
     shop = from_csv(folder / "bought.csv", folder / "pictures", **settings)
     assert shop.item_ids.tolist() == ["007", "bag", "hat", "tie"] and shop.name == "bought"
-    assert everything(shop)[1] == {"ann hat", "bob hat"} and shop.notes == []
+    assert everything(shop)[1] == {"ann hat", "bob hat"} and shop.notes == ()
     assert shop.features.shape == (4, 128) and shop.images.shape == (4, 28, 28) and shop.images.dtype == np.uint8
     assert np.median(shop.images[:, 0]) == 0 and shop.images.max() > 60  # bright on black, whatever it was on
     raw = amrlib.vision.extract_features(shop.images, progress=False)

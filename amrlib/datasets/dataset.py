@@ -1,15 +1,26 @@
-"""One object for every source of data: who touched what, what is held out, what an item looks like."""
+"""One object for every source of data: who touched what, what is held out, what an item looks like.
+
+The protocol is the AMR paper's: **one held-out item a user**. ``test`` is a vector, and every measure rests on the rank of
+that one item. A data set cannot be changed once it is made: its arrays are read-only, and :meth:`Dataset.replace` makes
+another.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
+import warnings
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
 
 import numpy as np
+import torch
+from torch import Tensor
 
-__all__ = ["Dataset", "data_folder", "leave_one_out"]
+__all__ = ["Dataset", "Fingerprint", "data_folder", "leave_one_out"]
 
 
 def data_folder() -> Path:
@@ -59,8 +70,100 @@ def _ids_in_range(ids: np.ndarray, size: int, name: str, what: str, lowest: int 
         )
 
 
+class Fingerprint(NamedTuple):
+    """What tells one data set from another, as hexadecimal digests; equal arrays have equal ones on every machine."""
+
+    train: str  # the rows in their order, and the numbers of users and items
+    test: str
+    ids: str  # the data's own names of users and items
+
+
+class FeatureTable:
+    """Item features, checked once, and shared by every data set and every model that uses them.
+
+    ``array`` (N, D) is read-only; a memory map stays one.
+    """
+
+    def __init__(self, features: Any, n_items: int) -> None:
+        given = np.asanyarray(features)  # keeps a memory map a memory map
+        if given.ndim != 2 or len(given) != n_items:
+            raise ValueError(f"features must have shape (n_items, D) = ({n_items}, D), not {given.shape}")
+        if not np.issubdtype(given.dtype, np.floating):
+            given = given.astype(np.float32)
+        self.array = _frozen(given)
+        self._tensors: WeakValueDictionary[tuple[torch.device, torch.dtype], Tensor] = WeakValueDictionary()
+        step = max(1, 2**24 // max(1, given.shape[1]))  # in blocks: a memory map may be larger than memory
+        for start in range(0, n_items, step):
+            wrong = np.flatnonzero(~np.isfinite(self.array[start : start + step]).all(axis=1))
+            if len(wrong):
+                raise ValueError(
+                    f"features, row {start + wrong[0]}: NaN or infinite; drop the item or give it a finite vector"
+                )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A digest of the numbers, their type and their shape."""
+        return _digest(self.array)
+
+    def on(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Tensor:
+        """The features as a tensor (N, D), one for each (device, dtype) however many models ask; for reading only.
+
+        Raises
+        ------
+        ValueError
+            A number type that cannot hold them.
+        """
+        with warnings.catch_warnings():  # torch has no read-only tensors
+            warnings.filterwarnings("ignore", "The given NumPy array is not writ")
+            shared = torch.as_tensor(np.asarray(self.array))
+        key = (torch.empty(0, device=device).device, dtype or shared.dtype)
+        tensor = self._tensors.get(key)
+        if tensor is None:
+            tensor = shared.to(*key)
+            if dtype not in (None, shared.dtype) and not bool(torch.isfinite(tensor).all()):
+                raise ValueError(f"the features are too large for {dtype}; take torch.bfloat16, or scale them")
+            self._tensors[key] = tensor
+        return tensor
+
+
+def _frozen(array: np.ndarray) -> np.ndarray:
+    """The array read-only, C-contiguous, in this machine's byte order: a copy wherever somebody else could write to it."""
+    if isinstance(array, np.memmap) and array.dtype.isnative and array.flags.c_contiguous:
+        array = array.view()
+    else:
+        owner = array
+        while isinstance(owner.base, np.ndarray):
+            owner = owner.base
+        mine = owner.base is None and not owner.flags.writeable
+        array = np.array(array, dtype=array.dtype.newbyteorder("="), order="C", copy=None if mine else True)
+    array.flags.writeable = False
+    return array
+
+
+def _sealed(array: np.ndarray) -> np.ndarray:
+    """An array of our own making, read-only from now on."""
+    array.flags.writeable = False
+    return array
+
+
+def _digest(*parts: Any) -> str:
+    """Sixteen hexadecimal digits of the SHA-256 of numbers, texts and arrays."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, np.ndarray) and part.dtype != object:
+            array = np.asarray(part)
+            digest.update(f"{array.dtype.newbyteorder('<').str}{array.shape}".encode())
+            step = max(1, 2**24 // max(1, array[:1].size))
+            for start in range(0, len(array), step):
+                block = np.ascontiguousarray(array[start : start + step])
+                digest.update(block.astype(block.dtype.newbyteorder("<"), copy=False).data)
+        else:
+            digest.update(repr(part.tolist() if isinstance(part, np.ndarray) else part).encode())
+    return digest.hexdigest()[:16]
+
+
 class Dataset:
-    """Interactions, one held-out item per user, and the items' features.
+    """Interactions, one held-out item per user, and the items' features. It cannot be changed: see :meth:`replace`.
 
     Parameters
     ----------
@@ -76,8 +179,14 @@ class Dataset:
         The sampled negatives of a published protocol (see :func:`amrlib.evaluate`).
     images : uint8, shape (n_items, H, W) or (n_items, H, W, 3), optional
     name : str
+    user_ids, item_ids : optional
+        The data's own names, one for each user and item, all different; the numbers themselves when left out.
     extras : dict, optional
         Whatever else a source knows about its items (labels, titles); each key becomes an attribute.
+    notes : sequence of str
+        What the source found odd and what it did about it.
+
+    Arrays that somebody else could still write to are copied; a memory map is not.
 
     Attributes
     ----------
@@ -85,14 +194,19 @@ class Dataset:
         Training interactions of each item.
     cold : bool, shape (n_items,)
         Items without a training interaction: known by their features alone.
-    notes : list of str
-        What was found odd and what was done about it.
+    notes : tuple of str
+        The source's (``source_notes``), then what was found odd here.
 
     Raises
     ------
     ValueError
         Ids out of range, NaN or infinite features, lengths that do not agree; the message names the
         argument, the first row at fault and the remedy.
+
+    Warns
+    -----
+    UserWarning
+        A user's test item is in train as well.
     """
 
     def __init__(
@@ -105,26 +219,29 @@ class Dataset:
         candidates: Any = None,
         images: Any = None,
         name: str = "",
+        user_ids: Any = None,
+        item_ids: Any = None,
         extras: dict[str, Any] | None = None,
+        notes: Sequence[str] = (),
     ) -> None:
         self.name = name
-        self.train = _pairs(train, "train")  # (n, 2)
-        self.test = np.asarray(test)
-        if self.test.ndim != 1 or (self.test.size and not np.issubdtype(self.test.dtype, np.integer)):
+        self.train = _frozen(_pairs(train, "train"))  # (n, 2)
+        held = np.asarray(test)
+        if held.ndim != 1 or (held.size and not np.issubdtype(held.dtype, np.integer)):
             raise ValueError(
                 f"test must be one item id per user, an integer array of shape (n_users,), "
-                f"not {self.test.dtype} {self.test.shape}; write -1 for a user without one"
+                f"not {held.dtype} {held.shape}; write -1 for a user without one"
             )
-        self.test = self.test.astype(np.int64)  # (n_users,)
+        self.test = _sealed(held.astype(np.int64))  # (n_users,)
 
-        self.n_users = int(n_users) if n_users is not None else max(
-            len(self.test), int(self.train[:, 0].max(initial=-1)) + 1
-        )
+        largest = int(self.train[:, 0].max(initial=-1)) + 1
+        self.n_users = int(n_users) if n_users is not None else max(len(self.test), largest)
         if len(self.test) != self.n_users:
             raise ValueError(
                 f"test has {len(self.test)} entries for {self.n_users} users; write -1 for a user without one"
             )
-        lengths = [len(x) for x in (features, images) if x is not None]
+        table = features.array if isinstance(features, FeatureTable) else features
+        lengths = [len(x) for x in (table, images) if x is not None]
         largest = max(int(self.train[:, 1].max(initial=-1)), int(self.test.max(initial=-1))) + 1
         self.n_items = int(n_items) if n_items is not None else max([largest, *lengths])
         if self.n_users < 1 or self.n_items < 1:
@@ -133,67 +250,127 @@ class Dataset:
         _ids_in_range(self.train[:, 1], self.n_items, "train", "item")
         _ids_in_range(self.test, self.n_items, "test", "item", lowest=-1)
 
-        self.features = None if features is None else _features(features, self.n_items)  # (N, D)
+        if isinstance(features, FeatureTable) and len(features.array) == self.n_items:
+            self.feature_table: FeatureTable | None = features
+        else:
+            self.feature_table = None if features is None else FeatureTable(table, self.n_items)
+        self.features = None if self.feature_table is None else self.feature_table.array  # (N, D)
         if images is not None and len(images) != self.n_items:
             raise ValueError(f"images has {len(images)} rows for {self.n_items} items")
-        self.images = images
+        self.images = _frozen(images) if isinstance(images, np.ndarray) else images
         self.candidates: np.ndarray | None = None
         if candidates is not None:
-            self.candidates = np.asarray(candidates)  # (n_users, C)
-            if not np.issubdtype(self.candidates.dtype, np.integer):
-                raise ValueError(f"candidates must be item ids, whole numbers, not {self.candidates.dtype}")
-            self.candidates = self.candidates.astype(np.int64)
-            if self.candidates.ndim != 2 or len(self.candidates) != self.n_users:
-                raise ValueError(
-                    f"candidates must have shape (n_users, C) = ({self.n_users}, C), not {self.candidates.shape}"
-                )
-            if self.candidates.size:
-                lowest, highest = self.candidates.min(axis=1), self.candidates.max(axis=1)
+            drawn = np.asarray(candidates)  # (n_users, C)
+            if not np.issubdtype(drawn.dtype, np.integer):
+                raise ValueError(f"candidates must be item ids, whole numbers, not {drawn.dtype}")
+            if drawn.ndim != 2 or len(drawn) != self.n_users:
+                raise ValueError(f"candidates must have shape (n_users, C) = ({self.n_users}, C), not {drawn.shape}")
+            if drawn.size:
+                lowest, highest = drawn.min(axis=1), drawn.max(axis=1)
                 _ids_in_range(np.where(lowest < 0, lowest, highest), self.n_items, "candidates", "item")  # names the row
+            self.candidates = _frozen(drawn.astype(np.int64, copy=False))
+        self.user_ids, self._has_user_ids = self._own_ids(user_ids, self.n_users, "user_ids")
+        self.item_ids, self._has_item_ids = self._own_ids(item_ids, self.n_items, "item_ids")
 
-        self.notes: list[str] = []
+        self.source_notes = tuple(notes)
+        found = []
         repeated = len(self.train) - len(self.unique_keys)
         if repeated:
-            self.notes.append(f"{repeated} repeated training rows: they count twice in training, once elsewhere")
-        held = np.flatnonzero(self.test >= 0)
-        leaked = int(self.is_train(held, self.test[held]).sum())
+            found.append(f"{repeated} repeated training rows: they count twice in training, once elsewhere")
+        leaked = int(self.is_train(self.test_users, self.test[self.test_users]).sum())
         if leaked:
-            self.notes.append(f"{leaked} users have their test item in train as well: it is ranked all the same")
-        self.extras = dict(extras or {})
+            found.append(f"{leaked} users have their test item in train as well: it is ranked all the same")
+            warnings.warn(f"{name or 'this data set'}: {found[-1]}; take it out of train to measure honestly", stacklevel=2)
+        self.notes = (*self.source_notes, *found)
+        self.extras = {k: _frozen(v) if isinstance(v, np.ndarray) else v for k, v in (extras or {}).items()}
         for key, value in self.extras.items():
             if hasattr(self, key):
                 raise ValueError(f"extras: {key!r} is the data set's own word; take another")
             setattr(self, key, value)
+        self._made = True
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if getattr(self, "_made", False):
+            raise AttributeError(f"a Dataset cannot be changed; make another with dataset.replace({name}=…)")
+        super().__setattr__(name, value)
 
     def __repr__(self) -> str:
-        looks = "no features" if self.features is None else f"features ({self.features.shape[1]}-d)"
+        features = "no features" if self.features is None else f"features ({self.features.shape[1]}-d)"
         return (
             f"Dataset({self.name or 'unnamed'}: {self.n_users:,} users, {self.n_items:,} items, "
-            f"{len(self.train):,} training rows, {int((self.test >= 0).sum()):,} held out, "
-            f"{int(self.cold.sum()):,} cold items, {looks})"
+            f"{len(self.train):,} training rows, {len(self.test_users):,} held out, "
+            f"{int(self.cold.sum()):,} cold items, {features})"
         )
+
+    # ---- whose data it is ----
+
+    @cached_property
+    def fingerprint(self) -> Fingerprint:
+        """Digests of train, test and ids; that of the features is ``shop.feature_table.fingerprint``."""
+        ids = [self.user_ids if self._has_user_ids else None, self.item_ids if self._has_item_ids else None]
+        return Fingerprint(_digest(self.n_users, self.n_items, self.train), _digest(self.test), _digest(*ids))
+
+    @staticmethod
+    def _own_ids(ids: Any, size: int, name: str) -> tuple[np.ndarray, bool]:
+        if ids is None:
+            return _sealed(np.arange(size)), False
+        array = np.array(ids)
+        if array.shape != (size,) or len(set(array.tolist())) != size:
+            raise ValueError(f"{name} must be {size} different names, one for each, not {array.shape}")
+        return _sealed(array), True
+
+    @cached_property
+    def _numbers(self) -> tuple[dict[Any, int], dict[Any, int]]:
+        return tuple({key: n for n, key in enumerate(ids.tolist())} for ids in (self.user_ids, self.item_ids))  # type: ignore[return-value]
+
+    def user_number(self, user_id: Any) -> int:
+        """The number 0 … n_users − 1 of a user given by the data's own id.
+
+        Raises
+        ------
+        ValueError
+            No user has this id.
+        """
+        return self._number(user_id, 0, "user", self.user_ids)
+
+    def item_number(self, item_id: Any) -> int:
+        """The number 0 … n_items − 1 of an item given by the data's own id; raises as :meth:`user_number`."""
+        return self._number(item_id, 1, "item", self.item_ids)
+
+    def _number(self, key: Any, which: int, what: str, ids: np.ndarray) -> int:
+        number = self._numbers[which].get(key.item() if isinstance(key, np.generic) else key)
+        if number is None:
+            raise ValueError(f"no {what} has the id {key!r}; the ids of this data set are like {ids[0].item()!r}")
+        return number
 
     # ---- who touched what, as sorted arrays: no Python loop ever goes over interactions ----
 
     @cached_property
     def unique_keys(self) -> np.ndarray:
         """user · n_items + item of the distinct training pairs, ascending, int64."""
-        return np.unique(self.train[:, 0] * self.n_items + self.train[:, 1])
+        return _sealed(np.unique(self.train[:, 0] * self.n_items + self.train[:, 1]))
 
     @cached_property
     def indptr(self) -> np.ndarray:
         """Row pointers of the users into :attr:`indices`, shape (n_users + 1,)."""
         counts = np.bincount(self.unique_keys // self.n_items, minlength=self.n_users)
-        return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        return _sealed(np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))
 
     @cached_property
     def indices(self) -> np.ndarray:
         """The distinct training items, user after user, ascending within a user."""
-        return self.unique_keys % self.n_items
+        return _sealed(self.unique_keys % self.n_items)
 
     def items_of(self, user: int) -> np.ndarray:
         """The distinct training items of one user, ascending."""
         return self.indices[self.indptr[user] : self.indptr[user + 1]]
+
+    def seen_by(self, users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The distinct training items of several users as pairs: (place in ``users``, item), int64, in that order."""
+        lengths = self.indptr[users + 1] - self.indptr[users]
+        rows = np.repeat(np.arange(len(users)), lengths)
+        first = np.repeat(self.indptr[users] - (np.cumsum(lengths) - lengths), lengths)
+        return rows, self.indices[first + np.arange(len(rows))]
 
     def is_train(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
         """Whether each (user, item) is a training pair, bool of the broadcast shape."""
@@ -205,27 +382,32 @@ class Dataset:
 
     @cached_property
     def item_counts(self) -> np.ndarray:
-        return np.bincount(self.train[:, 1], minlength=self.n_items).astype(np.int64)
+        return _sealed(np.bincount(self.train[:, 1], minlength=self.n_items).astype(np.int64))
 
     @cached_property
     def cold(self) -> np.ndarray:
-        return self.item_counts == 0
+        return _sealed(self.item_counts == 0)
 
-    @property
+    @cached_property
     def test_users(self) -> np.ndarray:
         """The users who have a held-out item, ascending."""
-        return np.flatnonzero(self.test >= 0)
+        return _sealed(np.flatnonzero(self.test >= 0))
 
     # ---- derived data sets ----
 
     def replace(self, **changes: Any) -> Dataset:
-        """The same data with some constructor arguments replaced."""
+        """The same data with some constructor arguments replaced; what is not replaced is shared, not copied."""
         settings: dict[str, Any] = dict(
-            train=self.train, test=self.test, features=self.features, n_users=self.n_users,
+            train=self.train, test=self.test, features=self.feature_table, n_users=self.n_users,
             n_items=self.n_items, candidates=self.candidates, images=self.images, name=self.name,
-            extras=self.extras,
+            user_ids=self.user_ids if self._has_user_ids else None,
+            item_ids=self.item_ids if self._has_item_ids else None,
+            extras=self.extras, notes=self.source_notes,
         )
-        return Dataset(**{**settings, **changes})
+        with warnings.catch_warnings():
+            if not {"train", "test"} & set(changes):  # a leak that was told of already
+                warnings.simplefilter("ignore", UserWarning)
+            return Dataset(**{**settings, **changes})
 
     def validation_split(self, seed: int = 0) -> Dataset:
         """The data set to choose settings on: one random training item of each user becomes the held-out one.
@@ -244,22 +426,6 @@ class Dataset:
         test[able] = chosen % self.n_items
         kept = ~np.isin(self.train[:, 0] * self.n_items + self.train[:, 1], chosen)
         return self.replace(train=self.train[kept], test=test, candidates=None, name=f"{self.name} (validation)")
-
-
-def _features(features: Any, n_items: int) -> np.ndarray:
-    array = np.asanyarray(features)  # keeps a memory map a memory map
-    if array.ndim != 2 or len(array) != n_items:
-        raise ValueError(f"features must have shape (n_items, D) = ({n_items}, D), not {array.shape}")
-    if not np.issubdtype(array.dtype, np.floating):
-        array = array.astype(np.float32)
-    step = max(1, 2**24 // max(1, array.shape[1]))  # in blocks: a memory map may be larger than memory
-    for start in range(0, n_items, step):
-        wrong = np.flatnonzero(~np.isfinite(array[start : start + step]).all(axis=1))
-        if len(wrong):
-            raise ValueError(
-                f"features, row {start + wrong[0]}: NaN or infinite; drop the item or give it a finite vector"
-            )
-    return array
 
 
 def leave_one_out(pairs: Any, seed: int = 0, n_users: int | None = None) -> tuple[np.ndarray, np.ndarray]:

@@ -156,12 +156,9 @@ def from_frame(
         train, held = _last_out(pairs, len(user_ids))
     else:
         train, held = leave_one_out(pairs, seed=seed, n_users=len(user_ids))
-    extras: dict[str, Any] = {"user_ids": np.array(user_ids), "item_ids": np.array(item_ids)}
-    if table is not None:
-        extras["feature_scale"] = largest
-    shop = Dataset(train, held, table, n_users=len(user_ids), n_items=len(item_ids), name=name, extras=extras)
-    shop.notes = notes + shop.notes
-    return shop
+    extras = {} if table is None else {"feature_scale": largest}
+    return Dataset(train, held, table, n_users=len(user_ids), n_items=len(item_ids), name=name, user_ids=user_ids,
+                   item_ids=item_ids, extras=extras, notes=notes)  # fmt: skip
 
 
 def from_csv(
@@ -223,12 +220,10 @@ def from_csv(
     )  # fmt: skip
     if skipped:
         notes = [f"{len(skipped):,} rows that cannot be read ({skipped[0]}), left out", *notes]
-    notes += shop.notes
     if seen is not None and names is not None:
         place = {key: n for n, key in enumerate(names)}
-        shop = shop.replace(images=seen[[place[key] for key in shop.item_ids]])  # type: ignore[attr-defined]
-    shop.notes = notes
-    return shop
+        shop = shop.replace(images=seen[[place[key] for key in shop.item_ids]])
+    return shop.replace(notes=(*notes, *shop.source_notes))
 
 
 def features_of_pictures(

@@ -241,10 +241,8 @@ def load_public(
         if error.errno not in (errno.ENOSPC, errno.EFBIG):
             raise
         raise OSError(f"{base}: {error.strerror}; free some space, or name another folder in AMRLIB_DATA") from None
-    notes = shop.notes
-    shop = shop.replace(name=name, extras={**shop.extras, "published": chosen.published})
-    shop.notes = notes + _differences(shop, chosen)
-    return shop
+    notes = (*shop.source_notes, *_differences(shop, chosen))
+    return shop.replace(name=name, extras={**shop.extras, "published": chosen.published}, notes=notes)
 
 
 def _differences(shop: Dataset, chosen: PublicSet) -> list[str]:
@@ -499,7 +497,7 @@ def _read_pinterest(paths: dict[str, Path], make: _Features) -> Dataset:
         n_users=len(test),
         n_items=n_items,
         candidates=candidates,
-        extras={"item_ids": np.arange(n_items), "feature_scale": largest},
+        extras={"feature_scale": largest},
     )
 
 
@@ -559,10 +557,9 @@ def _read_cornac(paths: dict[str, Path], pairs_name: str, features_name: str, se
     pairs = _distinct(user, places[known], notes)
     train, test = leave_one_out(pairs, seed=seed, n_users=len(user_ids))
     features, largest = make(unpacked, _array_block(unpacked), np.arange(len(ids)), array.shape[1])
-    extras = {"item_ids": ids.astype(str), "feature_scale": largest}
-    shop = Dataset(train, test, features, n_users=len(user_ids), n_items=len(ids), extras=extras)
-    shop.notes = notes + shop.notes
-    return shop
+    extras = {"feature_scale": largest}
+    return Dataset(train, test, features, n_users=len(user_ids), n_items=len(ids), item_ids=ids.astype(str), extras=extras,
+                   notes=notes)  # fmt: skip
 
 
 def _read_amazon(
@@ -582,10 +579,8 @@ def _read_amazon(
     n_users = int(user.max()) + 1
     train, test = leave_one_out(np.stack([user, item], axis=1), seed=seed, n_users=n_users)
     features, largest = make(paths["images"], _record_block(paths["images"]), records, 4096)
-    extras = {"item_ids": ids.astype(str), "feature_scale": largest}
-    shop = Dataset(train, test, features, n_users=n_users, n_items=len(ids), extras=extras)
-    shop.notes = found["notes"].tolist() + shop.notes
-    return shop
+    return Dataset(train, test, features, n_users=n_users, n_items=len(ids), item_ids=ids.astype(str),
+                   extras={"feature_scale": largest}, notes=found["notes"].tolist())  # fmt: skip
 
 
 def _interactions_of(paths: dict[str, Path], department: str, ratings: str, progress: bool) -> dict[str, np.ndarray]:
