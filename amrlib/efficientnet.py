@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .training import resolve_device
+from .device import resolve_device
 
 __all__ = ["EfficientNetLite0", "as_pixels", "load_efficientnet_lite0"]
 

@@ -140,3 +140,16 @@ def _count(
         cut = slice(cuts[place], cuts[place + 1])
         beaten.index_add_(0, rows[cut], -s[rows[cut], columns[cut] - left].long())
     return beaten
+
+
+def best_items(U, V, rows, items, k, left_out=None):
+    S = U @ V.T
+    if not bool(torch.isfinite(S).all()):
+        raise ValueError("a score is not finite; look for NaN in the parameters or the features")
+    S[torch.as_tensor(rows, device=S.device), torch.as_tensor(items, device=S.device)] = -torch.inf
+    if left_out is not None:
+        S[:, torch.as_tensor(left_out, device=S.device)] = -torch.inf
+    best = torch.topk(S, k, dim=1)
+    ids, scores = best.indices.cpu().numpy(), best.values.double().cpu().numpy()
+    ids[np.isneginf(scores)] = -1
+    return ids, scores

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from .datasets.boutique import read_shipped
 from .progress import progress_bar
-from .training import resolve_device
+from .device import resolve_device
 
 __all__ = ["SmallCNN", "extract_features", "load_cnn", "to_tensor"]
 

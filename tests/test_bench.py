@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import amrlib
-from amrlib.compiled import CompiledTrainer
+from amrlib.training.compiled import CompiledTrainer
 from amrlib.training import AutogradTrainer, PairwiseTrainer
 from bench import gpu, growth, page, precision, run, suite
 from bench.__main__ import main

@@ -10,7 +10,7 @@ import torch
 
 import amrlib
 from amrlib import compiled
-from amrlib.compiled import CompiledTrainer
+from amrlib.training.compiled import CompiledTrainer
 from amrlib.training import AutogradTrainer, PairwiseTrainer
 
 SMALL = dict(epochs=4, batch_size=16, lr=0.1, device="cpu", progress=False)
@@ -23,7 +23,7 @@ def shop(M=30, N=40, D=12, rows=150, seed=0):
 
 
 def amr(data, dtype=torch.float32, **settings):
-    model = amrlib.AMR(data, dim=8, dtype=dtype, init_std=0.3, seed=1, **{"epsilon": 0.4, "adv_weight": 0.7, **settings})
+    model = amrlib.AMR(dim=8, dtype=dtype, init_std=0.3, seed=1, **{"epsilon": 0.4, "adv_weight": 0.7, **settings}).bind(data)
     model.features = model.features.to(dtype)
     return model
 
@@ -142,7 +142,7 @@ def test_scores_too_large_for_the_exponential():
 def test_the_loops_are_what_runs(kind, monkeypatch):
     """Not the closed form's step, by way of some condition that no model meets."""
     monkeypatch.setattr(PairwiseTrainer, "_step", None)
-    CompiledTrainer(kind(shop(), dim=4), reg=(0.1, 0.1, 0.1)).step(*[torch.arange(8) % n for n in (8, 5, 7)])
+    CompiledTrainer(kind(dim=4).bind(shop()), reg=(0.1, 0.1, 0.1)).step(*[torch.arange(8) % n for n in (8, 5, 7)])
 
 
 def test_every_item_has_its_own_epsilon():

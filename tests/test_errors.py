@@ -21,15 +21,15 @@ def data(**changes):
 
 
 def mf():
-    return amrlib.MFBPR(data(), dim=2)
+    return amrlib.MFBPR(dim=2).bind(data())
 
 
 def vbpr():
-    return amrlib.VBPR(data(), dim=2)
+    return amrlib.VBPR(dim=2).bind(data())
 
 
 def eals():
-    return amrlib.MFeALS(data(), dim=2)
+    return amrlib.MFeALS(dim=2).bind(data())
 
 
 def fit(**settings):
@@ -68,19 +68,19 @@ TABLE = [
     ("split of negative ids", lambda: amrlib.leave_one_out([[-1, 0]]), ["pairs", "user -1"]),
     ("unknown data set", lambda: amrlib.load_dataset("boutiqe"), ["'boutiqe'", "known", "boutique"]),
     # ---- models
-    ("no features to look at", lambda: amrlib.VBPR(data(**BLIND)), ["VBPR", "features", "MFBPR"]),
-    ("dim 0", lambda: amrlib.MFBPR(data(), dim=0), ["dim", "at least 1"]),
-    ("dim of a fraction", lambda: amrlib.MFBPR(data(), dim=2.5), ["dim", "whole number"]),
-    ("epsilon below 0", lambda: amrlib.AMR(data(), epsilon=-1), ["epsilon", "at least 0", "-1"]),
-    ("epsilon NaN", lambda: amrlib.AMR(data(), epsilon=np.nan), ["epsilon", "finite"]),
-    ("epsilon of too few", lambda: amrlib.AMR(data(), epsilon=[0.1, 0.2]), ["epsilon", "(5,)", "(2,)"]),
-    ("epsilon in words", lambda: amrlib.AMR(data(), epsilon="big"), ["epsilon", "finite", "'big'"]),
-    ("adv_weight below 0", lambda: amrlib.AMR(data(), adv_weight=-1), ["adv_weight", "at least 0"]),
-    ("perturbation", lambda: amrlib.AMR(data(), perturbation="sign"), ["perturbation", "'gradient'", "'random'"]),
-    ("eALS reg", lambda: amrlib.MFeALS(data(), reg=-1), ["reg", "at least 0"]),
-    ("eALS of nothing", lambda: amrlib.MFeALS(Dataset([], [0])), ["train has no rows"]),
+    ("no features to look at", lambda: amrlib.VBPR().bind(data(**BLIND)), ["VBPR", "features", "MFBPR"]),
+    ("dim 0", lambda: amrlib.MFBPR(dim=0).bind(data()), ["dim", "at least 1"]),
+    ("dim of a fraction", lambda: amrlib.MFBPR(dim=2.5).bind(data()), ["dim", "whole number"]),
+    ("epsilon below 0", lambda: amrlib.AMR(epsilon=-1).bind(data()), ["epsilon", "at least 0", "-1"]),
+    ("epsilon NaN", lambda: amrlib.AMR(epsilon=np.nan).bind(data()), ["epsilon", "finite"]),
+    ("epsilon of too few", lambda: amrlib.AMR(epsilon=[0.1, 0.2]).bind(data()), ["epsilon", "(5,)", "(2,)"]),
+    ("epsilon in words", lambda: amrlib.AMR(epsilon="big").bind(data()), ["epsilon", "finite", "'big'"]),
+    ("adv_weight below 0", lambda: amrlib.AMR(adv_weight=-1).bind(data()), ["adv_weight", "at least 0"]),
+    ("perturbation", lambda: amrlib.AMR(perturbation="sign").bind(data()), ["perturbation", "'gradient'", "'random'"]),
+    ("eALS reg", lambda: amrlib.MFeALS(reg=-1).bind(data()), ["reg", "at least 0"]),
+    ("eALS of nothing", lambda: amrlib.MFeALS().bind(Dataset([], [0])), ["train has no rows"]),
     ("eALS epochs", lambda: eals().fit(data(), epochs=0), ["epochs", "at least 1"]),
-    ("start from counts", lambda: amrlib.VBPR.warm_start(amrlib.Popularity(data()), data()), ["Popularity", "MFBPR"]),
+    ("start from counts", lambda: amrlib.VBPR.warm_start(amrlib.Popularity().bind(data()), data()), ["Popularity", "MFBPR"]),
     ("start from other data", lambda: amrlib.VBPR.warm_start(mf(), data(test=[0] * 4)), ["P is (3, 2)", "(4, 2)"]),
     # ---- recommending
     ("user out of range", lambda: mf().recommend(3), ["users", "3", "0…2", "fold_in"]),
@@ -117,12 +117,12 @@ TABLE = [
     ("optimizer", fit(optimizer="sgd"), ["optimizer", "'adagrad'", "'adam'"]),
     ("negatives", fit(negatives="hard"), ["negatives", "'uniform'", "'popularity'"]),
     ("patience alone", fit(patience=2), ["patience", "validation=True"]),
-    ("nothing to validate on", lambda: amrlib.MFBPR(data(train=[[0, 0], [1, 1]])).fit(
+    ("nothing to validate on", lambda: amrlib.MFBPR().bind(data(train=[[0, 0], [1, 1]])).fit(
         data(train=[[0, 0], [1, 1]]), epochs=1, validation=True), ["validation", "two different", "validation=False"]),
-    ("no training rows", lambda: amrlib.MFBPR(Dataset([], [0])).fit(Dataset([], [0]), epochs=1), ["train has no rows"]),
+    ("no training rows", lambda: amrlib.MFBPR().bind(Dataset([], [0])).fit(Dataset([], [0]), epochs=1), ["train has no rows"]),
     ("other data", lambda: mf().fit(data(test=[0] * 4), epochs=1), ["dataset", "3 users", "4"]),
     ("eALS on other data", lambda: eals().fit(data(test=[0] * 4)), ["dataset", "3 users", "4"]),
-    ("counts of other data", lambda: amrlib.Popularity(data()).fit(data(test=[0] * 4)), ["dataset", "3 users", "4"]),
+    ("counts of other data", lambda: amrlib.Popularity().bind(data()).fit(data(test=[0] * 4)), ["dataset", "3 users", "4"]),
     ("no such device", lambda: mf().fit(data(), epochs=1, device="gpu"), ["device", "'gpu'", "auto"]),
     ("device a number", lambda: resolve_device(1.5), ["device", "auto"]),
     ("someone who has it all", lambda: NegativeSampler(data(train=[[0, 0], [0, 1], [1, 1]])), ["user 0", "drop"]),
@@ -208,7 +208,7 @@ def test_checkpoints_of_another_run(tmp_path):
     vbpr().fit(data(), **settings)
     wrong = [
         (mf(), data(), {}, "model is 'VBPR', here it is 'MFBPR'"),
-        (amrlib.VBPR(data(), dim=3), data(), {}, "shapes"),
+        (amrlib.VBPR(dim=3).bind(data()), data(), {}, "shapes"),
         (vbpr(), data(), {"lr": 0.2}, "lr"),
         (vbpr(), data(), {"seed": 5}, "seed is 0, here it is 5"),
         (vbpr(), data(train=TRAIN[:4]), {}, "train"),  # as many rows or not: other rows

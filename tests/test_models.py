@@ -27,7 +27,7 @@ def shop(M=8, N=10, D=5, seed=0, rows=30):
 
 def test_two_vector_vbpr_is_the_formula():
     data = shop()
-    model = amrlib.VBPRTwoVector(data, **F64)
+    model = amrlib.VBPRTwoVector(**F64).bind(data)
     model.fit(data, epochs=5, lr=0.2, progress=False)
     p, h, q, b = (x.numpy() for x in (model.p, model.h, model.Q[:, :-1], model.item_bias))
     E, beta, c = model.E[:, :-1].numpy(), model.visual_bias.numpy(), data.features
@@ -46,7 +46,7 @@ def test_each_score_is_its_equation():
     data = shop()
     c = data.features
     for kind in KINDS:
-        model = kind(data, **F64)
+        model = kind(**F64).bind(data)
         P = model.P.numpy()
         Q = np.zeros((10, 4)) if model.Q is None else model.Q.numpy()[:, :4]
         looks = np.zeros((10, 4)) if model.E is None else c @ model.E.numpy()[:, :4]
@@ -56,14 +56,14 @@ def test_each_score_is_its_equation():
             expected = P @ (Q + looks).T
         assert np.allclose(model.score(np.arange(8)), expected, rtol=1e-12, atol=1e-15), kind
         assert not Q[8:].any(), "cold items have no history"
-    counts = amrlib.Popularity(data).score([0])[0]
+    counts = amrlib.Popularity().bind(data).score([0])[0]
     assert counts.tolist() == data.item_counts.tolist()
 
 
 @pytest.mark.parametrize("kind", [amrlib.Popularity, *KINDS])
 def test_recommendations_are_the_best_of_what_is_new_to_the_user(kind):
     data = shop()
-    model = kind(data) if kind is amrlib.Popularity else kind(data, **F64)
+    model = kind().bind(data) if kind is amrlib.Popularity else kind(**F64).bind(data)
     items, scores = model.recommend(np.arange(8), k=10)
     for u in range(8):
         S = model.score(u)[0].double().numpy()
@@ -75,13 +75,13 @@ def test_recommendations_are_the_best_of_what_is_new_to_the_user(kind):
 
 def test_nothing_left_to_recommend():
     data = amrlib.Dataset([[0, 0], [0, 1], [1, 0]], [-1, -1])
-    items, scores = amrlib.Popularity(data).recommend(0, k=2)
+    items, scores = amrlib.Popularity().bind(data).recommend(0, k=2)
     assert items.tolist() == [[-1, -1]] and np.isneginf(scores).all()
 
 
 def test_changed_features_change_what_is_seen():
     data = shop()
-    model = amrlib.VBPR(data, **F64)
+    model = amrlib.VBPR(**F64).bind(data)
     moved = data.features + 1.0
     assert np.allclose(model.item_vectors(moved), model.Q + torch.as_tensor(moved) @ model.E)
     wanted = torch.as_tensor(moved).requires_grad_()
@@ -94,7 +94,7 @@ def test_changed_features_change_what_is_seen():
 
 def test_popularity_counts_again():
     data = shop()
-    model = amrlib.Popularity(data)
+    model = amrlib.Popularity().bind(data)
     other = data.replace(train=data.train[:5])
     assert len(model.fit(other, epochs=3, lr=0.1)) == 1
     assert model.item_vectors()[:, 0].tolist() == other.item_counts.tolist()
@@ -102,7 +102,7 @@ def test_popularity_counts_again():
 
 def test_the_papers_chain():
     data = shop()
-    mf = amrlib.MFBPR(data, dim=4)
+    mf = amrlib.MFBPR(dim=4).bind(data)
     mf.fit(data, epochs=2, progress=False)
     vbpr = amrlib.VBPR.warm_start(mf, data)
     assert torch.equal(vbpr.P, mf.P) and torch.equal(vbpr.Q, mf.Q)
@@ -119,7 +119,7 @@ def test_the_papers_chain():
 def test_save_and_load(kind, tmp_path):
     data = shop()
     own = {"epsilon": np.linspace(0, 1, 10), "perturbation": "random"} if kind is amrlib.AMR else {}
-    model = kind(data, dim=3, **own)
+    model = kind(dim=3, **own).bind(data)
     model.fit(data, epochs=2, progress=False)
     model.save(tmp_path / "model")
     again = kind.load(tmp_path / "model", data)
@@ -146,7 +146,7 @@ def dense(model, data):
 
 def test_eals_loss_is_the_double_loop():
     data = shop()
-    model = amrlib.MFeALS(data, c0=3.0, alpha=0.5, reg=0.1, **F64)
+    model = amrlib.MFeALS(c0=3.0, alpha=0.5, reg=0.1, **F64).bind(data)
     P0, Q0 = model.P.numpy().copy(), model.Q.numpy().copy()
     history = model.fit(data, epochs=3, progress=False)
     R, W = dense(model, data)
@@ -159,7 +159,7 @@ def test_eals_loss_is_the_double_loop():
 def test_eals_ends_where_dense_weighted_least_squares_does(alpha):
     """Every row solves its own normal equations, and the gradient of the dense loss is nothing."""
     data = shop()
-    model = amrlib.MFeALS(data, c0=2.0, alpha=alpha, reg=0.3, dim=3, dtype=torch.float64, init_std=0.5)
+    model = amrlib.MFeALS(c0=2.0, alpha=alpha, reg=0.3, dim=3, dtype=torch.float64, init_std=0.5).bind(data)
     model.fit(data, epochs=400, progress=False)
     P, Q = model.P.numpy(), model.Q.numpy()
     R, W = dense(model, data)
@@ -187,7 +187,7 @@ def best_coordinate(loss, theta, at):
 def test_one_new_interaction(pair):
     """An unseen pair, a pair seen before, and a cold item: each coordinate ends at the dense loss's minimum."""
     data = shop()
-    model = amrlib.MFeALS(data, c0=2.0, alpha=0.4, reg=0.1, **F64)
+    model = amrlib.MFeALS(c0=2.0, alpha=0.4, reg=0.1, **F64).bind(data)
     model.fit(data, epochs=2, progress=False)
     u, i = pair
     if i == "new":
@@ -221,7 +221,7 @@ def test_one_new_interaction(pair):
 @pytest.mark.parametrize("kind", [amrlib.MFBPR, amrlib.DUIF, amrlib.VBPR, amrlib.VBPRTwoVector, amrlib.AMR])
 def test_fold_in_is_the_minimum_of_its_loss(kind):
     data = shop()
-    model = kind(data, **F64)
+    model = kind(**F64).bind(data)
     items, reg = [1, 4, 4], 0.05
     u = model.fold_in(items, reg=reg)
     V = model.item_vectors()
@@ -243,7 +243,7 @@ def test_fold_in_is_the_minimum_of_its_loss(kind):
 
 def test_fold_in_of_eals_is_the_normal_equation():
     data = shop()
-    model = amrlib.MFeALS(data, c0=2.0, reg=0.3, **F64)
+    model = amrlib.MFeALS(c0=2.0, reg=0.3, **F64).bind(data)
     model.fit(data, epochs=400, progress=False)
     for u in range(8):
         if len(data.items_of(u)):  # at convergence a known user's own items give the user's own vector
@@ -252,7 +252,7 @@ def test_fold_in_of_eals_is_the_normal_equation():
 
 def test_recommending_to_a_newcomer():
     data = shop()
-    model = amrlib.VBPR(data, dim=4)
+    model = amrlib.VBPR(dim=4).bind(data)
     model.fit(data, epochs=20, progress=False)
     u = model.fold_in([1, 4])
     items, scores = model.recommend_for(u, k=10, exclude=[1, 4])
@@ -266,7 +266,7 @@ def test_recommending_to_a_newcomer():
 def test_new_items_stand_where_cold_ones_do():
     data = shop()
     for kind in (amrlib.DUIF, amrlib.VBPR, amrlib.VBPRTwoVector, amrlib.AMR):
-        model = kind(data, **F64)
+        model = kind(**F64).bind(data)
         new = model.new_item_vectors(data.features[8:])
         assert torch.allclose(new, model.item_vectors()[8:], rtol=1e-12)
         items, _ = model.recommend_for(model.user_vectors()[0], k=2, item_vectors=new)
@@ -342,16 +342,16 @@ def test_a_broken_file_is_said_to_be_one(tmp_path, payload, shape):
 
 def test_features_are_kept_in_the_type_that_is_asked_for():
     data = shop()
-    model = amrlib.VBPR(data, dim=4).to("cpu", features=torch.bfloat16)
+    model = amrlib.VBPR(dim=4).bind(data).to("cpu", features=torch.bfloat16)
     assert model.features.dtype == torch.bfloat16 and model.E.dtype == torch.float32
     rounded = torch.as_tensor(data.features).bfloat16().float()
-    assert torch.equal(model.item_vectors(), amrlib.VBPR(data, dim=4).item_vectors(rounded))
+    assert torch.equal(model.item_vectors(), amrlib.VBPR(dim=4).bind(data).item_vectors(rounded))
     model.fit(data, epochs=1, progress=False)
     assert model.features.dtype == torch.bfloat16  # fit leaves it so
     with pytest.raises(ValueError, match="MFBPR has none"):
-        amrlib.MFBPR(data, dim=4).to("cpu", features=torch.float16)
+        amrlib.MFBPR(dim=4).bind(data).to("cpu", features=torch.float16)
     with pytest.raises(ValueError, match="floating-point"):
         model.to("cpu", features=torch.int8)
-    huge = amrlib.VBPR(data.replace(features=1e5 * data.features), dim=4)
+    huge = amrlib.VBPR(dim=4).bind(data.replace(features=1e5 * data.features))
     with pytest.raises(ValueError, match="too large"):
         huge.to("cpu", features=torch.float16)

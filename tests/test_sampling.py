@@ -74,7 +74,7 @@ def test_the_held_out_item_is_an_item_like_any_other():
     users = torch.zeros(1000, dtype=torch.int64)
     draws = [NegativeSampler(d)(users, torch.Generator().manual_seed(1)) for d in (one, two)]
     assert torch.equal(*draws) and 2 in draws[0]
-    models = [amrlib.MFBPR(d, dim=3) for d in (one, two)]
+    models = [amrlib.MFBPR(dim=3).bind(d) for d in (one, two)]
     for model, data in zip(models, (one, two)):
         model.fit(data, epochs=3, validation=True, progress=False)
     assert torch.equal(models[0].P, models[1].P) and torch.equal(models[0].Q, models[1].Q)

@@ -6,7 +6,7 @@ import torch
 
 import amrlib
 from amrlib import training
-from amrlib.compiled import CompiledTrainer
+from amrlib.training.compiled import CompiledTrainer
 from amrlib.training import AutogradTrainer, PairwiseTrainer
 
 TRAINERS = [PairwiseTrainer, CompiledTrainer, AutogradTrainer]
@@ -48,8 +48,8 @@ def weights(model):
 
 def make(kind, data, **adversary):
     if kind is amrlib.AMR:
-        return kind(data, **adversary, **SETTINGS)
-    model = kind(data, **SETTINGS)
+        return kind(**adversary, **SETTINGS).bind(data)
+    model = kind(**SETTINGS).bind(data)
     for name, value in adversary.items():  # the two-vector form and DUIF can be attacked as well
         setattr(model, name, value)
     return model
@@ -119,7 +119,7 @@ def test_features_from_a_memory_map_train_the_same_model(tmp_path, reg, monkeypa
     models = []
     for mode in (None, "r"):
         stored = np.load(tmp_path / "c.npy", mmap_mode=mode)
-        model = amrlib.AMR(data.replace(features=stored), dim=4, epsilon=0.3)
+        model = amrlib.AMR(dim=4, epsilon=0.3).bind(data.replace(features=stored))
         model.fit(data.replace(features=stored), epochs=3, batch_size=4, reg=reg, device="cpu", progress=False)
         models.append(model)
     assert same(*models) and models[1].features.dtype == torch.float16
@@ -229,7 +229,7 @@ def test_features_in_half_precision_are_kept_so_and_used_in_full():
     data = shop()
     half = data.replace(features=data.features.astype(np.float16))
     full = data.replace(features=half.features.astype(np.float32))
-    models = [amrlib.AMR(d, dim=4) for d in (half, full)]
+    models = [amrlib.AMR(dim=4).bind(d) for d in (half, full)]
     assert models[0].features.dtype == torch.float16
     for model in models:
         model.fit(data, epochs=3, progress=False)
@@ -245,7 +245,7 @@ def test_features_in_half_precision_are_kept_so_and_used_in_full():
 def test_vbpr_without_anything_to_see_is_mf():
     data = shop()
     blind = data.replace(features=np.zeros_like(data.features))
-    vbpr, mf = (kind(blind, **SETTINGS) for kind in (amrlib.VBPR, amrlib.MFBPR))
+    vbpr, mf = (kind(**SETTINGS).bind(blind) for kind in (amrlib.VBPR, amrlib.MFBPR))
     for model in (vbpr, mf):
         model.fit(blind, epochs=5, reg=(0.01, 0.02, 0.0), progress=False)
     assert torch.equal(vbpr.P, mf.P) and torch.equal(vbpr.Q, mf.Q)
@@ -254,8 +254,8 @@ def test_vbpr_without_anything_to_see_is_mf():
 @pytest.mark.parametrize("perturbation", ["gradient", "random"])
 def test_amr_without_weight_is_vbpr(perturbation):
     data = shop()
-    amr = amrlib.AMR(data, epsilon=0.5, adv_weight=0.0, perturbation=perturbation, **SETTINGS)
-    vbpr = amrlib.VBPR(data, **SETTINGS)
+    amr = amrlib.AMR(epsilon=0.5, adv_weight=0.0, perturbation=perturbation, **SETTINGS).bind(data)
+    vbpr = amrlib.VBPR(**SETTINGS).bind(data)
     for model in (amr, vbpr):
         model.fit(data, epochs=5, reg=0.01, progress=False)
     assert same(amr, vbpr)
@@ -264,7 +264,7 @@ def test_amr_without_weight_is_vbpr(perturbation):
 def test_duif_is_vbpr_with_q_frozen():
     """Frozen: Q starts at zero and learns at rate zero."""
     data = shop()
-    duif, vbpr = amrlib.DUIF(data, **SETTINGS), amrlib.VBPR(data, **SETTINGS)
+    duif, vbpr = amrlib.DUIF(**SETTINGS).bind(data), amrlib.VBPR(**SETTINGS).bind(data)
     vbpr.Q.zero_()
     vbpr.P.copy_(duif.P)
     vbpr.E.copy_(duif.E)
@@ -277,7 +277,7 @@ def test_duif_is_vbpr_with_q_frozen():
 def test_amr_at_epsilon_zero_weighs_the_loss_twice():
     """The control of every claim: λ = 1, ε = 0 is BPR with its loss counted 1 + λ times."""
     data = shop()
-    amr, vbpr = amrlib.AMR(data, epsilon=0.0, **SETTINGS), amrlib.VBPR(data, **SETTINGS)
+    amr, vbpr = amrlib.AMR(epsilon=0.0, **SETTINGS).bind(data), amrlib.VBPR(**SETTINGS).bind(data)
     batch = next(triples(data, 8, seed=0))
     PairwiseTrainer(amr, reg=0.2).step(*batch)
     PairwiseTrainer(vbpr, reg=0.1, initial_accumulator=0.025).step(*batch)  # Adagrad: 2g/√(.1 + 4g²) = g/√(.025 + g²)
@@ -292,7 +292,7 @@ RUN = dict(epochs=8, batch_size=7, lr=0.1, reg=0.01, progress=False)
 @pytest.mark.parametrize("settings", [{}, {"optimizer": "adam"}, {"negatives": "popularity"}, {"validation": True}])
 def test_a_seed_is_a_result(settings):
     data = shop()
-    models = [amrlib.AMR(data, dim=4, perturbation="random") for _ in range(3)]
+    models = [amrlib.AMR(dim=4, perturbation="random").bind(data) for _ in range(3)]
     for model, seed in zip(models, (0, 0, 1)):
         model.fit(data, seed=seed, **RUN, **settings)
     assert same(models[0], models[1]) and not same(models[0], models[2])
@@ -325,7 +325,7 @@ def dying(after, error):
 def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path, optimizer, validation, perturbation):
     data = shop()
     settings = dict(**RUN, optimizer=optimizer, validation=validation, every=3)
-    make = lambda: amrlib.AMR(data, dim=4, perturbation=perturbation)  # noqa: E731
+    make = lambda: amrlib.AMR(dim=4, perturbation=perturbation).bind(data)  # noqa: E731
     whole, killed, resumed = make(), make(), make()
     whole.fit(data, checkpoint=tmp_path / "whole", **settings)
     with pytest.raises(Killed):  # in epoch 5: the last checkpoint is of epoch 3
@@ -340,15 +340,15 @@ def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path, optimizer, validation
 def test_control_c_keeps_the_best(tmp_path):
     data = shop(M=30, N=40, rows=200)
     settings = dict(epochs=50, batch_size=20, every=1, validation=True, progress=False)
-    model = amrlib.MFBPR(data, dim=4)
+    model = amrlib.MFBPR(dim=4).bind(data)
     model.fit(data, trainer=dying(95, KeyboardInterrupt()), **settings)
     assert model.history.attrs["stopped"] == "interrupted"
     assert torch.isfinite(model.P).all() and model.P.abs().max() < 1.0  # not the half-made step
-    again = amrlib.MFBPR(data, dim=4)  # trained to the best look of those epochs and no further
+    again = amrlib.MFBPR(dim=4).bind(data)  # trained to the best look of those epochs and no further
     best = int(model.history["ndcg@10"].argmax()) + 1
     again.fit(data, **settings | {"epochs": best})
     assert same(model, again)
-    plain = amrlib.MFBPR(data, dim=4)
+    plain = amrlib.MFBPR(dim=4).bind(data)
     history = plain.fit(data, epochs=5, trainer=dying(1, KeyboardInterrupt()), progress=False)
     assert history.attrs["stopped"] == "interrupted" and not len(history)
 
@@ -356,7 +356,7 @@ def test_control_c_keeps_the_best(tmp_path):
 def test_early_stopping(tmp_path):
     data = shop(M=30, N=40, rows=200)
     settings = dict(epochs=200, every=2, validation=True, patience=3, progress=False, checkpoint=tmp_path / "run")
-    model = amrlib.MFBPR(data, dim=4)
+    model = amrlib.MFBPR(dim=4).bind(data)
     history = model.fit(data, **settings)
     looks = history["ndcg@10"].dropna()
     assert history.attrs["stopped"] == "patience" and len(history) < 200
@@ -364,13 +364,13 @@ def test_early_stopping(tmp_path):
     held_out = data.validation_split(0)
     ranks = training.held_out_ranks(model.user_vectors(), model.item_vectors(), held_out)
     assert training.ndcg(ranks, 10) == looks.max()
-    again = amrlib.MFBPR(data, dim=4)  # the checkpoint of a run that has stopped does not go on
+    again = amrlib.MFBPR(dim=4).bind(data)  # the checkpoint of a run that has stopped does not go on
     assert again.fit(data, **settings).equals(history) and same(model, again)
 
 
 def test_validation_does_not_see_what_it_is_judged_by():
     data = shop(M=30, N=40, rows=60)
-    model = amrlib.MFBPR(data, dim=4, init_std=1.0)
+    model = amrlib.MFBPR(dim=4, init_std=1.0).bind(data)
     model.fit(data, epochs=2, validation=True, progress=False)
     held_out = data.validation_split(0)
     newly_cold = held_out.cold & ~data.cold
@@ -379,11 +379,11 @@ def test_validation_does_not_see_what_it_is_judged_by():
 
 def test_history():
     data = shop()
-    history = amrlib.AMR(data, dim=4).fit(data, epochs=7, every=3, validation=True, progress=False)
+    history = amrlib.AMR(dim=4).bind(data).fit(data, epochs=7, every=3, validation=True, progress=False)
     assert list(history["epoch"]) == [1, 2, 3, 4, 5, 6, 7]
     assert list(history["ndcg@10"].notna()) == [False, False, True, False, False, True, True]
     assert history.attrs["stopped"] == "done"
-    first = amrlib.AMR(data, dim=4, adv_weight=1.0, init_std=1e-9).fit(data, epochs=1, lr=0.0, progress=False)
+    first = amrlib.AMR(dim=4, adv_weight=1.0, init_std=1e-9).bind(data).fit(data, epochs=1, lr=0.0, progress=False)
     assert first["bpr"][0] == first["adversarial"][0] == pytest.approx(np.log(2))  # a mean, of every triple
     assert first["objective"][0] == pytest.approx(2 * np.log(2))
 
@@ -397,7 +397,7 @@ def test_every_row_is_seen_once_an_epoch():
             seen.extend(zip(users.tolist(), pos.tolist(), strict=True))
             return super().step(users, pos, neg)
 
-    amrlib.MFBPR(data, dim=2).fit(data, epochs=1, batch_size=7, trainer=Counting, progress=False)
+    amrlib.MFBPR(dim=2).bind(data).fit(data, epochs=1, batch_size=7, trainer=Counting, progress=False)
     assert sorted(seen) == sorted(map(tuple, data.train.tolist()))  # the last, smaller batch too
 
 
@@ -408,7 +408,7 @@ def test_training_finds_what_there_is_to_find():
     train, test = amrlib.leave_one_out(pairs, n_users=40)
     data = amrlib.Dataset(train, test, features=np.eye(2)[np.arange(30) % 2], n_items=30)
     for kind in (amrlib.MFBPR, amrlib.DUIF, amrlib.VBPR, amrlib.VBPRTwoVector, amrlib.AMR):
-        model = kind(data, dim=4)
+        model = kind(dim=4).bind(data)
         history = model.fit(data, epochs=30, lr=0.1, reg=0.05, progress=False)
         assert history["bpr"].iloc[-1] < 0.6 < history["bpr"].iloc[0], kind
         assert amrlib.evaluate(model, data, progress=False).hr(15) > 0.9, kind  # before the 15 of the other group
@@ -417,4 +417,4 @@ def test_training_finds_what_there_is_to_find():
 def test_a_loss_that_runs_away_is_an_error():
     data = shop()
     with pytest.raises(FloatingPointError, match=r"epoch 1; lower lr"):
-        amrlib.VBPR(data, dim=4, init_std=1e30).fit(data, epochs=2, progress=False)
+        amrlib.VBPR(dim=4, init_std=1e30).bind(data).fit(data, epochs=2, progress=False)

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Dataset", "Fingerprint", "data_folder", "leave_one_out"]
+__all__ = ["Dataset", "FeatureTable", "Fingerprint", "data_folder", "digest", "leave_one_out"]
 
 
 def data_folder() -> Path:
@@ -103,7 +103,7 @@ class FeatureTable:
     @cached_property
     def fingerprint(self) -> str:
         """A digest of the numbers, their type and their shape."""
-        return _digest(self.array)
+        return digest(self.array)
 
     def on(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Tensor:
         """The features as a tensor (N, D), one for each (device, dtype) however many models ask; for reading only.
@@ -146,7 +146,7 @@ def _sealed(array: np.ndarray) -> np.ndarray:
     return array
 
 
-def _digest(*parts: Any) -> str:
+def digest(*parts: Any) -> str:
     """Sixteen hexadecimal digits of the SHA-256 of numbers, texts and arrays."""
     digest = hashlib.sha256()
     for part in parts:
@@ -304,11 +304,23 @@ class Dataset:
 
     # ---- whose data it is ----
 
-    @cached_property
+    @property
     def fingerprint(self) -> Fingerprint:
-        """Digests of train, test and ids; that of the features is ``shop.feature_table.fingerprint``."""
-        ids = [self.user_ids if self._has_user_ids else None, self.item_ids if self._has_item_ids else None]
-        return Fingerprint(_digest(self.n_users, self.n_items, self.train), _digest(self.test), _digest(*ids))
+        """Digests of train, test and ids, each computed once; that of the features is ``feature_table.fingerprint``."""
+        return Fingerprint(self.train_digest, self.test_digest, self.ids_digest)
+
+    @cached_property
+    def train_digest(self) -> str:
+        return digest(self.n_users, self.n_items, self.train)
+
+    @cached_property
+    def test_digest(self) -> str:
+        return digest(self.test)
+
+    @cached_property
+    def ids_digest(self) -> str:
+        given = (self.user_ids, self._has_user_ids), (self.item_ids, self._has_item_ids)
+        return digest(*(ids if has else None for ids, has in given))
 
     @staticmethod
     def _own_ids(ids: Any, size: int, name: str) -> tuple[np.ndarray, bool]:
@@ -367,10 +379,7 @@ class Dataset:
 
     def seen_by(self, users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The distinct training items of several users as pairs: (place in ``users``, item), int64, in that order."""
-        lengths = self.indptr[users + 1] - self.indptr[users]
-        rows = np.repeat(np.arange(len(users)), lengths)
-        first = np.repeat(self.indptr[users] - (np.cumsum(lengths) - lengths), lengths)
-        return rows, self.indices[first + np.arange(len(rows))]
+        return expand_rows(self.indptr, self.indices, users)
 
     def is_train(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
         """Whether each (user, item) is a training pair, bool of the broadcast shape."""
@@ -426,6 +435,14 @@ class Dataset:
         test[able] = chosen % self.n_items
         kept = ~np.isin(self.train[:, 0] * self.n_items + self.train[:, 1], chosen)
         return self.replace(train=self.train[kept], test=test, candidates=None, name=f"{self.name} (validation)")
+
+
+def expand_rows(indptr: np.ndarray, indices: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The entries of some rows of a compressed table, as pairs: (place in ``rows``, index), int64, in that order."""
+    lengths = indptr[rows + 1] - indptr[rows]
+    places = np.repeat(np.arange(len(rows)), lengths)
+    first = np.repeat(indptr[rows] - (np.cumsum(lengths) - lengths), lengths)
+    return places, indices[first + np.arange(len(places))]
 
 
 def leave_one_out(pairs: Any, seed: int = 0, n_users: int | None = None) -> tuple[np.ndarray, np.ndarray]:

@@ -28,7 +28,7 @@ from typing import Any
 
 from filelock import FileLock  # torch needs it too, so it is always there
 
-from ..files import write_atomically
+from ..atomic_files import write_atomically
 from ..progress import progress_bar
 
 __all__ = ["Remote", "cache_folder", "checksum", "fetch", "is_cached"]

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..files import write_atomically
+from ..atomic_files import write_atomically
 from ..progress import progress_bar
 from .dataset import Dataset, leave_one_out
 from .download import cache_folder
@@ -531,7 +531,7 @@ def _as_in_the_shop(picture: Any) -> np.ndarray:
 def _looker(network: str, device: str) -> Callable[[list[Any]], Any]:
     import torch
 
-    from ..training import resolve_device
+    from ..device import resolve_device
     from ..vision import extract_features, load_cnn
 
     target = resolve_device(device)

@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from ..files import whole_file, write_atomically
+from ..atomic_files import whole_file, write_atomically
 from ..progress import progress_bar
 from .dataset import Dataset, leave_one_out
 from .download import Remote, cache_folder, checksum, fetch

@@ -32,32 +32,32 @@ class AMR(VBPR):
     perturbation : ``"gradient"`` or ``"random"``
         Along the gradient, eqs. (11)–(12), or in a random direction as long: the control that tells what
         the adversary's choice of direction is worth.
-    **settings : as for every pairwise model (``dim``, ``seed``, …)
+    dim, seed, init_std, dtype : as for every model of P, Q and E
 
     Raises
     ------
     ValueError
-        ε or λ negative or not finite, an array of ε of another length, an unknown ``perturbation``.
+        ε or λ negative or not finite, an unknown ``perturbation``; when bound, an array of ε of another length.
     """
 
     def __init__(
-        self, dataset: Dataset, epsilon: Any = 0.1, adv_weight: float = 1.0, perturbation: str = "gradient",
-        **settings: Any,
+        self, epsilon: Any = 0.1, adv_weight: float = 1.0, perturbation: str = "gradient", dim: int = 64, seed: int = 0,
+        init_std: float = 0.01, dtype: torch.dtype = torch.float32,
     ) -> None:  # fmt: skip
+        super().__init__(dim, seed, init_std, dtype)
         for name, value in (("epsilon", epsilon), ("adv_weight", adv_weight)):
             array = np.asarray(value)
             if not np.issubdtype(array.dtype, np.number) or not (np.isfinite(array) & (array >= 0)).all():
                 raise ValueError(f"{name} must be finite and at least 0, not {value!r}")
-        if np.ndim(epsilon) and np.shape(epsilon) != (dataset.n_items,):
-            raise ValueError(f"epsilon must be one number, or one for each item, shape ({dataset.n_items},), "
-                             f"not {np.shape(epsilon)}")  # fmt: skip
         if perturbation not in ("gradient", "random"):
             raise ValueError(f"perturbation must be 'gradient' or 'random', not {perturbation!r}")
-        super().__init__(dataset, **settings)
-        self.epsilon = torch.as_tensor(epsilon).to(self.P.dtype) if np.ndim(epsilon) else float(epsilon)
+        self.epsilon = torch.as_tensor(np.array(epsilon)).to(dtype) if np.ndim(epsilon) else float(epsilon)
         self.adv_weight, self.perturbation = float(adv_weight), perturbation
 
-    def settings(self) -> dict[str, Any]:
-        epsilon = self.epsilon.tolist() if isinstance(self.epsilon, torch.Tensor) else self.epsilon
-        own = {"epsilon": epsilon, "adv_weight": self.adv_weight, "perturbation": self.perturbation}
-        return super().settings() | own
+    def _allocate(self, shop: Dataset) -> None:
+        if isinstance(self.epsilon, torch.Tensor):
+            if self.epsilon.shape != (shop.n_items,):
+                raise ValueError(f"epsilon must be one number, or one for each item, shape ({shop.n_items},), "
+                                 f"not {tuple(self.epsilon.shape)}")  # fmt: skip
+            self.epsilon = self.epsilon.cpu()
+        super()._allocate(shop)

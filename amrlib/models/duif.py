@@ -6,7 +6,7 @@ form the AMR paper compares with (§4.1.2): no item vector of its own, trained w
 
 from __future__ import annotations
 
-from .base import PairwiseModel
+from .pairwise import PairwiseModel
 
 __all__ = ["DUIF"]
 
@@ -15,4 +15,4 @@ class DUIF(PairwiseModel):
     """P (M, K), E (D, K); VBPR with Q held at zero. Implements :eq:`eq-duif`."""
 
     has_history = False
-    looks = True
+    uses_features = True

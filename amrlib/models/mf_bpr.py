@@ -5,7 +5,7 @@ Rendle et al., "BPR: Bayesian Personalized Ranking from Implicit Feedback", UAI 
 
 from __future__ import annotations
 
-from .base import PairwiseModel
+from .pairwise import PairwiseModel
 
 __all__ = ["MFBPR"]
 

@@ -17,10 +17,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..datasets.dataset import Dataset
+from ..checks import item_ids, whole_number
+from ..datasets.dataset import Dataset, expand_rows
 from ..progress import progress_bar
-from ..training import resolve_device
-from .base import PairwiseModel, _item_ids
+from ..training.callbacks import run_callbacks
+from .newcomers import some_items
+from .pairwise import PairwiseModel
 
 __all__ = ["MFeALS"]
 
@@ -38,7 +40,6 @@ class MFeALS(PairwiseModel):
 
     Parameters
     ----------
-    dataset : Dataset
     dim, seed, init_std, dtype : as for every model of P and Q
     c0 : float
         The total weight of the missing entries of a user.
@@ -62,29 +63,37 @@ class MFeALS(PairwiseModel):
     c_i of a cold item is 0 (its q_i is 0 as well), and c0 is shared out among the others.
     """
 
+    fit_words = ("epochs", "device", "callbacks", "progress", "reset")
+
     Q: Tensor
     c: Tensor  # (N,) the weights c_i
-    _weights: np.ndarray  # (|R|,) w of each pair of _seen: ``w``, or ``w_new`` where one came in later
+    _pairs: tuple[np.ndarray, np.ndarray]  # the observed pairs, as the data set's indptr and indices
+    _weights: np.ndarray  # (|R|,) w of each: ``w``, or ``w_new`` where one came in later
     _caches: tuple[Tensor, Tensor] | None = None  # S^p = PᵀP and S^q = Σ c_i q_i q_iᵀ, (K, K) each
 
     def __init__(
-        self, dataset: Dataset, dim: int = 64, c0: float = 512.0, alpha: float = 0.4, reg: float = 0.01,
-        w: float = 1.0, **settings: Any,
+        self, dim: int = 64, c0: float = 512.0, alpha: float = 0.4, reg: float = 0.01, w: float = 1.0, seed: int = 0,
+        init_std: float = 0.01, dtype: torch.dtype = torch.float32,
     ) -> None:  # fmt: skip
+        super().__init__(dim, seed, init_std, dtype)
         for name, value in (("c0", c0), ("alpha", alpha), ("reg", reg), ("w", w)):
             if not np.isfinite(value) or value < 0:
                 raise ValueError(f"{name} must be a finite number of at least 0, not {value!r}")
-        super().__init__(dataset, dim=dim, **settings)
         self.c0, self.alpha, self.reg, self.w = float(c0), float(alpha), float(reg), float(w)
-        self._observe(dataset)
 
-    def _observe(self, dataset: Dataset) -> None:
-        self.c = self.missing_weights(dataset)
-        self._seen, self._caches = (dataset.indptr, dataset.indices), None
-        self._weights = np.full(len(dataset.indices), self.w)
+    def _allocate(self, shop: Dataset) -> None:
+        super()._allocate(shop)
+        self._observe(shop)
 
-    def settings(self) -> dict[str, Any]:
-        return super().settings() | {"c0": self.c0, "alpha": self.alpha, "reg": self.reg, "w": self.w}
+    def _observe(self, shop: Dataset) -> None:
+        self.c = self.missing_weights(shop)
+        self.cold = torch.tensor(shop.cold)
+        self._pairs, self._caches = (shop.indptr, shop.indices), None
+        self._weights = np.full(len(shop.indices), self.w)
+
+    def items_seen_by(self, users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        indptr, indices = self._pairs  # with what came in after the training
+        return expand_rows(indptr, indices, users)
 
     def missing_weights(self, dataset: Dataset) -> Tensor:
         """c_i of every item, (N,), eq. (8)."""
@@ -95,33 +104,36 @@ class MFeALS(PairwiseModel):
         return torch.as_tensor(self.c0 * f / f.sum()).to(self.P)
 
     @torch.no_grad()
-    def fit(  # type: ignore[override]
-        self, dataset: Dataset, epochs: int = 20, device: str = "auto", progress: bool = True
-    ) -> pd.DataFrame:
+    def _train(
+        self, shop: Dataset, epochs: int = 20, device: str = "auto", callbacks: Any = (), progress: bool = True,
+    ) -> pd.DataFrame:  # fmt: skip
         """``epochs`` iterations: every user's coordinates in order, then every item's.
 
         Returns a DataFrame ``epoch``, ``loss``: the exact loss of eq. (7), before the first iteration
         (epoch 0) and after each.
         """
-        if not isinstance(epochs, int | np.integer) or epochs < 1:
-            raise ValueError(f"epochs must be a whole number of at least 1, not {epochs!r}")
-        self._check_sizes(dataset)
-        self._observe(dataset)
-        self.to(resolve_device(device))
+        epochs = whole_number(epochs, "epochs", 1)
+        self._observe(shop)
+        self.to(device)
         at = self.P.device
-        keys = torch.as_tensor(dataset.unique_keys, device=at)
+        keys = torch.tensor(shop.unique_keys, device=at)
         by_user = (keys // self.n_items, keys % self.n_items)  # R, users ascending
         order = torch.argsort(by_user[1], stable=True)  # the same pairs, items ascending
         by_item = (by_user[0][order], by_user[1][order])
         self.c = c = self.c.to(at)
         ones = torch.ones_like(self.P[:, 0])
-        losses = [self._loss(by_user, c)]
-        for _ in progress_bar(range(epochs), "MFeALS", progress, unit="epoch"):
+        history: list[dict[str, Any]] = [{"epoch": 0, "loss": self._loss(by_user, c)}]
+        stopped = "done"
+        for epoch in progress_bar(range(epochs), "MFeALS", progress, unit="epoch"):
             self.P.copy_(self._sweep(self.P, self.Q, by_user[0], by_user[1], c, ones, c[by_user[1]]))
             self.Q.copy_(self._sweep(self.Q, self.P, by_item[1], by_item[0], ones, c, c[by_item[1]]))
-            losses.append(self._loss(by_user, c))
-        self.history = pd.DataFrame({"epoch": range(epochs + 1), "loss": losses})
-        return self.history
+            history.append({"epoch": epoch + 1, "loss": self._loss(by_user, c)})
+            if word := run_callbacks(callbacks, self, history[-1]):
+                stopped = word
+                break
+        table = pd.DataFrame(history)
+        table.attrs["stopped"] = stopped
+        return table
 
     def _sweep(
         self, X: Tensor, Y: Tensor, rows: Tensor, cols: Tensor, y_weight: Tensor, x_weight: Tensor, c: Tensor
@@ -186,24 +198,23 @@ class MFeALS(PairwiseModel):
         ValueError
             An id out of range, ``w_new`` not above 0, ``iterations`` below 1.
         """
-        u, i = int(self._checked(user)[0]), int(_item_ids(item, self.n_items, "item")[0])
+        u, i = int(self._user_numbers(user)[0]), int(item_ids(item, self.n_items, "item")[0])
         if not np.isfinite(w_new) or w_new <= 0:
             raise ValueError(f"w_new must be a finite number above 0, not {w_new!r}")
-        if not isinstance(iterations, int | np.integer) or iterations < 1:
-            raise ValueError(f"iterations must be a whole number of at least 1, not {iterations!r}")
+        iterations = whole_number(iterations, "iterations", 1)
         P, Q, c = self.P, self.Q, self.c.to(self.P.device)
-        if self._cold[i]:
+        if self.cold[i]:
             c[i] = self.c0 / self.n_items
-            self._cold[i] = False
+            self.cold[i] = False
         self.c = c
         if self._caches is None:
             self._caches = (P.T @ P, (Q * c[:, None]).T @ Q)
         S_p, S_q = self._caches
         self._insert(u, i, float(w_new))
-        indptr, indices = self._seen
-        own = slice(indptr[u], indptr[u + 1])
+        indptr, indices = self._pairs
+        row = slice(indptr[u], indptr[u + 1])
         places = np.flatnonzero(indices == i)
-        by_user = (torch.as_tensor(indices[own], device=P.device), self._weights_at(own))
+        by_user = (torch.tensor(indices[row], device=P.device), self._weights_at(row))
         by_item = (torch.as_tensor(np.searchsorted(indptr, places, side="right") - 1, device=P.device),
                    self._weights_at(places))  # fmt: skip
         for _ in range(iterations):
@@ -233,7 +244,7 @@ class MFeALS(PairwiseModel):
 
     def _insert(self, u: int, i: int, weight: float) -> None:
         """Put (u, i) among the observed pairs, which stay sorted; recommend() leaves it out from now on."""
-        indptr, indices = self._seen
+        indptr, indices = self._pairs
         place = indptr[u] + np.searchsorted(indices[indptr[u] : indptr[u + 1]], i)
         if place < indptr[u + 1] and indices[place] == i:
             self._weights[place] = weight
@@ -241,10 +252,10 @@ class MFeALS(PairwiseModel):
         self._weights = np.insert(self._weights, place, weight)
         indptr = indptr.copy()  # the data set's own arrays stay as they are
         indptr[u + 1 :] += 1
-        self._seen = (indptr, np.insert(indices, place, i))
+        self._pairs = (indptr, np.insert(indices, place, i))
 
     @torch.no_grad()
-    def fold_in(self, items: Any, reg: float | None = None, steps: int = 1) -> Tensor:
+    def fold_in(self, items: Any, reg: float | None = None, steps: int = 1) -> Tensor:  # type: ignore[override]
         """The vector of someone new who touched ``items``: the exact minimum of eq. (7) in p, (K,).
 
         Given Q the loss is a parabola: (Σ_{i∈items} (w − c_i) q_i q_iᵀ + S^q + reg I) p = w Σ_{i∈items} q_i, one
@@ -255,7 +266,7 @@ class MFeALS(PairwiseModel):
         ValueError
             No item, or an id out of range.
         """
-        ids = torch.as_tensor(self._some_items(items), device=self.P.device)
+        ids = torch.as_tensor(some_items(items, self.n_items), device=self.P.device)
         reg = self.reg if reg is None else float(reg)
         Q, c = self.Q.double(), self.c.to(self.P.device).double()
         liked = Q[ids]  # (n, K)

@@ -9,29 +9,39 @@ import torch
 from torch import Tensor
 
 from ..datasets.dataset import Dataset
-from .base import Recommender
+from ..training.callbacks import run_callbacks
+from .newcomers import some_items
+from .recommender import Recommender
 
 __all__ = ["Popularity"]
 
 
 class Popularity(Recommender):
-    """User vector 1, item vector its count; the baseline that knows nobody. Nothing to train."""
+    """User vector 1, item vector its count; the baseline that knows nobody. Nothing to train: ``fit`` counts."""
 
-    def __init__(self, dataset: Dataset) -> None:
-        super().__init__(dataset)
-        self.fit(dataset)
+    def __init__(self) -> None:
+        self.counts: Tensor = torch.zeros(0, 1)  # (N, 1)
 
-    def fit(self, dataset: Dataset, **_: Any) -> pd.DataFrame:
-        """Count again, on a data set of the same size; the other models' settings are accepted and unused.
+    def _allocate(self, shop: Dataset) -> None:
+        self.counts = torch.as_tensor(shop.item_counts.astype("float32"))[:, None]
 
-        Returns a history of one row, so that a loop over models may treat all alike.
-        """
-        self._check_sizes(dataset)
-        self.counts = torch.as_tensor(dataset.item_counts, dtype=torch.float32)[:, None]  # (N, 1)
-        return pd.DataFrame({"epoch": [1]})
+    def _train(self, shop: Dataset, callbacks: Any = (), **_: Any) -> pd.DataFrame:
+        self._allocate(shop)
+        row = {"epoch": 1}
+        run_callbacks(callbacks, self, row)
+        return pd.DataFrame([row])
+
+    def parameters(self) -> dict[str, Tensor]:
+        return {"counts": self.counts}
 
     def user_vectors(self) -> Tensor:
         return torch.ones(self.n_users, 1)
 
     def item_vectors(self, features: Any = None) -> Tensor:
+        self.data  # noqa: B018  (says so where there is none)
         return self.counts
+
+    def fold_in(self, items: Any) -> Tensor:
+        """The vector of someone new, whatever they touched: (1,)."""
+        some_items(items, self.n_items)
+        return torch.ones(1)

@@ -10,13 +10,11 @@ one-vector form of the AMR paper, eq. (4), which has MF's size at the same K; ``
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from ..datasets.dataset import Dataset
-from .base import PairwiseModel
+from .pairwise import PairwiseModel
 
 __all__ = ["VBPR", "VBPRTwoVector"]
 
@@ -27,7 +25,7 @@ class VBPR(PairwiseModel):
     Implements :eq:`eq-vbpr`.
     """
 
-    looks = True
+    uses_features = True
 
 
 class VBPRTwoVector(PairwiseModel):
@@ -44,21 +42,25 @@ class VBPRTwoVector(PairwiseModel):
     split evenly" is ``dim=10``.
     """
 
-    looks = True
+    uses_features = True
     joint = False
     Q: Tensor
     E: Tensor
 
-    def __init__(self, dataset: Dataset, dim: int = 64, **settings: Any) -> None:
-        super().__init__(dataset, dim=dim, **settings)
-        h = settings.get("init_std", 0.01) * torch.randn(
-            self.n_users, dim, generator=torch.Generator().manual_seed(settings.get("seed", 0) + 1), dtype=torch.float64
+    @property
+    def constant_columns(self) -> tuple[int, ...]:  # type: ignore[override]
+        return (self.dim, 2 * self.dim + 1)
+
+    def _start_values(self, shop: Dataset, generator: torch.Generator) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        p, q, E = super()._start_values(shop, generator)
+        assert q is not None and E is not None
+        h = self._normal(shop.n_users, self.dim, generator)  # after the others: no seed shares numbers with another
+        one = p.new_ones(shop.n_users, 1)
+        return (
+            torch.cat([p, one, h, one], 1),
+            torch.cat([q, q.new_zeros(shop.n_items, 1)], 1),
+            torch.cat([E, E.new_zeros(len(E), 1)], 1).T.contiguous().T,
         )
-        one = self.P.new_ones(self.n_users, 1)
-        self.P = torch.cat([self.P, one, h.to(self.P), one], 1)
-        self.Q = torch.cat([self.Q, self.Q.new_zeros(self.n_items, 1)], 1)
-        self.E = torch.cat([self.E, self.E.new_zeros(len(self.E), 1)], 1)
-        self.constant_columns = [dim, 2 * dim + 1]
 
     @property
     def p(self) -> Tensor:
@@ -67,7 +69,7 @@ class VBPRTwoVector(PairwiseModel):
 
     @property
     def h(self) -> Tensor:
-        """h_u (their θ_u), what meets an item's looks, (M, K)."""
+        """h_u (their θ_u), what meets an item's picture, (M, K)."""
         return self.P[:, self.dim + 1 : -1]
 
     @property

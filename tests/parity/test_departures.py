@@ -54,7 +54,7 @@ def figures():
     features = rng.normal(size=(N, D))
     likes = np.argwhere(rng.normal(size=(M, 3)) @ (features @ rng.normal(size=(D, 3))).T > 3.0)
     data = amrlib.Dataset(likes, np.full(M, -1), features, n_users=M, n_items=N)
-    model = amrlib.VBPR(data, dim=4, init_std=0.1, dtype=torch.float64)
+    model = amrlib.VBPR(dim=4, init_std=0.1, dtype=torch.float64).bind(data)
     step = PairwiseTrainer(model, lr=0.1, reg=0.01).step
     sampler, generator = amrlib.training.NegativeSampler(data), torch.Generator().manual_seed(0)
     never_zeroed = torch.zeros_like(model.features)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import amrlib
-from amrlib.compiled import CompiledTrainer
+from amrlib.training.compiled import CompiledTrainer
 from amrlib.training import AutogradTrainer, PairwiseTrainer
 
 FIXTURES = Path(__file__).resolve().parents[3] / "shared" / "fixtures"
@@ -26,7 +26,7 @@ def start_from(record):
     data = amrlib.Dataset(every_item, np.full(M, -1), features=record["features"], n_users=M, n_items=N)
     kind = amrlib.AMR if record["adversarial"] else amrlib.VBPR
     settings = dict(epsilon=float(record["epsilon"]), adv_weight=float(record["adv_weight"]))
-    model = kind(data, dim=record["P0"].shape[1], **(settings if record["adversarial"] else {}))
+    model = kind(dim=record["P0"].shape[1], **(settings if record["adversarial"] else {})).bind(data)
     for name in "PQE":
         getattr(model, name).copy_(torch.as_tensor(record[f"{name}0"]))
     return model
@@ -56,8 +56,8 @@ def test_every_iteration_of_the_authors_eals():
         record = dict(file)
     M, N = len(record["P0"]), len(record["Q0"])
     data = amrlib.Dataset(record["pairs"], np.full(M, -1), n_users=M, n_items=N)
-    model = amrlib.MFeALS(data, dim=8, c0=float(record["c0"]), alpha=float(record["alpha"]),
-                          reg=float(record["reg"]), dtype=torch.float64)  # fmt: skip
+    model = amrlib.MFeALS(dim=8, c0=float(record["c0"]), alpha=float(record["alpha"]),
+                          reg=float(record["reg"]), dtype=torch.float64).bind(data)  # fmt: skip
     model.P.copy_(torch.as_tensor(record["P0"]))
     model.Q.copy_(torch.as_tensor(record["Q0"]))
     history = model.fit(data, epochs=int(record["iterations"]), device="cpu")

@@ -1,6 +1,6 @@
 """The step's two products in D dimensions for a CPU, with the gather of the features inside the first.
 
-:mod:`amrlib.compiled` uses them. A library's matrix product wants its rows side by side in memory, so they are gathered
+:mod:`amrlib.training.compiled.step` uses them. A library's matrix product wants its rows side by side in memory, so they are gathered
 first, and the processor waits for memory; then it multiplies, and memory waits. Here a few rows are multiplied while the
 next ones are on their way: each turn of the innermost loop asks for one line of memory that will be needed soon.
 

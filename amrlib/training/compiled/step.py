@@ -2,11 +2,10 @@
 
 There, with batches of hundreds, torch's many small calls cost about as much as one of the step's two large products.
 Compiled, the step makes one pass over a triple's numbers where torch makes ten over the whole batch's, and the large
-products are those of ``amrlib/products.py``, which gather the features on their way. numba compiles the loops when they are
+products are those of ````kernels.py````, which gather the features on their way. numba compiles the loops when they are
 first used, which takes some seconds, and keeps them for the next time.
 
->>> from amrlib.compiled import CompiledTrainer
->>> history = model.fit(shop, epochs=100, trainer=CompiledTrainer)
+>>> model.fit(shop, epochs=100, trainer="compiled")
 """
 
 from __future__ import annotations
@@ -21,12 +20,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .training import NORM_FLOOR, Losses, PairwiseTrainer
+from ..closed_form import NORM_FLOOR
+from ..gradients import Batch, Losses
+from ..trainer import PairwiseTrainer
 
 try:
-    from .products import PANEL, VECTOR, inlined, loop, product, rows_times_E, rows_transposed_times
+    from .kernels import PANEL, VECTOR, inlined, loop, product, rows_times_E, rows_transposed_times
 except ImportError as error:
-    raise ImportError("amrlib.compiled needs numba: pip install numba; the default trainer does without") from error
+    raise ImportError("trainer=\"compiled\" needs numba: pip install numba; trainer=\"closed_form\" does without") from error
 
 __all__ = ["CompiledTrainer"]
 
@@ -364,11 +365,11 @@ class CompiledTrainer(PairwiseTrainer):
         for other in others:
             other.result()
 
-    def _check(self, users: Tensor, pos: Tensor, neg: Tensor) -> None:
+    def _check(self, batch: Batch) -> None:
         n = self._n_items
-        fine = _in_range(users.numpy(), len(self.model.P)) and _in_range(pos.numpy(), n) and _in_range(neg.numpy(), n)
-        if not (fine and len(users) == len(pos) == len(neg) > 0):
-            super()._check(users, pos, neg)  # which says what is wrong
+        fine = all(_in_range(ids.numpy(), size) for ids, size in zip(batch, (len(self.model.P), n, n), strict=True))
+        if not (fine and len(batch.users) == len(batch.pos) == len(batch.neg) > 0):
+            super()._check(batch)  # which says what is wrong
 
     def _has_loop(self) -> bool:
         model = self.model
@@ -385,17 +386,18 @@ class CompiledTrainer(PairwiseTrainer):
         rows, block = torch.from_numpy(X)[:, :D], max(1, BLOCK_BYTES // (D * X.itemsize))
         for start in range(0, len(plus), block):
             i, j = (torch.from_numpy(ids[start : start + block]) for ids in (plus, minus))
-            c = self._rows(i, self._buffer("plus", len(i), D))
+            c = self.gather.rows(features, i, self.gather.memory("plus", len(i), D, self.model.P))
             if len(j):
-                c -= self._rows(j, self._buffer("minus", len(j), D))
+                c -= self.gather.rows(features, j, self.gather.memory("minus", len(j), D, self.model.P))
             rows[start : start + len(i)] = c
         return X, plus[:0], minus[:0]
 
-    def _step(self, users: Tensor, pos: Tensor, neg: Tensor) -> Losses:
+    @torch.no_grad()
+    def _step(self, batch: Batch) -> Losses:
         if not self._has_loop():
-            return super()._step(users, pos, neg)
+            return super()._step(batch)
         model, number, (P, Q, E) = self.model, self._number, self._tables
-        u, i, j, B, (K_z, D) = users.numpy(), pos.numpy(), neg.numpy(), len(users), E.theta.shape
+        (u, i, j), B, (K_z, D) = (ids.numpy() for ids in batch), len(batch.users), E.theta.shape
         first = P.theta.shape[1] - K_z  # the first column that features reach
         looks, attacked = model.E is not None, model.E is not None and model.adv_weight > 0
         work = self._room(B)
@@ -428,4 +430,6 @@ class CompiledTrainer(PairwiseTrainer):
                 _by_item(R, first, work)
             self._in_parts(partial(rows_transposed_times, work.G, work.X, work.XG, rows), D, rows * K_z)
         objective += _move(n_users, n_items, P, Q, E, self._learned, work)
+        for theta in self.optimizer.parameters.values():
+            torch.autograd.graph.increment_version(theta)  # torch does not see what a loop writes
         return Losses(*torch.from_numpy(np.array([bpr, adversarial, objective], number)))

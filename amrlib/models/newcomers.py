@@ -1,0 +1,107 @@
+"""Items that are not in the catalogue, and people of whom nothing was known at training time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..checks import item_ids
+from .recommender import Recommender
+
+__all__ = ["Newcomers"]
+
+
+class Newcomers(Recommender):
+    """What models of P, Q and E can do for newcomers."""
+
+    joint: Any
+    constant_columns: tuple[int, ...]
+    P: Tensor
+    Q: Tensor | None
+    cold: Tensor
+
+    def _project(self, c: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def _checked_features(self, features: Any) -> Tensor:
+        raise NotImplementedError
+
+    def new_item_vectors(self, features: Any) -> Tensor:
+        """Vectors of items that are not in the catalogue, from their features alone: (n, K̃), with q = 0.
+
+        ``model.user_vectors() @ model.new_item_vectors(features).T`` are their scores for every user; they
+        may be compared with those of cold items at once, and with warm ones as far as q_i is small.
+
+        Raises
+        ------
+        ValueError
+            A model that uses no features; features of another length or not finite.
+        """
+        if not self.uses_features:
+            raise ValueError(f"{type(self).__name__} uses no features, so a new item has no vector; use VBPR")
+        self.data  # noqa: B018
+        z = self._project(self._checked_features(features))  # (n, K)
+        if self.Q is None:
+            return z
+        q = z.new_zeros(len(z), self.Q.shape[1])
+        return q + z if self.joint else torch.cat([q, z], 1)
+
+    def fold_in(self, items: Any, reg: float = 0.01, steps: int = 100) -> Tensor:
+        """The vector of someone new from a handful of items, everything else staying as it is: (K̃,).
+
+        It minimises what training minimises for one user, the BPR loss in expectation over uniform
+        negatives, which with the item vectors held fixed is convex in p:
+
+            Σ_{i∈items}  mean over warm j ∉ items of −ln σ(pᵀ(q̃_i − q̃_j))  +  reg · |items| · ‖p‖²
+
+        Parameters
+        ----------
+        items : sequence of int
+            What the newcomer touched; more than once counts once.
+        reg : float
+            reg_P of the training; with 0 the vector may grow without end.
+        steps : int
+            At most so many iterations of L-BFGS (Nocedal & Wright, ch. 7), which needs a few dozen.
+
+        Raises
+        ------
+        ValueError
+            No item, an item out of range, items that leave no warm item to prefer them to, ``reg`` negative.
+        """
+        ids = some_items(items, self.n_items)
+        if not np.isfinite(reg) or reg < 0:
+            raise ValueError(f"reg must be a finite number of at least 0, not {reg!r}")
+        V = self.item_vectors().detach()
+        rival = ~self.cold  # (N,)
+        rival[torch.as_tensor(ids, device=rival.device)] = False
+        if not bool(rival.any()):
+            raise ValueError("items holds every warm item, so there is nothing to prefer them to")
+        liked, others = V[torch.as_tensor(ids, device=V.device)], V[rival.to(V.device)]  # (n, K̃), (m, K̃)
+        free = torch.ones(V.shape[1], device=V.device, dtype=V.dtype)
+        free[list(self.constant_columns)] = 0
+        p = torch.zeros_like(free).requires_grad_()
+        solver = torch.optim.LBFGS([p], max_iter=steps, tolerance_grad=1e-8, tolerance_change=0.0,
+                                   line_search_fn="strong_wolfe")  # fmt: skip
+
+        def loss() -> Tensor:
+            solver.zero_grad()
+            whole = free * p + (1 - free)
+            x = (liked @ whole)[:, None] - others @ whole  # (n, m)
+            value = F.softplus(-x).mean(1).sum() + reg * len(ids) * (free * p).square().sum()
+            value.backward()
+            return value
+
+        solver.step(loss)
+        return (free * p + (1 - free)).detach()
+
+
+def some_items(items: Any, n_items: int) -> np.ndarray:
+    """Distinct item ids, at least one."""
+    ids = item_ids(items, n_items, "items")
+    if not len(ids):
+        raise ValueError("items is empty: fold_in needs at least one item")
+    return ids

@@ -1,0 +1,213 @@
+"""A model of P, Q and E, trained on (user, item, negative) triples."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from ..checks import whole_number
+from ..datasets.dataset import Dataset, digest
+from ..device import resolve_device
+from ..training import item_vectors
+from ..training.loop import train
+from .newcomers import Newcomers
+from .recommender import FIT_WORDS
+
+__all__ = ["PairwiseModel"]
+
+
+class PairwiseModel(Newcomers):
+    """A model of P, Q and E; see :mod:`amrlib.training`.
+
+    Parameters
+    ----------
+    dim : int
+        K, the length of p_u and q_i.
+    seed : int
+        Start values, N(0, ``init_std``²); drawn on the CPU, so that a seed means the same on every device.
+    init_std : float
+    dtype : torch dtype
+        float32; float64 is for proofs.
+    """
+
+    fit_words = FIT_WORDS
+    has_history: ClassVar[bool] = True  # a q_i of its own for every item
+    joint: ClassVar[bool] = True  # q_i + Eᵀc_i rather than [q_i ; Eᵀc_i]
+    constant_columns: tuple[int, ...] = ()  # columns of P that stay 1
+    epsilon: float | Tensor = 0.0
+    adv_weight: float = 0.0  # no adversary
+    perturbation: str = "gradient"
+    feature_dtype: torch.dtype | None = None  # None: as the data set stores them
+
+    P: Tensor = None  # type: ignore[assignment]  # (M, K) once the model is bound
+    Q: Tensor | None = None  # (N, K)
+    cold: Tensor  # (N,) bool: items that were never trained
+
+    def __init__(self, dim: int = 64, seed: int = 0, init_std: float = 0.01, dtype: torch.dtype = torch.float32) -> None:
+        self.dim, self.seed = whole_number(dim, "dim", 1), whole_number(seed, "seed", 0)
+        self.init_std, self.dtype = float(init_std), dtype
+
+    def _allocate(self, shop: Dataset) -> None:
+        generator = torch.Generator().manual_seed(self.seed)
+        self.P, self.Q, self.E = self._start_values(shop, generator)
+        self.cold = torch.tensor(shop.cold)
+        if self.Q is not None:
+            self.Q[self.cold] = 0  # never trained: known by features alone
+        self._use_features(shop)
+        self._kept_key = None
+        self._starts: dict[str, str] = {}  # of each checkpoint's run, a digest of the parameters it began with
+
+    def _start_values(self, shop: Dataset, generator: torch.Generator) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """P (M, K), Q (N, K) and E (D, K)."""
+        P = self._normal(shop.n_users, self.dim, generator)
+        Q = self._normal(shop.n_items, self.dim, generator) if self.has_history else None
+        if not self.uses_features or shop.features is None:
+            return P, Q, None
+        E = self._normal(shop.features.shape[1], self.dim, generator)
+        return P, Q, E.T.contiguous().T  # column by column: the products of a step read it so
+
+    def _normal(self, rows: int, columns: int, generator: torch.Generator) -> Tensor:
+        return self.init_std * torch.randn(rows, columns, generator=generator, dtype=torch.float64).to(self.dtype)
+
+    def _use_features(self, shop: Dataset) -> None:
+        if not self.uses_features or shop.feature_table is None or self.E is None:
+            return
+        if shop.feature_table.array.shape[1] != len(self.E):
+            raise ValueError(f"features must have {len(self.E)} columns, as those this model was bound to, "
+                             f"not {shop.feature_table.array.shape[1]}; pass reset=True to start anew")  # fmt: skip
+        self.features = shop.feature_table.on(self.P.device, self.feature_dtype)
+
+    @classmethod
+    def warm_start(cls, model: PairwiseModel, shop: Dataset, **settings: Any) -> Self:
+        """A model bound to a data set that starts from another's P, Q and E, as far as both have them.
+
+        The paper's chain is ``MFBPR`` → ``VBPR.warm_start(mf, shop)`` → ``AMR.warm_start(vbpr, shop)``
+        (§4.1.4). The optimiser starts afresh.
+
+        Raises
+        ------
+        ValueError
+            The two do not have the same users, items or dimension, or ids.
+        """
+        if not isinstance(model, PairwiseModel):
+            raise ValueError(f"cannot start from {type(model).__name__}: it has no P and Q; train an MFBPR first")
+        new = cls(**{"dim": model.dim, "dtype": model.dtype, **settings}).bind(shop)
+        for name, theta in new.parameters().items():
+            other = model.parameters().get(name)
+            if other is None:
+                continue
+            if other.shape != theta.shape:
+                raise ValueError(f"cannot start from {type(model).__name__}: its {name} is {tuple(other.shape)}, "
+                                 f"here {name} is {tuple(theta.shape)}")  # fmt: skip
+            theta.copy_(other)
+        if model.data.ids_digest != shop.ids_digest:
+            raise ValueError(f"cannot start from {type(model).__name__}: it was fitted on data with other user or item ids")
+        if new.Q is not None:
+            new.Q[new.cold] = 0  # cold here, whatever the other had learnt
+        new.start = type(model).__name__
+        return new
+
+    def to(self, device: str | torch.device, features: torch.dtype | None = None) -> Self:
+        """Move to ``"cpu"``, ``"cuda"`` or ``"auto"``; in place, and returned. All of the model moves, or nothing.
+
+        ``features=torch.float16`` or ``torch.bfloat16`` keeps the features in half the bytes, which is half the traffic of a
+        step; a batch's rows are turned into the type of E before they are used. Models of one data set share them.
+
+        Raises
+        ------
+        ValueError
+            A device that is not there; a type for the features of a model without any, or one that cannot hold them.
+        """
+        target, table = resolve_device(device), self.data.feature_table
+        if features is not None and (self.features is None or not features.is_floating_point):
+            raise ValueError(f"features={features}: {type(self).__name__} "
+                             + ("has none" if self.features is None else "needs a floating-point type"))  # fmt: skip
+        dtype = features or self.feature_dtype
+        moved = {n: v.to(target) for n in ("P", "Q", "E", "epsilon", "cold") if isinstance(v := getattr(self, n), Tensor)}
+        if self.features is not None and table is not None and (features or self.features.device != moved["P"].device):
+            moved["features"] = table.on(target, dtype)
+        for name, value in moved.items():  # only now: memory that ran out has changed nothing
+            setattr(self, name, value)
+        self.feature_dtype = dtype
+        return self
+
+    def _train(self, shop: Dataset, device: str = "auto", **settings: Any) -> pd.DataFrame:
+        self.to(device)
+        return train(self, shop, **settings)
+
+    def identity(self) -> dict[str, Any]:
+        """What a checkpoint compares: the model's settings, its data, and the parameters it stands at."""
+        settings = {k: digest(v) if np.ndim(v) else str(v) if k == "dtype" else v for k, v in self.get_params().items()}
+        start = digest(*(theta.detach().cpu().contiguous().numpy() for theta in self.parameters().values()))
+        table = self.data.feature_table if self.uses_features else None
+        return dict(model=type(self).__name__, **settings, train=self.data.train_digest, ids=self.data.ids_digest,
+                    features=None if table is None else table.fingerprint, start=start)  # fmt: skip
+
+    def parameters(self) -> dict[str, Tensor]:
+        return {name: value for name in "PQE" if (value := getattr(self, name)) is not None}
+
+    # ---- scores ----
+
+    def user_vectors(self) -> Tensor:
+        self.data  # noqa: B018  (says so where there is none)
+        return self.P
+
+    def item_vectors(self, features: Any = None) -> Tensor:
+        """(n_items, K̃); kept until Q, E or the features change, so do not write to it."""
+        self.data  # noqa: B018
+        if features is not None and self.E is not None:
+            c = self._checked_features(features)
+            if self.features is not None and c.shape != self.features.shape:
+                raise ValueError(f"features must have shape {tuple(self.features.shape)}, not {tuple(c.shape)}")
+            return item_vectors(self.Q, self._project(c), self.joint)
+        parts = [t for t in (self.Q, self.E, self.features) if t is not None]
+        if self.E is None or self.features is None or any(t.requires_grad for t in parts):
+            return item_vectors(self.Q, None if self.features is None else self._project(self.features), self.joint)
+        key = [(t, t._version) for t in parts]  # torch counts the writes to a tensor
+        if self._kept_key is None or any(a is not b or m != n for (a, m), (b, n) in zip(self._kept_key, key, strict=True)):
+            self._kept = item_vectors(self.Q, self._project(self.features), self.joint).detach()
+            self._kept_key = key
+        return self._kept
+
+    _kept: Tensor  # the item vectors of the parameters …
+    _kept_key: list[tuple[Tensor, int]] | None = None  # … at this state
+
+    def _project(self, c: Tensor) -> Tensor:
+        """Eᵀc of the rows of c, (n, K), in blocks: float16 or mapped features are never copied whole."""
+        E = self.E
+        assert E is not None
+        return torch.cat([part.to(E.device, E.dtype) @ E for part in c.split(max(1, 2**24 // c.shape[1]))])
+
+    def _checked_features(self, features: Any) -> Tensor:
+        c = torch.as_tensor(features if isinstance(features, Tensor) else np.asarray(features))
+        assert self.E is not None
+        if c.ndim != 2 or c.shape[1] != len(self.E):
+            raise ValueError(f"features must have shape (n, {len(self.E)}), as those of the model have, not {tuple(c.shape)}")
+        if not bool(torch.isfinite(c).all()):
+            raise ValueError("features hold NaN or infinite values; leave such items out or give them a finite vector")
+        return c
+
+    def visual_users(self) -> Tensor:
+        """What each user multiplies Eᵀc_i by: p_u, or h_u for the two-vector form. (M, K)"""
+        return self.P
+
+    @torch.no_grad()
+    def sensitivity(self, norm: str = "l2") -> Tensor:
+        """‖E p_u‖ of every user, (M,): how far a unit of feature noise moves the user's scores.
+
+        ŷ_ui changes by p_uᵀEᵀΔ_i, at most ‖Δ_i‖₂‖E p_u‖₂ by Cauchy–Schwarz (``norm="l2"``), or ‖Δ_i‖_∞‖E p_u‖₁
+        by Hölder (``norm="linf"``, the norm of the noise, not its dual). Zero for a model without features.
+        """
+        if norm not in ("l2", "linf"):
+            raise ValueError(f"norm must be 'l2' or 'linf', not {norm!r}")
+        if self.E is None:
+            return torch.zeros(self.n_users, device=self.P.device, dtype=self.P.dtype)
+        V = self.visual_users()  # (M, K)
+        if norm == "linf":  # in blocks: users x D may be large
+            block = max(1, 2**24 // len(self.E))
+            return torch.cat([(part @ self.E.T).abs().sum(1) for part in V.split(block)])
+        return (V * (V @ (self.E.T @ self.E))).sum(1).clamp_min(0).sqrt()

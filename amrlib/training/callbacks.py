@@ -1,0 +1,71 @@
+"""What watches a training as it goes: called after every epoch, and able to end it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from ..datasets.dataset import Dataset
+from ..ranking import held_out_ranks, hr, ndcg
+
+__all__ = ["Callback", "EarlyStopping", "run_callbacks"]
+
+
+class Callback(Protocol):
+    """Anything with this method; ``fit(callbacks=[…])`` takes as many as you like."""
+
+    def on_epoch_end(self, model: Any, row: dict[str, Any]) -> str | None:
+        """``row`` is the epoch's line of the history: read it, or add to it. A word ends the training: ``stopped``."""
+
+
+def run_callbacks(callbacks: Iterable[Callback], model: Any, row: dict[str, Any]) -> str | None:
+    """Call each of them; the first word that one of them gave, if any."""
+    words = [callback.on_epoch_end(model, row) for callback in callbacks]
+    return next((word for word in words if word), None)
+
+
+class EarlyStopping:
+    """Ranks held-out items every so many epochs, remembers the best parameters, and stops when they stay the best.
+
+    ``fit(validation=True)`` is a user of it.
+
+    Parameters
+    ----------
+    held_out : Dataset
+        As :meth:`Dataset.validation_split` makes it.
+    every : int
+        Epochs between two rankings.
+    patience : int, optional
+        Stop after that many rankings without a better one.
+    last : int
+        An epoch that is ranked in any case.
+    """
+
+    def __init__(self, held_out: Dataset, every: int = 10, patience: int | None = None, last: int = 0) -> None:
+        self.held_out, self.every, self.patience, self.last = held_out, every, patience, last
+        self.best: dict[str, Tensor] = {}
+        self.best_score, self.since_best = -1.0, 0
+
+    def on_epoch_end(self, model: Any, row: dict[str, Any]) -> str | None:
+        if row["epoch"] % self.every and row["epoch"] != self.last:
+            return None
+        ranks = held_out_ranks(model.user_vectors(), model.item_vectors(), self.held_out)
+        row |= {"hr@10": hr(ranks, 10), "ndcg@10": (score := ndcg(ranks, 10))}
+        self.since_best += 1
+        if score > self.best_score:
+            self.best_score, self.since_best = score, 0
+            self.best = {name: theta.clone() for name, theta in model.parameters().items()}
+        return "patience" if self.exhausted else None
+
+    @property
+    def exhausted(self) -> bool:
+        return self.patience is not None and self.since_best >= self.patience
+
+    @torch.no_grad()
+    def restore(self, model: Any) -> None:
+        """Give the model its best parameters back."""
+        for name, theta in self.best.items():
+            model.parameters()[name].copy_(theta)

@@ -1,0 +1,170 @@
+"""The gradients of a mini-batch in closed form: no autograd, and an adversary that never leaves K dimensions.
+
+The objective of B triples (u, i, j) is the paper's eqs. (7)–(8), as its authors' program computes it::
+
+    Σ −ln σ(ŷ_ui − ŷ_uj)  +  λ Σ −ln σ(ŷ'_ui − ŷ'_uj)
+      + reg_P Σ ‖p_u‖²  +  reg_item Σ (‖q̃_i‖² + ‖q̃_j‖²)  +  reg_E ‖E‖²
+
+where q̃ is the whole item vector and ŷ' is computed at c + Δ, Δ_n = ε Γ_n / ‖Γ_n‖, Γ_n the gradient of the first sum with
+respect to c_n (added up over the batch where an item occurs more than once), held constant when the parameters'
+gradient is taken. With s_n = Σ (∂L/∂ŷ) p_u over the occurrences of item n in the batch, (K,),
+
+* Γ_n = E s_n, so ‖Γ_n‖² = s_nᵀ(EᵀE)s_n: only the K × K Gram matrix EᵀE is needed;
+* EᵀΔ_n = ε (EᵀE) s_n / ‖Γ_n‖ is what the perturbation does to the item's vector;
+* the adversarial loss reaches E through c_n + Δ_n with Δ_n constant, which adds
+  Σ_n Δ_n s'_nᵀ = E M,  M = Σ_n (ε s_n / ‖Γ_n‖) s'_nᵀ, a K × K matrix.
+
+So AMR adds three K × K products to VBPR's two D-dimensional ones. Those two are over the B rows c_i − c_j, since the losses
+know items by their differences alone; or over the batch's distinct items, where they are fewer, or where reg_item asks for
+the length of each. (A random direction has no such short cut: its Δ is drawn, and multiplied, in D dimensions.)
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .gather import FeatureGather
+from .gradients import Batch, Gradients, Losses, RowGradient, Trainable
+from .rows import all_rows, distinct, sum_differences, sum_rows
+
+__all__ = ["NORM_FLOOR", "epsilon_of", "gradients", "item_vectors", "random_directions"]
+
+NORM_FLOOR = 1e-12  # under it a gradient is taken for zero: no direction, so no perturbation
+
+
+@torch.no_grad()
+def gradients(
+    model: Trainable,
+    batch: Batch,
+    reg: tuple[float, float, float],
+    generator: torch.Generator,
+    gather: FeatureGather,
+    sparse: bool = True,
+) -> Gradients:
+    """∂(objective)/∂(P, Q, E), and the losses; nothing in it makes a GPU wait.
+
+    Implements the gradients of :eq:`eq-bpr`, :eq:`eq-bpr-gradient` and :eq:`eq-grad-e`, and the adversary of
+    :eq:`eq-amr-gamma` and :eq:`eq-amr-em`.
+
+    Parameters
+    ----------
+    reg : (reg_P, reg_item, reg_E)
+    generator : where ``perturbation="random"`` draws from
+    gather : memory that is kept from step to step
+    sparse : bool
+        Give the touched rows alone, always; otherwise all rows, where finding the touched ones would cost more.
+    """
+    reg_P, reg_item, reg_E = reg
+    P, Q, E, B = model.P, model.Q, model.E, len(batch.users)
+    may_wait = P.device.type == "cpu"
+    users = distinct(batch.users, may_wait) if sparse or 2 * B < len(P) else all_rows(batch.users, len(P))
+    both = torch.cat([batch.pos, batch.neg])  # (2B,)
+    all_items = Q is not None and E is None and not reg_item and not sparse and 4 * B >= len(Q)
+    items = all_rows(both, len(Q)) if all_items and Q is not None else distinct(both, may_wait)
+    ids = both if items.ids is None else items.ids  # (U,)
+    i, j, U = items.place[:B], items.place[B:], items.size
+
+    # Item vectors: q̃_n of each of the U items, or the B differences q̃_i − q̃_j alone
+    each_item = bool(reg_item) or (E is not None and U <= B)
+    p = P.index_select(0, batch.users)  # (B, K̃)
+    C = Z = q = None
+    if E is not None and model.features is not None:  # (R, D) c_n, or c_i − c_j, and (R, K) CE
+        C, Z = gather(model.features, E, ids) if each_item else gather(model.features, E, batch.pos, batch.neg)
+    if each_item:
+        q = item_vectors(None if Q is None else Q.index_select(0, ids), Z, model.joint)  # (U, K̃)
+        difference = q.index_select(0, i) - q.index_select(0, j)  # (B, K̃)
+    else:
+        history = None if Q is None else Q.index_select(0, batch.pos) - Q.index_select(0, batch.neg)
+        difference = item_vectors(history, Z, model.joint)  # (B, K̃)
+
+    # The BPR loss
+    bpr, g, pull = _pull(p, difference)
+    s = sum_differences(U, i, j, pull)  # (U, K̃)  ∂L/∂q̃_n
+    grad_p, grad_q = g * difference, s
+
+    # The adversary, and the loss at q̃ + EᵀΔ
+    adversarial, EM = torch.zeros_like(bpr), None
+    visual = slice(0 if Z is None else p.shape[1] - Z.shape[1], None)  # the columns that features reach
+    if model.adv_weight > 0 and E is not None:
+        noise = r = None
+        if model.perturbation == "random":
+            noise = random_directions(model, ids, generator)  # (U, D)  Δ
+            shift = noise @ E  # (U, K)  EᵀΔ
+        else:
+            r, shift = _worst_directions(s[:, visual], epsilon_of(model, ids), E.T @ E)  # Δ = E r; EᵀΔ
+        moved = difference.clone()
+        moved[:, visual] += shift.index_select(0, i) - shift.index_select(0, j)
+        adversarial, g, pull_adv = _pull(p, moved, model.adv_weight)
+        s_adv = sum_differences(U, i, j, pull_adv)  # (U, K̃)
+        grad_p.addcmul_(g, moved)
+        pull, grad_q = pull + pull_adv, s + s_adv
+        EM = (E, r.T @ s_adv[:, visual]) if r is not None else (noise.T, s_adv[:, visual])  # type: ignore[union-attr]
+
+    # The penalties
+    objective = bpr + model.adv_weight * adversarial
+    if reg_P:
+        objective = objective + reg_P * (p.square().sum() - B * len(model.constant_columns))
+        grad_p.add_(p, alpha=2 * reg_P)
+    if reg_item and q is not None:
+        times = sum_rows(U, items.place, torch.ones_like(items.place, dtype=p.dtype)[:, None])  # (U, 1)
+        objective = objective + reg_item * (times * q.square()).sum()
+        grad_q = grad_q.addcmul(times, q, value=2 * reg_item)
+    if reg_E and E is not None:
+        objective = objective + reg_E * E.square().sum()
+
+    # From vectors to parameters
+    grad_E = None
+    if E is not None and C is not None:
+        grad_Z = (grad_q if each_item else pull)[:, visual]  # (R, K)
+        out = gather.memory("grad_E", *E.T.shape, E).T  # laid out as E is
+        grad_E = torch.mm(C.T, grad_Z, out=out)  # (D, K)
+        if EM is not None:
+            grad_E.addmm_(*EM)
+        if reg_E:
+            grad_E.add_(E, alpha=2 * reg_E)
+    grad_P = sum_rows(users.size, users.place, grad_p)
+    for column in model.constant_columns:
+        grad_P[:, column] = 0
+    return Gradients(
+        users.gradient(grad_P),
+        None if Q is None else items.gradient(grad_q[:, : Q.shape[1]]),
+        None if grad_E is None else RowGradient(None, grad_E),
+        Losses(bpr, adversarial, objective),
+    )
+
+
+def _pull(p: Tensor, difference: Tensor, weight: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
+    """Σ −ln σ(x), x = p·(q̃_i − q̃_j); weight · ∂L/∂x (B, 1); and weight · ∂L/∂(q̃_i − q̃_j) (B, K̃)."""
+    x = (p * difference).sum(1)  # (B,)  ŷ_ui − ŷ_uj
+    g = (-weight * torch.sigmoid(-x))[:, None]
+    return F.softplus(-x).sum(), g, g * p
+
+
+def _worst_directions(s: Tensor, epsilon: float | Tensor, gram: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows r_n = ε s_n/‖E s_n‖, so that Δ_n = E r_n has length ε, and EᵀΔ_n; 0 where there is no gradient. (U, K)"""
+    gs = s @ gram  # (U, K)  EᵀΓ
+    norm = (s * gs).sum(1, keepdim=True).clamp_min(0).sqrt()  # (U, 1) ‖Γ_n‖
+    scale = torch.where(norm > NORM_FLOOR, epsilon * norm.clamp_min(NORM_FLOOR).reciprocal(), 0.0)
+    return scale * s, gs.mul_(scale)
+
+
+def random_directions(model: Trainable, items: Tensor, generator: torch.Generator) -> Tensor:
+    """Random directions of length ε, one for each item: (U, D)."""
+    E = model.E
+    assert E is not None
+    g = torch.randn(len(items), len(E), generator=generator, device=E.device, dtype=E.dtype)
+    return epsilon_of(model, items) * g / g.norm(dim=1, keepdim=True)
+
+
+def epsilon_of(model: Trainable, items: Tensor) -> float | Tensor:
+    """ε, or the items' own, (U, 1)."""
+    return model.epsilon.to(model.P)[items][:, None] if isinstance(model.epsilon, Tensor) else model.epsilon
+
+
+def item_vectors(q: Tensor | None, z: Tensor | None, joint: bool) -> Tensor:
+    """q_i + Eᵀc_i, or [q_i ; Eᵀc_i], or the one there is."""
+    if q is None or z is None:
+        return q if z is None else z  # type: ignore[return-value]
+    return q + z if joint else torch.cat([q, z], 1)

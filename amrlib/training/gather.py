@@ -1,0 +1,47 @@
+"""The only D-dimensional work of a step: a batch's features C, and CE. Memory is kept from step to step."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["FeatureGather"]
+
+CACHE_BYTES = 2**20  # of features at a time: what a core's own cache holds
+
+
+class FeatureGather:
+    """Reads rows of the features, in whatever number type they are stored, and multiplies them by E."""
+
+    def __init__(self) -> None:
+        self._memory: dict[str, Tensor] = {}
+
+    def memory(self, name: str, rows: int, columns: int, like: Tensor) -> Tensor:
+        """(rows, columns) of memory of ``like``'s kind; fresh memory costs more than what is written to it."""
+        size = rows * columns
+        held = self._memory.get(name)
+        if held is None or len(held) < size or held.dtype != like.dtype or held.device != like.device:
+            held = self._memory[name] = like.new_empty(size)
+        return held[:size].view(rows, columns)
+
+    def rows(self, features: Tensor, ids: Tensor, out: Tensor) -> Tensor:
+        """c_n of the ids, written to ``out`` (n, D)."""
+        if features.dtype == out.dtype:
+            return torch.index_select(features, 0, ids, out=out)
+        stored = self.memory("stored", len(out), out.shape[1], features)
+        return out.copy_(torch.index_select(features, 0, ids, out=stored))
+
+    def __call__(self, features: Tensor, E: Tensor, items: Tensor, minus: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """C (R, D), the features of ``items``, less those of ``minus`` where given, and CE (R, K).
+
+        On the CPU in blocks that its cache holds from the gather to the product.
+        """
+        C, Z = self.memory("C", len(items), len(E), E), E.new_empty(len(items), E.shape[1])
+        block = len(items) if items.is_cuda else max(1, CACHE_BYTES // (E.element_size() * len(E)))
+        for start in range(0, len(items), block):
+            part = slice(start, start + block)
+            c = self.rows(features, items[part], C[part])
+            if minus is not None:
+                c -= self.rows(features, minus[part], self.memory("minus", *c.shape, E))
+            torch.mm(c, E, out=Z[part])
+        return C, Z

@@ -1,0 +1,59 @@
+"""Adagrad and Adam for tables of which a batch touches some rows."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .gradients import Gradients, RowGradient
+
+__all__ = ["Optimizer"]
+
+
+class Optimizer:
+    """Adagrad as the authors' program has it (accumulator from 0.1, no ε), or Adam; touched rows only."""
+
+    def __init__(self, parameters: dict[str, Tensor], lr: dict[str, float], kind: str, initial: float) -> None:
+        if kind not in ("adagrad", "adam"):
+            raise ValueError(f"optimizer must be 'adagrad' or 'adam', not {kind!r}")
+        self.parameters, self.lr, self.kind = parameters, lr, kind
+        if not initial > 0:  # the first step divides by its root
+            raise ValueError(f"initial_accumulator must be above 0, not {initial!r}")
+        start = initial if kind == "adagrad" else 0.0
+        self.state = {name: torch.full_like(theta, start) for name, theta in parameters.items()}
+        self.root: dict[str, Tensor] = {}  # memory for √v
+        if kind == "adam":
+            self.state |= {f"{name}.m": torch.zeros_like(theta) for name, theta in parameters.items()}
+            self.state["t"] = torch.zeros((), dtype=torch.float64)
+
+    @torch.no_grad()
+    def step(self, gradients: Gradients) -> None:
+        """Move P, Q and E against their gradients."""
+        if self.kind == "adam":
+            self.state["t"] += 1
+        for name in ("E", "Q", "P"):
+            gradient: RowGradient | None = getattr(gradients, name)
+            if gradient is not None:
+                (self._adagrad if self.kind == "adagrad" else self._adam)(name, gradient.values, gradient.ids)
+
+    def _adagrad(self, name: str, gradient: Tensor, rows: Tensor | None) -> None:
+        """v ← v + g²;  θ ← θ − η g / √v. A row that stands there twice has the same gradient each time: moved once."""
+        theta, v, lr = self.parameters[name], self.state[name], self.lr[name]
+        if rows is None:
+            v.addcmul_(gradient, gradient)
+            if name not in self.root:
+                self.root[name] = torch.empty_like(v)
+            theta.addcdiv_(gradient, torch.sqrt(v, out=self.root[name]), value=-lr)
+            return
+        v_rows = v.index_select(0, rows).addcmul_(gradient, gradient)
+        v.index_copy_(0, rows, v_rows)
+        theta.index_copy_(0, rows, theta.index_select(0, rows).addcdiv_(gradient, v_rows.sqrt_(), value=-lr))
+
+    def _adam(self, name: str, gradient: Tensor, rows: Tensor | None) -> None:
+        """m ← .9 m + .1 g;  v ← .999 v + .001 g²;  θ ← θ − η m̂ / (√v̂ + 1e-8)."""
+        theta, v, m, lr = self.parameters[name], self.state[name], self.state[f"{name}.m"], self.lr[name]
+        t = self.state["t"].item()
+        touched = slice(None) if rows is None else rows
+        m[touched] = m_rows = m[touched] * 0.9 + 0.1 * gradient
+        v[touched] = v_rows = v[touched] * 0.999 + 0.001 * gradient * gradient
+        theta[touched] = theta[touched] - lr * (m_rows / (1 - 0.9**t)) / ((v_rows / (1 - 0.999**t)).sqrt() + 1e-8)

@@ -1,0 +1,66 @@
+"""The gradients of a mini-batch as the paper writes them, through D dimensions and autograd: slow, and the oracle."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .closed_form import NORM_FLOOR, epsilon_of, item_vectors, random_directions
+from .gather import FeatureGather
+from .gradients import Batch, Gradients, Losses, RowGradient, Trainable
+
+__all__ = ["gradients"]
+
+
+@torch.enable_grad()
+def gradients(
+    model: Trainable, batch: Batch, reg: tuple[float, float, float], generator: torch.Generator,
+    gather: FeatureGather, sparse: bool = True,
+) -> Gradients:  # fmt: skip
+    """What :func:`amrlib.training.closed_form.gradients` computes, with the same arguments (``gather`` is not needed)."""
+    reg_P, reg_item, reg_E = reg
+    users, items = torch.unique(batch.users), torch.unique(torch.cat([batch.pos, batch.neg]))
+    tables = {"P": model.P, "Q": model.Q, "E": model.E}
+    theta = {name: value.detach().requires_grad_() for name, value in tables.items() if value is not None}
+    c = None
+    if model.E is not None and model.features is not None:
+        c = model.features.to(model.E.dtype).detach().requires_grad_()  # (N, D)
+
+    def vectors(items: Tensor, features: Tensor | None) -> Tensor:  # (B, K̃)
+        # index_select: the backward pass of theta[items] depends on the number of threads
+        q = theta["Q"].index_select(0, items) if "Q" in theta else None
+        z = None if features is None else features.index_select(0, items) @ theta["E"]
+        return item_vectors(q, z, model.joint)
+
+    p = theta["P"].index_select(0, batch.users)  # (B, K̃)
+    q_i, q_j = vectors(batch.pos, c), vectors(batch.neg, c)
+    bpr = F.softplus(-(p * (q_i - q_j)).sum(1)).sum()  # Σ −ln σ(ŷ_ui − ŷ_uj)
+    learned = p.square().sum() - len(p) * len(model.constant_columns)  # without the 1s
+    objective = bpr + reg_P * learned + reg_item * (q_i.square().sum() + q_j.square().sum())
+    if "E" in theta:
+        objective = objective + reg_E * theta["E"].square().sum()
+    adversarial = torch.zeros_like(bpr)
+    if model.adv_weight > 0 and c is not None:
+        delta = torch.zeros_like(c)
+        if model.perturbation == "random":
+            delta[items] = random_directions(model, items, generator)
+        else:
+            (gamma,) = torch.autograd.grad(bpr, c, retain_graph=True)  # (N, D)  Γ
+            gamma = gamma[items]
+            norm = gamma.norm(dim=1, keepdim=True)
+            delta[items] = torch.where(
+                norm > NORM_FLOOR, epsilon_of(model, items) * gamma / norm.clamp_min(NORM_FLOOR), 0.0
+            )
+        worst = (c + delta).detach()  # Δ is a constant when θ moves
+        adversarial = F.softplus(-(p * (vectors(batch.pos, worst) - vectors(batch.neg, worst))).sum(1)).sum()
+        objective = objective + model.adv_weight * adversarial
+    whole = dict(zip(theta, torch.autograd.grad(objective, list(theta.values())), strict=True))
+    if model.constant_columns:
+        whole["P"][:, list(model.constant_columns)] = 0
+    return Gradients(
+        RowGradient(users, whole["P"][users]),
+        RowGradient(items, whole["Q"][items]) if "Q" in whole else None,
+        RowGradient(None, whole["E"]) if "E" in whole else None,
+        Losses(bpr.detach(), adversarial.detach(), objective.detach()),
+    )

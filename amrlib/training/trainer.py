@@ -1,0 +1,136 @@
+"""The step: a batch's gradients, then the update."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import closed_form, reference
+from .gather import FeatureGather
+from .gradients import Batch, Gradients, Losses, Trainable
+from .optimizer import Optimizer
+
+__all__ = ["TRAINERS", "AutogradTrainer", "PairwiseTrainer", "trainer_class"]
+
+TRAINERS = ("auto", "closed_form", "autograd", "compiled")
+
+
+class PairwiseTrainer:
+    """Takes steps on a bound model, in closed form: see :mod:`amrlib.training.closed_form`.
+
+    Parameters
+    ----------
+    model : Trainable
+        Updated in place.
+    lr : float or (lr_P, lr_Q, lr_E)
+    reg : float or (reg_P, reg_item, reg_E)
+    optimizer : ``"adagrad"`` or ``"adam"``
+    initial_accumulator : float
+        Adagrad's start; 0.1 in the authors' program.
+    generator : torch.Generator, optional
+        Where ``perturbation="random"`` draws its directions; by default a fresh one, seed 0. ``fit`` passes
+        its own, so that a checkpoint holds its state.
+
+    Raises
+    ------
+    ValueError
+        A model that is not bound to data; a rate, a weight or an optimiser that is none; from :meth:`step`, an id out of
+        range.
+    """
+
+    gradients: ClassVar[Callable[..., Gradients]] = staticmethod(closed_form.gradients)
+
+    def __init__(
+        self,
+        model: Trainable,
+        lr: float | Sequence[float] = 0.05,
+        reg: float | Sequence[float] = 0.0,
+        optimizer: str = "adagrad",
+        initial_accumulator: float = 0.1,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        if model.P is None:
+            raise ValueError(f"this {type(model).__name__} has no parameters yet; call bind(shop) first")
+        self.model = model
+        self.generator = generator or torch.Generator(model.P.device).manual_seed(0)
+        self.lr, self.reg = _three(lr, "lr"), _three(reg, "reg")
+        rates = dict(zip(("P", "Q", "E"), self.lr, strict=True))
+        parameters = {name: getattr(model, name) for name in "PQE" if getattr(model, name) is not None}
+        self.optimizer = Optimizer(parameters, rates, optimizer, initial_accumulator)
+        self.gather = FeatureGather()
+        self.checks_ids = True  # ``fit`` looks at the whole data set's ids once instead
+
+    def step(self, users: Tensor, pos: Tensor, neg: Tensor) -> Losses:
+        """One mini-batch of B triples: int64 ids, each ``(B,)``. Returns the losses before the update."""
+        batch = Batch(users.long(), pos.long(), neg.long())
+        if self.checks_ids:
+            self._check(batch)
+        return self._step(batch)
+
+    def _step(self, batch: Batch) -> Losses:
+        sparse = self.optimizer.kind != "adagrad"  # Adam's momentum would move a row without gradient, Adagrad would not
+        gradients = self.gradients(self.model, batch, self.reg, self.generator, self.gather, sparse)
+        self.optimizer.step(gradients)
+        return gradients.losses
+
+    def _check(self, batch: Batch) -> None:
+        """Ids in range (torch would count a negative one from the end), and three lists of one length."""
+        B = len(batch.users)
+        if B == 0 or len(batch.pos) != B or len(batch.neg) != B:
+            raise ValueError("users, pos and neg must be as long as each other and not empty, "
+                             f"not {B}, {len(batch.pos)} and {len(batch.neg)}")  # fmt: skip
+        of_items = self.model.features if self.model.Q is None else self.model.Q
+        assert of_items is not None
+        for name, ids in batch._asdict().items():
+            size = len(self.model.P if name == "users" else of_items)
+            first, last = (int(end) for end in torch.aminmax(ids))
+            if first < 0 or last >= size:
+                raise ValueError(f"{name}: id {first if first < 0 else last} is outside 0…{size - 1}")
+
+
+class AutogradTrainer(PairwiseTrainer):
+    """The same step as the paper writes it: see :mod:`amrlib.training.reference`."""
+
+    gradients = staticmethod(reference.gradients)
+
+
+def trainer_class(trainer: str | type[PairwiseTrainer], model: Trainable, optimizer: str) -> type[PairwiseTrainer]:
+    """The class that ``fit(trainer=…)`` names; ``"auto"`` is the compiled one where it has a loop and numba is there.
+
+    Raises
+    ------
+    ValueError
+        An unknown name.
+    ImportError
+        ``"compiled"`` without numba.
+    """
+    if isinstance(trainer, type):
+        return trainer
+    if trainer not in TRAINERS:
+        raise ValueError(f"trainer must be one of {', '.join(TRAINERS)}, or a class of one's own, not {trainer!r}")
+    if trainer == "auto":
+        random = model.perturbation == "random" and model.adv_weight > 0
+        has_loop = model.P.device.type == "cpu" and optimizer == "adagrad" and not random
+        has_loop = has_loop and model.P.dtype in (torch.float32, torch.float64)
+        trainer = "compiled" if has_loop and importlib.util.find_spec("numba") else "closed_form"
+    if trainer == "compiled":
+        from .compiled import CompiledTrainer  # numba is asked for only here
+
+        return CompiledTrainer
+    return AutogradTrainer if trainer == "autograd" else PairwiseTrainer
+
+
+def _three(value: Any, name: str) -> tuple[float, float, float]:
+    try:
+        many = isinstance(value, Sequence | np.ndarray)
+        values: Any = tuple(float(v) for v in value) if many else (float(value),) * 3
+    except (TypeError, ValueError):
+        values = ()
+    if len(values) != 3 or not all(np.isfinite(v) and v >= 0 for v in values):
+        raise ValueError(f"{name} must be one number or three (for P, items, E), none negative, not {value!r}")
+    return values
