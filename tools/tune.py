@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 import amrlib
-from amrlib.experiments import mean_norm
+from amrbook.experiments import mean_norm
 from amrlib.files import write_atomically
 from amrlib.progress import progress_bar
 
