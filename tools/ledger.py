@@ -14,7 +14,7 @@ from typing import Any
 
 import nbformat
 
-from tools.notebooks import BOOK, chapters, read
+from tools.chapter_files import BOOK, chapters, read
 
 PAGE = BOOK / "claims.md"
 OF_THE_PAPER = ("reproduced", "direction only", "not reproduced", "not testable here")

@@ -7,7 +7,7 @@ import nbformat
 import pytest
 
 from amrbook import claims
-from tools import checks, ledger, notebooks
+from tools import checks, ledger, runner
 
 
 @pytest.fixture
@@ -135,10 +135,10 @@ def test_the_record_survives_the_kernel_papermill_and_store(tmp_path, monkeypatc
         nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# T"), nbformat.v4.new_code_cell(code)]), source
     )
     ran.mkdir()
-    ok, log = notebooks.Runner(1, 1).papermill(source, ran / source.name, {})
+    ok, log = runner.Runner(1, 1).papermill(source, ran / source.name, {})
     assert ok, log
-    monkeypatch.setattr(notebooks, "EXECUTED", ran)
-    stored = notebooks.with_outputs(source)
+    monkeypatch.setattr(runner, "EXECUTED", ran)
+    stored = runner.with_outputs(source)
     assert [(r["statement"], r["seeds"], r["link"]) for r in ledger.claims_of("91_tiny", stored)] == [
         ("A leads.", 3, "91_tiny.ipynb")
     ]
