@@ -13,7 +13,7 @@ import amrlib
 from amrbook import __main__, experiments
 from amrbook.experiments import chain, results, run, schema, sweeps
 from amrbook.intervals import paired_t_interval
-from amrbook.settings import settings, trials
+from amrbook.settings import settings
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = {
@@ -155,9 +155,3 @@ def test_the_experiments_and_the_library_draw_nothing():
         subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
     for path in (ROOT / "amrlib").rglob("*.py"):
         assert "amrbook" not in path.read_text(encoding="utf-8"), f"{path}: the library knows nothing of the book"
-
-
-def test_trials_are_those_of_a_known_model():
-    assert max(t["ndcg@10"] for t in trials("VBPR")) > 0
-    with pytest.raises(ValueError, match="model must be one of"):
-        trials("SVD")
