@@ -71,9 +71,16 @@ def version(text: str) -> tuple[int, ...]:
 def test_requirements_are_pinned_and_satisfy_pyproject():
     pinned = {name.lower(): v for name, v in requirements().items()}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    for line in project["dependencies"]:
+    for line in project["dependencies"] + project["optional-dependencies"]["book"]:
         name, floor = line.split(">=")  # floors only: an upper bound is what breaks a student's install first
         assert version(pinned[name]) >= version(floor)
+
+
+def test_every_package_is_installed():
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]
+    files = [*(ROOT / "amrlib").rglob("__init__.py"), *(ROOT / "amrbook").rglob("__init__.py")]
+    there = {".".join(file.parent.relative_to(ROOT).parts) for file in files}
+    assert there | {"amrlib.data"} == set(listed)
 
 
 def test_environment_yml_reads_requirements_and_nothing_else():
