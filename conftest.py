@@ -10,7 +10,8 @@ ROOT = Path(__file__).resolve().parent
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-from tools.notebooks import STORED_UNDER  # noqa: E402
+from tools import same_name  # noqa: E402
+from tools.runner import STORED_UNDER  # noqa: E402
 
 # Before anything imports torch or numpy: the tests, too, get the same numbers whatever the machine's cores.
 for name in STORED_UNDER:
@@ -19,6 +20,8 @@ for name in STORED_UNDER:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if wrong := same_name.problem():
+        raise pytest.UsageError(wrong)
     option = config.option
     if getattr(option, "nbval", False) or getattr(option, "nbval_lax", False):
         os.environ.update(STORED_UNDER)  # for the kernels: the chapters' outputs were stored like this
