@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .datasets.boutique import read_shipped
 from .progress import progress_bar
+from .shipped import read_shipped
 from .training import resolve_device
 
 __all__ = ["SmallCNN", "extract_features", "load_cnn", "to_tensor"]

@@ -26,7 +26,7 @@ os.environ["AMRLIB_SHIPPED"] = str(DATA)
 
 import numpy as np  # noqa: E402
 
-from amrlib.datasets import boutique  # noqa: E402
+from amrlib.datasets import boutique, shoppers  # noqa: E402
 from amrlib.files import write_atomically  # noqa: E402
 
 POOL = 6300  # pictures on offer; what nobody buys leaves the shop
@@ -122,7 +122,7 @@ def make_shop(source: Path) -> None:
     write("items.npz", **items)
     features = extract_features(items["images"], cnn, device="cpu", progress=False)
     write("features.npz", features=features.astype(np.float16))
-    train, test, looks = boutique.draw_purchases(items, boutique.DEFAULT_VISUAL_SHARE, boutique.DEFAULT_SEED)
+    train, test, looks = shoppers.draw_purchases(items, boutique.DEFAULT_VISUAL_SHARE, boutique.DEFAULT_SEED)
     write("purchases.npz", train=train.astype(np.uint16), test=test.astype(np.uint16), looks=looks.astype(np.int16))
     for name, value in boutique.statistics(boutique.boutique()).items():
         print(f"  {name}:", value if isinstance(value, list) else format(value, ",.5g" if isinstance(value, float) else ","))

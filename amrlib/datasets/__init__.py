@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from .dataset import Dataset, data_folder, leave_one_out
+from .dataset import Dataset, leave_one_out
 from .own import from_csv, from_frame
 
 __all__ = [
-    "Dataset", "data_folder", "from_csv", "from_frame", "leave_one_out", "list_datasets", "load_dataset",
+    "Dataset", "from_csv", "from_frame", "leave_one_out", "list_datasets", "load_dataset",
 ]  # fmt: skip
 
 

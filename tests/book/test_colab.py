@@ -62,7 +62,7 @@ def run_cell(repository: Path, folder: Path, then: str, before: str = "") -> sub
 
 
 def test_an_empty_folder_gets_the_library_and_the_data(repository, tmp_path):
-    then = "import amrlib.datasets.dataset as d; print(d.data_folder().is_dir(), d.__file__); assert 'pip' not in sys.modules"
+    then = "import amrlib.shipped as d; print(d.data_folder().is_dir(), d.__file__); assert 'pip' not in sys.modules"
     for _ in range(2):  # and once more, as when a student runs all cells again
         done = run_cell(repository, tmp_path, then)
         assert done.returncode == 0, done.stderr
