@@ -202,7 +202,7 @@ def not_testable(paper: str, reason: str, /, **values: Any) -> None:
 
 def device(name: str = "auto") -> torch.device:
     """The chapter's ``DEVICE``: ``"auto"`` is the GPU where there is one, else the CPU."""
-    from .training import resolve_device  # late: a page that trains nothing need not load torch
+    from .device import resolve_device  # late: a page that trains nothing need not load torch
 
     return resolve_device(name)
 

@@ -108,10 +108,10 @@ from scipy import stats
 
 from . import figures
 from .adversary import breaking_epsilon, category_hit_ratio, item_ranks, perturb, promote, worst_case_ranks
+from .atomic_files import write_atomically
 from .datasets import load_dataset
 from .datasets.dataset import Dataset
 from .evaluation import Report, evaluate, sample_candidates
-from .files import write_atomically
 from .models import AMR, DUIF, MFBPR, VBPR, MFeALS, Popularity, Recommender
 from .progress import progress_bar
 from .ranking import hr, ndcg

@@ -33,7 +33,7 @@ def data_folder() -> Path:
 
 
 def read_shipped(name: str) -> dict[str, np.ndarray]:
-    """The arrays of ``data/boutique/<name>``, after comparing it with ``data/SHA256SUMS``.
+    """The arrays of ``data/boutique/<name>``, read-only, after comparing it with ``data/SHA256SUMS``.
 
     Raises
     ------
@@ -52,5 +52,8 @@ def read_shipped(name: str) -> dict[str, np.ndarray]:
     content, sums = read(f"boutique/{name}"), read("SHA256SUMS").decode()
     if f"{hashlib.sha256(content).hexdigest()}  boutique/{name}" not in sums.splitlines():
         raise ValueError(f"data/boutique/{name} is not the file that shipped (SHA256SUMS has another sum); {remedy}")
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        return dict(arrays)
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        arrays = dict(file)
+    for array in arrays.values():
+        array.flags.writeable = False  # a data set takes such arrays without a copy
+    return arrays

@@ -41,8 +41,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .atomic_files import write_atomically
 from .datasets.dataset import Dataset
-from .files import write_atomically
+from .device import resolve_device
 from .progress import progress_bar
 from .ranking import held_out_ranks, hr, ndcg
 
@@ -58,25 +59,6 @@ class Losses(NamedTuple):
     bpr: Tensor
     adversarial: Tensor
     objective: Tensor
-
-
-def resolve_device(device: str | torch.device = "auto") -> torch.device:
-    """``"auto"`` is the GPU where there is one; anything else is what torch understands.
-
-    Raises
-    ------
-    ValueError
-        A device torch does not know or that is not there.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        resolved = torch.device(device)
-        torch.empty(0, device=resolved)
-    except (RuntimeError, AssertionError, TypeError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"device {str(device)!r} is not available here ({reason}); try device='auto'") from None
-    return resolved
 
 
 # ---------------------------------------------------------------- triplets

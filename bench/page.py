@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from amrlib import figures
-from amrlib.files import write_atomically
+from amrlib.atomic_files import write_atomically
 
 from .contenders import CONTENDERS, RIVALS
 from .growth import AXES

@@ -15,7 +15,7 @@ from scipy import stats
 import amrlib
 from amrlib.datasets import boutique, large_shops, shoppers
 from amrlib.datasets import traits as traits_room
-from amrlib.datasets.public import SETS
+from amrlib.datasets.catalogue import SETS
 from amrlib.shipped import data_folder, read_shipped
 
 try:

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 
 import amrlib
+from amrlib.atomic_files import write_atomically
 from amrlib.experiments import mean_norm
-from amrlib.files import write_atomically
 from amrlib.progress import progress_bar
 
 OUT = Path(__file__).resolve().parents[1] / "book" / "settings.json"

@@ -63,7 +63,7 @@ def boutique(
     Returns
     -------
     Dataset
-        Features are float32 (n_items, 128), the pooled activations of :func:`amrlib.vision.load_cnn` divided
+        Features are float32 (n_items, 128), the pooled activations of :func:`amrlib.features.small_cnn.load_cnn` divided
         by their largest absolute value. Besides its usual attributes:
 
         - ``labels`` int64 (n_items,) and ``label_names``: the category;
@@ -99,13 +99,14 @@ def boutique(
     pool = np.unique(np.concatenate([train[:, 1], test]))  # what was bought stays in the shop
     features = read_shipped("features.npz")["features"][pool].astype(np.float32)  # (N, D)
     largest = np.abs(features).max()
+    features /= largest
     return Dataset(
         np.stack([train[:, 0], np.searchsorted(pool, train[:, 1])], axis=1),
         np.searchsorted(pool, test),
-        features=features / largest,
+        features=_read_only(features),
         n_users=len(test),
         n_items=len(pool),
-        images=items["images"][pool],
+        images=_read_only(items["images"][pool]),
         name="boutique",
         extras=dict(
             labels=items["labels"][pool].astype(np.int64), label_names=LABEL_NAMES, hidden=items["hidden"][pool],
@@ -133,13 +134,19 @@ def _of_size(visual_share: float, seed: int, size: tuple[int, int]) -> Dataset:
         features[start : start + (1 << 16)] = shipped[pool[start : start + (1 << 16)]]
     features /= np.float32(largest)
     return Dataset(
-        train, test, features, n_users=n_users, n_items=n_items, name="boutique",
-        images=items["images"][pool] if n_items <= PICTURES_UP_TO else None,
+        train, test, _read_only(features), n_users=n_users, n_items=n_items, name="boutique",
+        images=_read_only(items["images"][pool]) if n_items <= PICTURES_UP_TO else None,
         extras=dict(
             labels=items["labels"][pool].astype(np.int64), label_names=LABEL_NAMES, hidden=larger["hidden"],
             single=larger["single"], looks=looks, pool=pool, pool_images=items["images"], feature_scale=largest,
         ),
     )  # fmt: skip
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    """An array that is nobody else's, so that the data set need not copy it."""
+    array.flags.writeable = False
+    return array
 
 
 def statistics(shop: Dataset) -> dict[str, Any]:

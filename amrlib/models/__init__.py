@@ -6,10 +6,8 @@ from .duif import DUIF
 from .mf_bpr import MFBPR
 from .mf_eals import MFeALS
 from .popularity import Popularity
-from .released import read_released
 from .vbpr import VBPR, VBPRTwoVector
 
 __all__ = [
     "AMR", "DUIF", "MFBPR", "VBPR", "MFeALS", "PairwiseModel", "Popularity", "Recommender", "VBPRTwoVector",
-    "read_released",
 ]  # fmt: skip

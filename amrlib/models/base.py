@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .. import training
+from ..atomic_files import write_atomically
 from ..datasets.dataset import Dataset
-from ..files import write_atomically
 
 __all__ = ["PairwiseModel", "Recommender"]
 

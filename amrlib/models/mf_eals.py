@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..datasets.dataset import Dataset
+from ..device import resolve_device
 from ..progress import progress_bar
-from ..training import resolve_device
 from .base import PairwiseModel, _item_ids
 
 __all__ = ["MFeALS"]

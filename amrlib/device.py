@@ -1,0 +1,26 @@
+"""Where tensors live."""
+
+from __future__ import annotations
+
+import torch
+
+__all__ = ["resolve_device"]
+
+
+def resolve_device(device: str | torch.device = "auto") -> torch.device:
+    """``"auto"`` is a CUDA card where there is one and the CPU otherwise; anything else is what torch understands.
+
+    Raises
+    ------
+    ValueError
+        A device torch does not know, that is not there, or that has no float64, in which negatives are drawn (``"mps"``).
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+        torch.empty(0, dtype=torch.float64, device=resolved)
+    except (RuntimeError, AssertionError, ImportError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"device {str(device)!r} is not available here ({reason}); try device='auto'") from None
+    return resolved
