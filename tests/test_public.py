@@ -27,7 +27,7 @@ from amrlib.datasets import amazon as amazon_room
 from amrlib.datasets import list_datasets, mapped_features, text_files
 from amrlib.datasets.amazon import RECORD, find_records
 from amrlib.datasets.catalogue import SETS, load_public
-from amrlib.datasets.download import Remote
+from amrlib.datasets.checked_files import Remote
 from amrlib.datasets.text_files import read_pairs
 
 PINS = Path(__file__).resolve().parents[2] / "shared" / "data" / "pinterest" / "pos.txt"

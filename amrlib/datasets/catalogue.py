@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 
 from .amazon import four_columns, read_amazon, whole_records
+from .checked_files import Remote
 from .cornac_sets import read_cornac
 from .dataset import Dataset
-from .download import Remote, cache_folder, fetch
+from .download import cache_folder, fetch
 from .mapped_features import FeatureReader
 from .pinterest import read_pinterest
 

@@ -26,7 +26,7 @@ from ..atomic_files import write_atomically
 from ..progress import progress_bar
 from .checked_files import Remote, accept, beside, noted, read_json, unchanged
 
-__all__ = ["Remote", "cache_folder", "checksum", "fetch", "is_cached"]
+__all__ = ["cache_folder", "checksum", "fetch", "is_cached"]
 
 CHUNK = 1 << 18  # bytes read at once
 PATIENCE = 30  # seconds without a byte before an address is given up
