@@ -84,21 +84,9 @@ def from_frame(
     extras = {}
     if table is not None:
         table, catalogue = one_row_each(table, table_ids, item_ids, notes)
-        number = {key: n for n, key in enumerate(catalogue)}
-        new_codes = np.array([number.get(key, -1) for key in item_ids], dtype=np.int64)
-        bare = new_codes < 0
-        lost = good & bare[item_codes]
-        if bare.any():
-            first = item_ids[int(np.flatnonzero(bare)[0])]
-            notes.append(
-                f"{int(bare.sum()):,} items without features ({first!r} first), left out with {int(lost.sum()):,} rows"
-            )
-        good &= ~lost
-        item_codes, item_ids = new_codes[item_codes], catalogue
-        if scale:
-            table, extras["feature_scale"] = scaled(table)
-        else:
-            extras["feature_scale"] = 1.0
+        item_codes = _codes_in(catalogue, item_ids, item_codes, good, notes)
+        good, item_ids = good & (item_codes >= 0), catalogue
+        table, extras["feature_scale"] = scaled(table) if scale else (table, 1.0)
 
     _check_left(good, notes)
     rows = np.flatnonzero(good)
@@ -138,6 +126,19 @@ def _check_columns(
         raise ValueError(f"split must be 'random' or 'time', not {split!r}")
     if split == "time" and not time and test is None:
         raise ValueError("split='time' needs time=, the name of the column of times")
+
+
+def _codes_in(
+    catalogue: list[Id], item_ids: list[Id], codes: np.ndarray, good: np.ndarray, notes: list[str]
+) -> np.ndarray:
+    """Codes into ``item_ids`` as codes into the catalogue, -1 where it has no such item."""
+    number = {key: n for n, key in enumerate(catalogue)}
+    new = np.array([number.get(key, -1) for key in item_ids], dtype=np.int64)
+    bare = np.flatnonzero(new < 0)
+    if len(bare):
+        lost = int((new[codes[good]] < 0).sum())
+        notes.append(f"{len(bare):,} items without features ({item_ids[bare[0]]!r} first), left out with {lost:,} rows")
+    return np.where(codes >= 0, new[codes], -1)
 
 
 def _check_left(good: np.ndarray, notes: list[str]) -> None:
