@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from amrbook import figures
 from amrbook.intervals import t_interval
-from amrlib.files import write_atomically
+from amrlib.atomic_files import write_atomically
 
 from .contenders import CONTENDERS, RIVALS
 from .growth import AXES

@@ -40,7 +40,9 @@ class Shop(NamedTuple):
 
 
 def make(size: Size, seed: int = 0, features: bool = True) -> Shop:
-    """The same shop for the same size and seed. Popularity falls like 1 / place, as in real shops.
+    """The same shop for the same size and seed, on every processor; its features but for their last digits.
+
+    Popularity falls like 1 / place, as in real shops.
 
     Raises
     ------

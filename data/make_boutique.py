@@ -26,8 +26,8 @@ os.environ["AMRLIB_SHIPPED"] = str(DATA)
 
 import numpy as np  # noqa: E402
 
-from amrlib.datasets import boutique  # noqa: E402
-from amrlib.files import write_atomically  # noqa: E402
+from amrlib.atomic_files import write_atomically  # noqa: E402
+from amrlib.datasets import boutique, shoppers  # noqa: E402
 
 POOL = 6300  # pictures on offer; what nobody buys leaves the shop
 SINGLE = 0.62  # share of single pieces
@@ -69,7 +69,7 @@ def make_cnn(source: Path) -> None:
     import torch
     from torch.nn import functional as F
 
-    from amrlib.vision import SmallCNN, to_tensor
+    from amrlib.features.small_cnn import SmallCNN, to_tensor
 
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
@@ -100,7 +100,7 @@ def make_shop(source: Path) -> None:
     """Draw the pool and its traits, look at it with the CNN, let the simulated shoppers in."""
     import torch
 
-    from amrlib.vision import extract_features, load_cnn, to_tensor
+    from amrlib.features.small_cnn import extract_features, load_cnn, to_tensor
 
     torch.set_num_threads(1)
     images, labels = (read_idx(source / f"t10k-{kind}-ubyte.gz") for kind in ("images-idx3", "labels-idx1"))
@@ -122,7 +122,7 @@ def make_shop(source: Path) -> None:
     write("items.npz", **items)
     features = extract_features(items["images"], cnn, device="cpu", progress=False)
     write("features.npz", features=features.astype(np.float16))
-    train, test, looks = boutique.draw_purchases(items, boutique.DEFAULT_VISUAL_SHARE, boutique.DEFAULT_SEED)
+    train, test, looks = shoppers.draw_purchases(items, boutique.DEFAULT_VISUAL_SHARE, boutique.DEFAULT_SEED)
     write("purchases.npz", train=train.astype(np.uint16), test=test.astype(np.uint16), looks=looks.astype(np.int16))
     for name, value in boutique.statistics(boutique.boutique()).items():
         print(f"  {name}:", value if isinstance(value, list) else format(value, ",.5g" if isinstance(value, float) else ","))

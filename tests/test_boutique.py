@@ -6,14 +6,22 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
 import amrlib
-from amrlib.datasets import boutique as room
-from amrlib.datasets.dataset import data_folder
-from amrlib.datasets.public import SETS
+from amrlib.datasets import boutique, large_shops, shoppers
+from amrlib.datasets import traits as traits_room
+from amrlib.datasets.catalogue import SETS
+from amrlib.shipped import data_folder, read_shipped
+
+try:
+    from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
+except ImportError:  # numpy 1
+    from numpy.core._multiarray_umath import __cpu_dispatch__, __cpu_features__
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +30,7 @@ def shop():
 
 
 def test_size_sparsity_and_cold_share_are_near_the_papers_pinterest(shop):
-    found = room.statistics(shop)
+    found = boutique.statistics(shop)
     assert found["users"] == 3226
     for name, paper in {
         "items": 4998, "interactions": 9844, "users with one training interaction": 1512, "cold items": 1180,
@@ -33,8 +41,8 @@ def test_size_sparsity_and_cold_share_are_near_the_papers_pinterest(shop):
 
 
 def test_the_datas_own_page_shows_what_is_computed(shop):
-    page = (room.data_folder() / "README.md").read_text(encoding="utf-8")
-    found, pins, women = room.statistics(shop), SETS["pinterest"], SETS["amazon-women"].published
+    page = (data_folder() / "README.md").read_text(encoding="utf-8")
+    found, pins, women = boutique.statistics(shop), SETS["pinterest"], SETS["amazon-women"].published
     u, i = (np.repeat(np.arange(len(counts)), counts) for counts in (pins.activity, pins.popularity))
     n = {"boutique": found["interactions"], "pins": pins.published["interactions"], "women": women["interactions"]}
     empty = [1 - c["interactions"] / (c["users"] * c["items"]) for c in (found, pins.published, women)]
@@ -87,32 +95,32 @@ def test_features_are_scaled_as_the_authors_do_and_rows_belong_together(shop):
 
 
 def test_drawing_with_the_default_arguments_gives_the_stored_purchases():
-    train, test, looks = room.draw_purchases(
-        room.read_shipped("items.npz"), room.DEFAULT_VISUAL_SHARE, room.DEFAULT_SEED
+    train, test, looks = shoppers.draw_purchases(
+        read_shipped("items.npz"), boutique.DEFAULT_VISUAL_SHARE, boutique.DEFAULT_SEED
     )
-    stored = room.read_shipped("purchases.npz")
+    stored = read_shipped("purchases.npz")
     for name, drawn in {"train": train, "test": test, "looks": looks}.items():
         assert np.array_equal(drawn, stored[name]), name
 
 
 def test_the_size_of_a_block_changes_nothing_but_memory():
-    items = room.read_shipped("items.npz")
-    a, b = (room.draw_purchases(items, 0.3, 5, n_users=200, block=block) for block in (64, 200))
+    items = read_shipped("items.npz")
+    a, b = (shoppers.draw_purchases(items, 0.3, 5, n_users=200, block=block) for block in (64, 200))
     assert all(np.array_equal(x, y) for x, y in zip(a, b))
 
 
 def test_traits_are_measured_once_for_all_redraws_and_again_for_other_pictures(monkeypatch):
-    items = room.read_shipped("items.npz")
+    items = read_shipped("items.npz")
     looked = []
-    real = room.visible_traits
-    monkeypatch.setattr(room, "visible_traits", lambda *given: looked.append(1) or real(*given))
-    room._visible_of.cache_clear()
-    first = [room.draw_purchases(items, share, 5, n_users=50) for share in (0.5, 0.2)]
+    real = traits_room.visible_traits
+    monkeypatch.setattr(traits_room, "visible_traits", lambda *given: looked.append(1) or real(*given))
+    traits_room._traits_of_bytes.cache_clear()
+    first = [shoppers.draw_purchases(items, share, 5, n_users=50) for share in (0.5, 0.2)]
     assert len(looked) == 1
     darker = {**items, "images": items["images"] // 2}
-    other = room.draw_purchases(darker, 0.5, 5, n_users=50)
+    other = shoppers.draw_purchases(darker, 0.5, 5, n_users=50)
     assert len(looked) == 2 and not np.array_equal(other[1], first[0][1])
-    assert np.array_equal(room.draw_purchases(items, 0.5, 5, n_users=50)[1], first[0][1])
+    assert np.array_equal(shoppers.draw_purchases(items, 0.5, 5, n_users=50)[1], first[0][1])
 
 
 def likeness(shop):
@@ -146,15 +154,15 @@ def test_a_black_picture_has_finite_traits():
     images = np.zeros((3, 28, 28), np.uint8)
     images[1, 5:20, 5:20] = 200
     images[2] = 255
-    traits, groups = room.visible_traits(images, np.array([0, 1, 2]))
+    traits, groups = traits_room.visible_traits(images, np.array([0, 1, 2]))
     assert np.isfinite(traits).all() and traits.shape == (3, len(groups))
 
 
 def test_the_groups_of_visible_traits_weigh_what_is_documented(shop):
-    traits, groups = room.visible_traits(shop.images, shop.labels)
-    for name, weight in room.VISIBLE_WEIGHTS.items():
+    traits, groups = traits_room.visible_traits(shop.images, shop.labels)
+    for name, weight in traits_room.VISIBLE_WEIGHTS.items():
         assert traits[:, np.array(groups) == name].var(0).sum() == pytest.approx(weight)
-    assert sum(room.VISIBLE_WEIGHTS.values()) == pytest.approx(1)
+    assert sum(traits_room.VISIBLE_WEIGHTS.values()) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("wrong", [-0.1, 1.1, float("nan"), "half", None, True])
@@ -220,18 +228,18 @@ def test_a_shop_of_another_size(size):
 
 
 def test_a_shop_of_the_same_size_is_much_like_the_one_that_ships(shop):
-    same, ships = room.statistics(amrlib.load_dataset("boutique", size=(3226, 6300))), room.statistics(shop)
+    same, ships = boutique.statistics(amrlib.load_dataset("boutique", size=(3226, 6300))), boutique.statistics(shop)
     for name in ("interactions", "users with one training interaction", "distinct test items",
                  "cold share of distinct test items", "training interactions an item, max"):  # fmt: skip
         assert same[name] == pytest.approx(ships[name], rel=0.1), name
 
 
 def test_in_a_larger_shop_too_taste_is_what_visual_share_says():
-    items = room.read_shipped("items.npz")
-    visible, _ = room.visible_traits(items["images"], items["labels"])
+    items = read_shipped("items.npz")
+    visible, _ = traits_room.visible_traits(items["images"], items["labels"])
     distance = {}
     for share in (0.0, 1.0):
-        train, _, looks, larger = room.draw_large(items, share, 0, 2000, 9000)
+        train, _, looks, larger = large_shops.draw_large(items, share, 0, 2000, 9000)
         look = looks[train[:, 0], 0]  # of the first look
         apart = visible[larger["pool"][train[:, 1]]] - visible[larger["pool"][look[:, 0]]]
         unseen = larger["hidden"][train[:, 1]] - larger["hidden"][look[:, 1]]
@@ -257,13 +265,13 @@ def test_memory_grows_with_users_plus_items_not_with_their_product():
     peak = []
     for size in ((1000, 1000), (n, n)):
         done = subprocess.run(
-            [sys.executable, "-c", PEAK, *map(str, size)], capture_output=True, text=True, cwd=room.data_folder().parent
+            [sys.executable, "-c", PEAK, *map(str, size)], capture_output=True, text=True, cwd=data_folder().parent
         )
         assert done.returncode == 0, done.stderr
         peak.append(int(done.stdout))
     # features are 512 bytes an item, pictures 784 up to PICTURES_UP_TO, lists and interactions some hundreds a user;
     # a byte for each user and item would be 3.6 GB
-    allowed = 200 + n * (512 + 784 * (n <= room.PICTURES_UP_TO) + 800) / 2**20
+    allowed = 200 + n * (512 + 784 * (n <= boutique.PICTURES_UP_TO) + 800) / 2**20
     print(f"{n:,} x {n:,}: peak {peak[1]:,} MB, {peak[1] - peak[0]:,} MB more than a small shop; allowed {allowed:.0f}")
     assert peak[1] - peak[0] < allowed
 
@@ -272,3 +280,98 @@ def test_memory_grows_with_users_plus_items_not_with_their_product():
 def test_sizes_that_are_refused(size):
     with pytest.raises(ValueError, match=r"size must be \(users, items\)"):
         amrlib.load_dataset("boutique", size=size)
+
+
+# ---- the same shop on every processor
+
+
+def digest(*arrays):
+    sha = hashlib.sha256()
+    for array in arrays:
+        sha.update(np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<")).tobytes())
+    return sha.hexdigest()
+
+
+def test_a_drawn_shop_is_the_one_that_any_other_machine_draws():
+    drawn = amrlib.load_dataset("boutique", size=(500, 400), seed=0)
+    assert digest(drawn.train, drawn.test) == "b06462297a8c2e2b07ed56d4752d7e53d13463e120d4a679ba28cae6e99c9f0e"
+    rest = digest(drawn.looks, drawn.pool, drawn.hidden, drawn.single, drawn.features)
+    assert rest == "2d8513512ae832f91b313090e31ac7671a4e4c5ebc7fca0ed8c8962c05072a99"
+
+
+DRAW = """
+import hashlib
+import amrlib
+from bench.workloads import SIZES, make
+
+def say(*arrays):
+    print(hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest())
+
+for size, seed in (((500, 400), 0), ((500, 400), 1), ((500, 400), 2), ((10_000, 20_000), 0), (None, 3)):
+    shop = amrlib.load_dataset("boutique", size=size, seed=seed)
+    say(shop.train, shop.test, shop.looks, shop.pool, shop.hidden, shop.single)
+made = make(SIZES["pinterest"], features=False)
+say(made.train, made.test)
+"""
+
+
+def as_other_processors():
+    """Settings that make this one compute as others do: numpy, its BLAS, the C library's exp and log, torch, threads."""
+    sets = [name for name in __cpu_dispatch__ if __cpu_features__[name]]  # by numpy's own names
+    yield {
+        "NPY_DISABLE_CPU_FEATURES": " ".join(sets), "OPENBLAS_CORETYPE": "Nehalem",
+        "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-FMA", "ATEN_CPU_CAPABILITY": "default",
+    }  # fmt: skip
+    if __cpu_features__.get("AVX2"):
+        newer = [name for name in sets if name.startswith(("AVX512", "X86_V4"))]
+        yield {"NPY_DISABLE_CPU_FEATURES": " ".join(newer), "OPENBLAS_CORETYPE": "Haswell", "ATEN_CPU_CAPABILITY": "avx2"}
+    if __cpu_features__.get("AVX512_SKX"):
+        yield {"OPENBLAS_CORETYPE": "SkylakeX", "OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"}
+
+
+@pytest.mark.slow
+def test_the_same_shops_under_the_instructions_of_other_processors():
+    root = Path(__file__).resolve().parents[1]
+
+    def drawn(**switch):
+        env = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", **switch}
+        done = subprocess.run([sys.executable, "-c", DRAW], capture_output=True, text=True, cwd=root, env=env)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.split()
+
+    here = drawn()
+    assert len(set(here)) == 6
+    for switch in as_other_processors():
+        assert drawn(**switch) == here, switch
+
+
+def test_no_entry_of_a_table_depends_on_the_last_digit_of_exp_or_log(monkeypatch):
+    given = []
+    real = large_shops._rounded
+    monkeypatch.setattr(large_shops, "_rounded", lambda v, *n: given.append((np.array(list(v)), *n)) or real(given[-1][0], *n))
+    tables = [f for f in vars(large_shops).values() if hasattr(f, "cache_clear") and f.__module__ == large_shops.__name__]
+    for table in tables:
+        table.__wrapped__()
+    large_shops.draw_large(read_shipped("items.npz"), 0.5, 0, 50, 100)
+    assert len(tables) == 4 and len(given) >= 5
+    for values, *digits in given:
+        steps = np.abs(values) * 2.0 ** (digits[0] if digits else large_shops.DIGITS)
+        assert np.abs(steps % 1 - 0.5).min() > 30 * np.spacing(steps.max())  # libraries differ by one or two of these
+
+
+def test_drawn_numbers_are_normal_exponential_and_negative_binomial():
+    u = (np.arange(10**6) + 0.5) / 10**6
+    normal = large_shops._off_table(large_shops._normal_table(), u)
+    waits = large_shops._off_table(large_shops._exponential_table(), u)
+    for values, moments in ((normal, (0, 1, 0, 3)), (waits, (1, 2, 6, 24))):
+        for power, moment in enumerate(moments, 1):
+            assert (values**power).mean() == pytest.approx(moment, abs=1e-3, rel=[0, 1e-3, 5e-3, 1e-2, 3e-2][power])
+    chances = stats.nbinom.cdf(np.arange(9), 1.2, 1.2 / 2.25)
+    assert np.allclose(large_shops._count_table(), chances, atol=1e-8)
+
+
+def test_the_smallest_of_equal_ones_are_the_first():
+    keys = np.random.default_rng(0).integers(0, 5, (40, 30))
+    values, places = large_shops._smallest(keys, 12)
+    order = np.argsort(keys, axis=1, kind="stable")[:, :12]
+    assert np.array_equal(places, order) and np.array_equal(values, np.take_along_axis(keys, order, 1))

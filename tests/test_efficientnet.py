@@ -9,9 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from amrlib import efficientnet
-from amrlib.datasets import own
-from amrlib.efficientnet import EfficientNetLite0, as_pixels, load_efficientnet_lite0
+from amrlib.datasets import pictures
+from amrlib.features import efficientnet
+from amrlib.features.efficientnet import EfficientNetLite0, as_pixels, load_efficientnet_lite0
+from amrlib.features.extractors import square
 
 try:
     metadata.distribution(efficientnet.PACKAGE)
@@ -102,24 +103,24 @@ def test_a_folder_of_pictures(tmp_path, monkeypatch):
     rng = np.random.default_rng(3)
     for name, shape in (("wide", (60, 90, 3)), ("high", (90, 60, 3)), ("square", (50, 50, 3))):
         Image.fromarray(rng.integers(0, 255, shape, dtype=np.uint8)).save(tmp_path / "pictures" / f"{name}.png")
-    both = [own.features_of_pictures(tmp_path / "pictures", "efficientnet_lite0", "cpu", b, tmp_path / str(b), False)
+    both = [pictures.features_of_pictures(tmp_path / "pictures", "efficientnet_lite0", "cpu", b, tmp_path / str(b), False)
             for b in (1, 3)]  # fmt: skip
     names, features, seen, notes = both[0]
     assert names == ["high", "square", "wide"] and features.shape == (3, 1280) and seen is None and notes == []
     assert np.allclose(features, both[1][1], atol=1e-5)  # whatever the size of a batch
     alone = as_pixels(Image.open(tmp_path / "pictures" / "square.png"))
     assert np.allclose(features[1], small.features(alone[None])[0], atol=1e-5)
-    monkeypatch.setattr(own, "_looker", lambda *_: pytest.fail("looked again"))
-    again = own.features_of_pictures(tmp_path / "pictures", "efficientnet_lite0", "cpu", 1, tmp_path / "1", False)
+    monkeypatch.setattr(pictures, "extractor", lambda *_: pytest.fail("looked again"))
+    again = pictures.features_of_pictures(tmp_path / "pictures", "efficientnet_lite0", "cpu", 1, tmp_path / "1", False)
     assert np.array_equal(again[1], features)
 
 
 def test_a_picture_is_made_square_in_its_borders_colour():
     pixels = np.full((20, 40, 3), (10, 200, 30), np.uint8)
     pixels[5:15, 10:30] = 0
-    square, colour = own._square(Image.fromarray(pixels))
-    assert square.size == (40, 40) and colour == (10, 200, 30) and square.getpixel((0, 0)) == (10, 200, 30)
-    assert np.array_equal(np.asarray(square)[10:30], pixels)
+    framed, colour = square(Image.fromarray(pixels))
+    assert framed.size == (40, 40) and colour == (10, 200, 30) and framed.getpixel((0, 0)) == (10, 200, 30)
+    assert np.array_equal(np.asarray(framed)[10:30], pixels)
 
 
 def test_without_the_package_the_message_says_what_to_install(monkeypatch):
@@ -149,7 +150,7 @@ def test_with_the_published_weights_it_knows_a_uniform_when_it_sees_one():
     picture = Image.open(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)).convert("RGB")
     trained = load_efficientnet_lite0()
     assert not any(p.requires_grad for p in trained.parameters()) and not trained.training
-    chances = trained(as_pixels(own._square(picture)[0])[None]).softmax(1)[0]
+    chances = trained(as_pixels(square(picture)[0])[None]).softmax(1)[0]
     assert int(chances.argmax()) == 652  # ImageNet's military uniform
     assert float(chances[652]) > 0.3
 

@@ -8,7 +8,8 @@ import torch
 
 import amrlib
 from amrlib import Dataset
-from amrlib.training import NegativeSampler, PairwiseTrainer, resolve_device
+from amrlib.device import resolve_device
+from amrlib.training import NegativeSampler, PairwiseTrainer
 
 TRAIN = np.array([[0, 0], [0, 1], [1, 1], [1, 2], [2, 3]])
 NONE = np.full(3, -1)

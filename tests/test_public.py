@@ -23,9 +23,12 @@ import pytest
 
 import amrlib
 from amrlib import __main__
-from amrlib.datasets import list_datasets, public
-from amrlib.datasets.download import Remote
-from amrlib.datasets.public import RECORD, SETS, find_records, load_public, read_pairs
+from amrlib.datasets import amazon as amazon_room
+from amrlib.datasets import list_datasets, mapped_features, text_files
+from amrlib.datasets.amazon import RECORD, find_records
+from amrlib.datasets.catalogue import SETS, load_public
+from amrlib.datasets.checked_files import Remote
+from amrlib.datasets.text_files import read_pairs
 
 PINS = Path(__file__).resolve().parents[2] / "shared" / "data" / "pinterest" / "pos.txt"
 rng = np.random.default_rng(0)
@@ -164,7 +167,7 @@ def test_a_test_item_that_is_also_in_train_is_reported(web):
 def test_large_features_go_to_disk_by_themselves(web, monkeypatch):
     features = pinterest(web)
     for limit, mapped in ((features.nbytes + 1, False), (features.nbytes, True)):
-        monkeypatch.setattr(public, "LARGE", limit)
+        monkeypatch.setattr(mapped_features, "LARGE", limit)
         assert isinstance(load_public("pinterest", progress=False).features, np.memmap) == mapped
 
 
@@ -330,8 +333,10 @@ def amazon(web, name="amazon-women", extra=b""):
 @pytest.mark.parametrize("name, ratings", [("amazon-women", "ratings"), ("amazon-men", "5-core")])
 @pytest.mark.parametrize("on_disk", [False, True])
 def test_amazon(web, monkeypatch, name, ratings, on_disk):
-    monkeypatch.setattr(public, "ROWS", 4)  # several blocks even of so little
-    monkeypatch.setattr(public, "BLOCK", 3)
+    for room in (amazon_room, text_files, mapped_features):  # several blocks even of so little
+        for constant, value in (("LINES", 4), ("BLOCK", 3)):
+            if hasattr(room, constant):
+                monkeypatch.setattr(room, constant, value)
     asins, values = amazon(web, name)
     shop = load_public(name, ratings=ratings, on_disk=on_disk, progress=False)
     assert shop.item_ids.tolist() == [asins[i] for i in (0, 1, 2, 3, 5)]
@@ -362,7 +367,7 @@ def test_amazon_is_parsed_once(web, monkeypatch):
     (kept,) = Path(os.environ["AMRLIB_DATA"]).glob("amazon-women/interactions-*.npz")
     with monkeypatch.context() as patch:
         for name in ("_items_of", "_ratings_of", "find_records"):
-            patch.setattr(public, name, never)
+            patch.setattr(amazon_room, name, never)
         same(load_public("amazon-women", progress=False), first)
         other = load_public("amazon-women", seed=5, progress=False)  # another split needs no reading either
         assert len(other.train) == len(first.train)
@@ -391,7 +396,7 @@ def test_amazon_is_parsed_again_when_a_file_has_changed(web):
 def test_parsing_that_is_interrupted_leaves_nothing(web, monkeypatch):
     amazon(web)
     with monkeypatch.context() as patch:
-        patch.setattr(public, "write_atomically", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(amazon_room, "write_atomically", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             load_public("amazon-women", progress=False)
     assert not list(Path(os.environ["AMRLIB_DATA"]).glob("amazon-women/*"))
@@ -425,7 +430,8 @@ def test_metadata_are_read_and_never_run(web, monkeypatch):
 
 
 def test_text_is_read_with_bounded_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(public, "ROWS", 4096)
+    for room in (amazon_room, text_files):
+        monkeypatch.setattr(room, "LINES", 4096)
     ratings, meta, n = tmp_path / "r.csv", tmp_path / "m.json.gz", 60_000
     ratings.write_bytes(b"".join(b"A%019d,B%09d,5.0,1400000000\n" % (i, i) for i in range(n)))
     with gzip.open(meta, "wb", compresslevel=1) as file:
@@ -435,8 +441,8 @@ def test_text_is_read_with_bounded_memory(tmp_path, monkeypatch):
     notes: list[str] = []
     tracemalloc.start()
     try:
-        asins = public._items_of(meta, "Women", notes, False)
-        users, items = public._ratings_of(ratings, asins, notes, False)
+        asins = amazon_room._items_of(meta, "Women", notes, False)
+        users, items = amazon_room._ratings_of(ratings, asins, notes, False)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -456,7 +462,7 @@ def test_amazon_another_format(web, key, words):
 
 @pytest.mark.parametrize("block", [1, 2, 10])
 def test_of_two_records_of_an_item_the_first_counts(tmp_path, monkeypatch, block):
-    monkeypatch.setattr(public, "BLOCK", block)  # in one block, or in two
+    monkeypatch.setattr(amazon_room, "BLOCK", block)  # in one block, or in two
     asins = np.array([b"B000000001", b"B000000002", b"B000000003"])
     (tmp_path / "f.b").write_bytes(record_bytes(asins[[1, 0, 0, 1]], 0))
     assert find_records(tmp_path / "f.b", asins, progress=False).tolist() == [1, 0, -1]
@@ -476,7 +482,8 @@ MEASURE = """
 import resource, sys, threading, time
 import numpy as np
 from pathlib import Path
-from amrlib.datasets import public
+from amrlib.datasets import amazon
+from amrlib.datasets.mapped_features import FeatureReader
 
 path, n, dtype = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 def resident():
@@ -491,10 +498,10 @@ def watch():
 thread = threading.Thread(target=watch)
 thread.start()
 wanted = np.array([b"%010d" % i for i in range(0, n, 4)], dtype="S10")
-found = public.find_records(path, wanted, progress=False)
+found = amazon.find_records(path, wanted, progress=False)
 assert (found == np.arange(0, n, 4)).all()
-make = public._Features(path.parent / "cache", dtype, True, True, False)
-features, largest = make(path, public._record_block(path), found, 4096)
+read = FeatureReader(path.parent / "cache", dtype, True, True, False)
+features, largest = read(path, amazon.block_of_records(path), found, 4096)
 stop = True
 thread.join()
 assert features.shape == (len(wanted), 4096) and largest == n - n % 4 - (0 if n % 4 else 4), largest

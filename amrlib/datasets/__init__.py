@@ -5,11 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from .dataset import Dataset, data_folder, leave_one_out
-from .own import from_csv, from_frame
+from . import boutique
+from .catalogue import SETS, PublicSet, load_public
+from .csv_files import from_csv
+from .dataset import Dataset, leave_one_out
+from .download import is_cached
+from .tables import from_frame
 
 __all__ = [
-    "Dataset", "data_folder", "from_csv", "from_frame", "leave_one_out", "list_datasets", "load_dataset",
+    "Dataset", "from_csv", "from_frame", "leave_one_out", "list_datasets", "load_dataset",
 ]  # fmt: skip
 
 
@@ -22,19 +26,15 @@ def load_dataset(name: str, **options: Any) -> Dataset:
         ``"boutique"``, the shop that ships: real product photographs, simulated shoppers
         (:func:`amrlib.datasets.boutique.boutique` lists the options); or a public set, downloaded at the first
         call: ``"pinterest"``, ``"amazon-clothing"``, ``"tradesy"``, ``"amazon-women"``, ``"amazon-men"``
-        (:func:`amrlib.datasets.public.load_public`). :func:`list_datasets` tells size and terms of each.
+        (:func:`amrlib.datasets.catalogue.load_public`). :func:`list_datasets` tells size and terms of each.
 
     Raises
     ------
     ValueError
         An unknown name; the message lists the known ones.
     """
-    from .public import SETS, load_public
-
     if name == "boutique":
-        from .boutique import boutique
-
-        return boutique(**options)
+        return boutique.boutique(**options)
     if name in SETS:
         return load_public(name, **options)
     raise ValueError(f"unknown data set {name!r}; the known ones are: {', '.join(['boutique', *SETS])}")
@@ -45,8 +45,6 @@ def list_datasets(folder: str | Path | None = None) -> list[dict[str, Any]]:
 
     ``folder`` is that of the downloads, the usual one when left out. Nothing is downloaded.
     """
-    from .download import is_cached
-    from .public import SETS, PublicSet
 
     def here(chosen: PublicSet) -> bool:
         found = {key: is_cached(file, folder) for key, file in chosen.files.items()}

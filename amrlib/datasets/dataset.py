@@ -8,11 +8,9 @@ another.
 from __future__ import annotations
 
 import hashlib
-import os
 import warnings
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
@@ -20,27 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Dataset", "FeatureTable", "Fingerprint", "data_folder", "digest", "leave_one_out"]
-
-
-def data_folder() -> Path:
-    """The folder of the data that ships: ``AMRLIB_SHIPPED``, the installed package's, or the checkout's.
-
-    Raises
-    ------
-    FileNotFoundError
-        When none of the three exists.
-    """
-    package = Path(__file__).resolve().parents[1]
-    named = os.environ.get("AMRLIB_SHIPPED")
-    places = [Path(named)] if named else [package / "data", package.parent / "data"]
-    for place in places:
-        if place.is_dir():
-            return place
-    raise FileNotFoundError(
-        f"the shipped data is not in {' nor in '.join(map(str, places))}; "
-        "install amrlib from a clone of its repository, or name the folder in AMRLIB_SHIPPED"
-    )
+__all__ = ["Dataset", "FeatureTable", "Fingerprint", "digest", "expand_rows", "leave_one_out"]
 
 
 def _pairs(pairs: Any, name: str) -> np.ndarray:

@@ -1,8 +1,7 @@
 """Fetching files: several addresses, a resumed transfer, a checksum, and never half a file under its own name.
 
-A file grows as ``<name>.part`` beside its place and is renamed when every byte has been checked. Beside a finished
-file lies ``<name>.seen``: its size, date and SHA-256, so that the next call knows in a moment that nothing changed,
-and checks the bytes again when something did. A file put there by hand is taken when it passes the same check.
+A file grows as ``<name>.part`` beside its place and is renamed when every byte has been checked. A file put there by
+hand is taken when it passes the same check.
 
 The usual library for this, pooch, would serve for the cache folder and the checksum alone: it begins a broken transfer
 anew, takes one address for a file and knows no git blob ids.
@@ -12,17 +11,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import gzip
-import hashlib
 import http.client
 import json
 import os
 import shutil
 import urllib.error
 import urllib.request
-import zipfile
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,30 +24,13 @@ from filelock import FileLock  # torch needs it too, so it is always there
 
 from ..atomic_files import write_atomically
 from ..progress import progress_bar
+from .checked_files import Remote, accept, beside, noted, read_json, unchanged
 
-__all__ = ["Remote", "cache_folder", "checksum", "fetch", "is_cached"]
+__all__ = ["cache_folder", "checksum", "fetch", "is_cached"]
 
 CHUNK = 1 << 18  # bytes read at once
 PATIENCE = 30  # seconds without a byte before an address is given up
 ATTEMPTS = 3  # how often one address may break off before the next is tried
-
-
-@dataclass(frozen=True)
-class Remote:
-    """A file on the web: where it goes in the cache, where it comes from, how it is recognised.
-
-    ``name`` is a path inside the cache folder. ``urls`` are tried in order. ``sha256`` or ``git`` (a git blob id,
-    which is a checksum too) tell whether it is the right file; where its makers publish neither, ``check`` and the
-    file's own format (zip and gzip carry checksums) must do. ``size``, in bytes and maybe approximate, is for
-    people to read.
-    """
-
-    name: str
-    urls: tuple[str, ...]
-    sha256: str | None = None
-    git: str | None = None
-    size: int | None = None
-    check: Callable[[Path], None] | None = None
 
 
 def cache_folder() -> Path:
@@ -71,7 +48,7 @@ def is_cached(remote: Remote, folder: str | Path | None = None) -> bool:
 
 def checksum(path: Path) -> str:
     """The SHA-256 of a file that :func:`fetch` gave, as it noted it; empty where there is no note. No bytes are read."""
-    return str(_seen(path).get("sha256", "")) if _unchanged(path) else ""
+    return str(noted(path).get("sha256", "")) if unchanged(path) else ""
 
 
 def fetch(remote: Remote, folder: str | Path | None = None, progress: bool = True) -> Path:
@@ -96,15 +73,15 @@ def fetch(remote: Remote, folder: str | Path | None = None, progress: bool = Tru
         A whole file came and was not the one expected (its checksum differs, or it is damaged), and no other did.
     """
     path = Path(folder or cache_folder()) / remote.name
-    if _unchanged(path, remote):
+    if unchanged(path, remote):
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(_beside(path, ".lock")):  # the system lets go of it if the process is killed
-        if _unchanged(path, remote):  # another process has fetched it while this one waited
+    with FileLock(beside(path, ".lock")):  # the system lets go of it if the process is killed
+        if unchanged(path, remote):  # another process has fetched it while this one waited
             return path
         if path.exists():
             try:
-                _accept(path, path, remote, _seen(path).get("sha256"))
+                accept(path, path, remote, noted(path).get("sha256"))
                 return path
             except ValueError:  # changed since, or never whole
                 path.unlink()
@@ -112,15 +89,15 @@ def fetch(remote: Remote, folder: str | Path | None = None, progress: bool = Tru
 
 
 def _download(remote: Remote, path: Path, progress: bool) -> Path:
-    part, failures, wrong = _beside(path, ".part"), [], 0
+    part, failures, wrong = beside(path, ".part"), [], 0
     for url in remote.urls:
         for attempt in range(ATTEMPTS):
             resumed = part.exists()
             try:
                 before = part.stat().st_size if resumed else 0
                 _transfer(url, part, remote, progress)
-                _accept(part, path, remote)
-                _beside(path, ".from").unlink(missing_ok=True)
+                accept(part, path, remote)
+                beside(path, ".from").unlink(missing_ok=True)
                 return path
             except _DiskError as error:
                 raise OSError(
@@ -155,7 +132,7 @@ def _transfer(url: str, part: Path, remote: Remote, progress: bool) -> None:
         raise OSError("only http and https addresses are fetched")
     # where the part is from, and the server's mark of that version of the file
     note = part.with_name(part.name.removesuffix(".part") + ".from")
-    origin = _read_json(note)
+    origin = read_json(note)
     start = part.stat().st_size if part.exists() else 0
     known = bool(remote.sha256 or remote.git)
     if start and not known and (origin.get("url") != url or not origin.get("mark")):
@@ -214,75 +191,6 @@ def _disk() -> Any:
         yield
     except OSError as error:
         raise _DiskError(error.strerror or str(error)) from None
-
-
-def _accept(found: Path, path: Path, remote: Remote, sha256: str | None = None) -> None:
-    """Check ``found``, rename it to ``path`` and note what it is; ``sha256``: of the copy seen earlier, if any."""
-    size = found.stat().st_size
-    sha, git = hashlib.sha256(), hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
-    with open(found, "rb") as file:
-        while chunk := file.read(1 << 20):
-            sha.update(chunk)
-            if remote.git:
-                git.update(chunk)
-    for kind, wanted, got in (
-        ("SHA-256", remote.sha256 or sha256, sha.hexdigest()),
-        ("git blob id", remote.git, git.hexdigest()),
-    ):
-        if wanted and wanted != got:
-            raise ValueError(f"not the file expected: its {kind} is {got}, not {wanted} ({size:,} bytes)")
-    if not (remote.sha256 or remote.git):
-        _whole(found, remote.name)
-        if remote.check:
-            remote.check(found)
-    os.replace(found, path)
-    stat = path.stat()
-    seen: dict[str, Any] = {"size": stat.st_size, "changed": stat.st_mtime_ns, "sha256": sha.hexdigest()}
-    if remote.git:
-        seen["git"] = git.hexdigest()
-    write_atomically(_beside(path, ".seen"), json.dumps(seen).encode())
-
-
-def _whole(path: Path, name: str) -> None:
-    """Use the checksums that zip and gzip files carry."""
-    try:
-        if name.endswith(".zip"):
-            with zipfile.ZipFile(path) as archive:
-                if damaged := archive.testzip():
-                    raise zipfile.BadZipFile(f"{damaged} is damaged")
-        elif name.endswith(".gz"):
-            with gzip.open(path) as stream:
-                while stream.read(1 << 20):
-                    pass
-    except Exception as error:  # each layer of a damaged archive has its own
-        raise ValueError(f"damaged: {error}") from None
-
-
-def _beside(path: Path, ending: str) -> Path:
-    return path.with_name(path.name + ending)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def _seen(path: Path) -> dict[str, Any]:
-    return _read_json(_beside(path, ".seen"))
-
-
-def _unchanged(path: Path, remote: Remote | None = None) -> bool:
-    """Whether the file is as it was noted, and the one that ``remote`` now wants: a newer version may want another."""
-    seen = _seen(path)
-    if not seen or not path.is_file():
-        return False
-    if remote and any(wanted and seen.get(kind) != wanted for kind, wanted in (("sha256", remote.sha256), ("git", remote.git))):
-        return False
-    stat = path.stat()
-    return (seen.get("size"), seen.get("changed")) == (stat.st_size, stat.st_mtime_ns)
 
 
 def _why(error: Exception) -> str:

@@ -69,7 +69,7 @@ def run_cell(repository: Path, folder: Path, then: str, before: str = "") -> sub
 
 def test_an_empty_folder_gets_the_library_and_the_data(repository, tmp_path):
     then = (
-        "import amrbook.claims, amrlib.datasets.dataset as d\n"
+        "import amrbook.claims, amrlib.shipped as d\n"
         "print(d.data_folder().is_dir(), d.__file__); assert 'pip' not in sys.modules"
     )
     for _ in range(2):  # and once more, as when a student runs all cells again

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import amrlib
+from amrlib.datasets.authors_weights import read_authors_weights
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 pytestmark = pytest.mark.slow
@@ -145,9 +146,9 @@ def test_pinterest():
 
 
 @needs_pins
-def test_the_released_weights_know_their_training_pins():
+def test_the_authors_weights_know_their_training_pins():
     """P and Q alone, without the features: the pins that the authors trained on stand far above the rest."""
-    weights = amrlib.models.read_released(DATA / "pinterest" / "best-vbpr.npy")
+    weights = read_authors_weights(DATA / "pinterest" / "best-vbpr.npy")
     pairs = np.loadtxt(DATA / "pinterest" / "pos.txt", dtype=np.int64)
     data = amrlib.Dataset(pairs, np.full(3226, -1), n_users=3226, n_items=4998)
     cold = (weights["Q"] == 0).all(1)

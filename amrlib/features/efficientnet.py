@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .device import resolve_device
+from ..device import resolve_device
 
 __all__ = ["EfficientNetLite0", "as_pixels", "load_efficientnet_lite0"]
 
@@ -103,7 +103,7 @@ def as_pixels(picture: Any) -> Tensor:
     Parameters
     ----------
     picture : PIL.Image in mode RGB, square; another shape is squeezed
-        :func:`amrlib.datasets.own.features_of_pictures` makes a square of it first.
+        :func:`amrlib.features.extractors.square` makes a square of it first.
     """
     from PIL import Image
 
@@ -112,7 +112,7 @@ def as_pixels(picture: Any) -> Tensor:
 
 
 def load_efficientnet_lite0(device: str | torch.device = "cpu") -> EfficientNetLite0:
-    """The network with the published weights, ready to look: evaluation mode, its weights fixed.
+    """The network with the published weights in evaluation mode, its weights fixed.
 
     Raises
     ------

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .datasets.boutique import read_shipped
-from .progress import progress_bar
-from .device import resolve_device
+from ..device import resolve_device
+from ..progress import progress_bar
+from ..shipped import read_shipped
 
 __all__ = ["SmallCNN", "extract_features", "load_cnn", "to_tensor"]
 
@@ -56,7 +56,8 @@ def to_tensor(images: Any, device: str | torch.device = "cpu") -> Tensor:
     ValueError
         Another shape, or floats outside [0, 1] (pixels not divided by 255).
     """
-    pixels = torch.as_tensor(images)
+    # a copy, since torch has no read-only tensors and a data set's arrays are read-only
+    pixels = images if isinstance(images, Tensor) else torch.from_numpy(np.array(images))
     if pixels.ndim == 3:
         pixels = pixels[:, None]
     if pixels.ndim != 4 or pixels.shape[1:] != (1, 28, 28):
@@ -72,7 +73,7 @@ def to_tensor(images: Any, device: str | torch.device = "cpu") -> Tensor:
 
 
 def load_cnn(device: str | torch.device = "cpu") -> SmallCNN:
-    """The shipped CNN, ready to look: evaluation mode, its weights fixed.
+    """The shipped CNN in evaluation mode, its weights fixed.
 
     Raises
     ------
@@ -80,7 +81,7 @@ def load_cnn(device: str | torch.device = "cpu") -> SmallCNN:
         The weights are missing or damaged; an unknown device.
     """
     cnn = SmallCNN()
-    cnn.load_state_dict({name: torch.from_numpy(value) for name, value in read_shipped("cnn.npz").items()})
+    cnn.load_state_dict({name: torch.tensor(value) for name, value in read_shipped("cnn.npz").items()})
     return cnn.requires_grad_(False).eval().to(resolve_device(device))
 
 
@@ -100,7 +101,7 @@ def extract_features(
     cnn : SmallCNN, optional
         The shipped one when left out; moved to ``device``.
     batch_size : int
-        Pictures looked at together; memory grows with it, the result does not depend on it.
+        Pictures in memory at once; memory grows with it, the result does not depend on it.
     progress : bool
         A bar for whatever takes more than a second.
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["read_released"]
+__all__ = ["read_authors_weights"]
 
 
 class _Kind:
@@ -64,7 +64,7 @@ class _Restricted(pickle.Unpickler):
         return _KNOWN[module, name]
 
 
-def read_released(path: str | Path) -> dict[str, np.ndarray]:
+def read_authors_weights(path: str | Path) -> dict[str, np.ndarray]:
     """``best-vbpr.npy`` of github.com/duxy-me/AMR: the arrays P (M, K), Q (N, K) and E (D, K), float32.
 
     Copy them into a ``VBPR`` over a data set of M users and N items, or an ``AMR``; Q is zero for the cold

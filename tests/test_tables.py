@@ -12,8 +12,9 @@ import torch
 from PIL import Image
 
 import amrlib
-from amrlib.datasets import from_csv, from_frame, own
-from amrlib.datasets.own import features_of_pictures
+from amrlib.datasets import from_csv, from_frame, pictures, tables
+from amrlib.datasets.pictures import features_of_pictures, open_picture
+from amrlib.features import small_cnn
 
 LOOKS = {"hat": [1.0, 0.0], "bag": [0.0, 4.0], "sock": [2.0, 2.0], "tie": [1.0, 1.0]}
 
@@ -51,8 +52,56 @@ def test_numbers_with_gaps(kind):
     if kind is str:
         frame["user"] = frame["user"] + " "  # blanks around an id are not part of it
     shop = from_frame(frame)
-    assert shop.user_ids.tolist() == ["7", "100"] and shop.item_ids.tolist() == ["3", "5", "20"]  # as numbers
+    back = str if kind is str else int  # whole numbers with holes arrive as floats
+    assert shop.user_ids.tolist() == [back(7), back(100)] and shop.item_ids.tolist() == [back(3), back(5), back(20)]
+    assert shop.user_number(back(100)) == 1 and shop.item_number(back(20)) == 2
     assert everything(shop)[0] == {"100 20", "100 3", "7 3", "7 5"} and shop.features is None
+
+
+@pytest.mark.parametrize("column", [
+    pd.array([12, 9, None, 9], dtype="Int64"), np.array([12.0, 9.0, np.nan, 9.0]), pd.Categorical([12, 9, None, 9]),
+    pd.Series([12, 9.0, None, np.int8(9)], dtype=object), np.array([12, 9, 12, 9], dtype=np.uint16),
+])  # fmt: skip
+def test_whole_numbers_stay_numbers_however_they_are_stored(column):
+    shop = from_frame(pd.DataFrame({"user": column, "item": ["b", "a", "a", "c"]}))
+    assert shop.user_ids.tolist() == [9, 12] and np.issubdtype(shop.user_ids.dtype, np.integer)
+    assert shop.item_ids.tolist() == ["a", "b", "c"]
+
+
+def test_numbers_meet_numbers_and_text_meets_text():
+    frame = pd.DataFrame({"user": [5, 5, 8, 8], "item": [30, 4, 30, 4]})
+    c = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    given = [
+        dict(features=pd.DataFrame(c, index=[4, 100, 30])), dict(features=pd.DataFrame(c, index=[4.0, 100.0, 30.0])),
+        dict(features=dict(zip([4, 100, 30], c))), dict(features=c, feature_ids=np.array([4, 100, 30])),
+    ]  # fmt: skip
+    for settings in given:
+        shop = from_frame(frame, scale=False, test={5: 4, np.int64(8): 100}, **settings)
+        assert shop.item_ids.tolist() == [4, 30, 100] and np.array_equal(shop.features, c[[0, 2, 1]])
+        assert shop.test.tolist() == [0, 2] and shop.user_ids.tolist() == [5, 8]
+    text = frame.astype(str)
+    shop = from_frame(text, c, ["4", " 100 ", "30"], scale=False, test={"5": "4"})
+    assert shop.item_ids.tolist() == ["4", "30", "100"] and shop.test.tolist() == [0, -1]  # in their order as numbers
+    with pytest.raises(ValueError, match=r"features are text \('4' first\) and the items of the table whole numbers \(4 first"):
+        from_frame(frame, c, ["4", "100", "30"])
+    with pytest.raises(ValueError, match=r"features are whole numbers \(0 first\) and the items of the table text \('4' first"):
+        from_frame(text, c)  # whether row 4 belongs to '4' is a guess
+    with pytest.raises(ValueError, match=r"test: its users are text \('5' first\).*make them one kind"):
+        from_frame(frame, test={"5": 4})
+    with pytest.raises(ValueError, match=r"test: its items are text"):
+        from_frame(frame, test={5: "4"})
+
+
+def test_a_data_set_has_its_own_features_without_a_second_copy(monkeypatch):
+    c, given = np.random.default_rng(0).random((3, 2), dtype=np.float32), []
+    real = tables.Dataset
+    monkeypatch.setattr(tables, "Dataset", lambda *args, **settings: given.append(args[2]) or real(*args, **settings))
+    for scale in (True, False):
+        shop = from_frame(pd.DataFrame({"user": [0, 0], "item": [0, 1]}), c, [2, 1, 0], scale=scale)
+        assert np.shares_memory(shop.features, given[-1]) and not np.shares_memory(shop.features, c)
+    kept = from_frame(pd.DataFrame({"user": [0, 0], "item": [0, 1]}), c, scale=False)
+    c[0] = 9  # the caller's own array may change, the data set may not
+    assert kept.features[0, 0] != 9
 
 
 def test_arrays():
@@ -149,6 +198,18 @@ def test_a_split_of_your_own():
         (lambda: from_frame(table(), feature_ids=["hat"]), "feature_ids without features"),
         (lambda: from_frame(table(), test={"eve": "hat"}), "test: user 'eve' is not among"),
         (lambda: from_frame(table(), test={"ann": "wig"}), "test: item 'wig' is not among"),
+        (lambda: from_frame(table(), test={"ann": None}), "test: item None is not among"),
+        (
+            lambda: from_frame(table().assign(user=["ann", 7, "7", 1, 1, 1])),
+            r"row 0, column 'user': 'ann' is text, and row 1, column 'user': 7 a number; make them one kind",
+        ),
+        (
+            lambda: from_frame(table().assign(item=[2.0**53 + 2, 1.0, 1.0, 2.0, 3.0, np.nan])),
+            r"row 0, column 'item': .* too large for a float .*dtype=str",
+        ),
+        (lambda: from_frame(table(), np.ones((2, 2)), ["hat", None]), "ids of the features, row 1: missing"),
+        (lambda: from_frame(table(), np.ones((2, 2)), ["hat", 3]), "ids of the features, row 0: 'hat' is text"),
+        (lambda: from_frame(table().assign(user=None), LOOKS), "no interaction is left; 6 rows without user"),
     ],
 )
 def test_what_is_refused(call, words):
@@ -183,7 +244,7 @@ def test_a_csv_and_a_folder(folder):
     assert everything(shop)[1] == {"ann hat", "bob hat"} and shop.notes == ()
     assert shop.features.shape == (4, 128) and shop.images.shape == (4, 28, 28) and shop.images.dtype == np.uint8
     assert np.median(shop.images[:, 0]) == 0 and shop.images.max() > 60  # bright on black, whatever it was on
-    raw = amrlib.vision.extract_features(shop.images, progress=False)
+    raw = small_cnn.extract_features(shop.images, progress=False)
     assert np.allclose(shop.features * shop.feature_scale, raw, atol=1e-4)
     model = amrlib.VBPR(shop, dim=2)
     model.fit(shop, epochs=1, progress=False)
@@ -191,7 +252,7 @@ def test_a_csv_and_a_folder(folder):
 
 def test_features_are_kept_until_a_picture_changes(folder, monkeypatch):
     first = features_of_pictures(folder / "pictures", progress=False)
-    monkeypatch.setattr(own, "_looker", lambda *_: pytest.fail("looked again"))
+    monkeypatch.setattr(pictures, "extractor", lambda *_: pytest.fail("looked again"))
     again = features_of_pictures(folder / "pictures", progress=False)
     assert np.array_equal(first[1], again[1]) and np.array_equal(first[2], again[2]) and first[0] == again[0]
     monkeypatch.undo()
@@ -211,11 +272,11 @@ def test_pictures_with_faults(folder):
     for _ in range(2):  # the second time from the cache
         shop = from_csv(folder / "bought.csv", folder / "pictures", progress=False)
         assert shop.item_ids.tolist() == ["007", "hat"] and everything(shop)[0] == {"ann hat", "bob hat", "bob 007"}
-        assert shop.notes == [
+        assert shop.notes == (
             "hat.png: hat.jpg is the picture of that item already, left out",
             "tie.png cannot be read as a picture (UnidentifiedImageError), left out",
             "1 items without features ('bag' first), left out with 1 rows",
-        ]
+        )
     for name in ("hat.jpg", "hat.png", "007.png"):
         (folder / "pictures" / name).unlink()
     with pytest.raises(ValueError, match="none of the 1 pictures"):
@@ -226,7 +287,7 @@ def test_transparent_pictures_are_seen_on_white(folder):
     pixels = np.zeros((30, 30, 4), np.uint8)
     pixels[8:22, 8:22] = [200, 0, 0, 255]
     Image.fromarray(pixels).save(folder / "pictures" / "ring.png")
-    assert np.array_equal(np.asarray(own._open(folder / "pictures" / "ring.png"))[0, 0], [255, 255, 255])
+    assert np.array_equal(np.asarray(open_picture(folder / "pictures" / "ring.png"))[0, 0], [255, 255, 255])
 
 
 def test_a_network_of_your_own(folder):
@@ -239,8 +300,8 @@ def test_a_network_of_your_own(folder):
 
 def test_pictures_are_looked_at_in_batches_under_a_bar(folder, monkeypatch):
     sizes, bars = [], []
-    real = own.progress_bar
-    monkeypatch.setattr(own, "progress_bar", lambda *given: bars.append(given[1:]) or real(*given))
+    real = pictures.progress_bar
+    monkeypatch.setattr(pictures, "progress_bar", lambda *given: bars.append(given[1:]) or real(*given))
 
     def network(pictures):
         sizes.append(len(pictures))
@@ -289,7 +350,7 @@ def test_torchvision_through_a_stand_in(folder, monkeypatch, network, dim, dropp
     assert features.shape == (4, dim) and features.dtype == np.float32 and seen is None
     ((net, weights),) = made
     assert weights is FakeWeights.DEFAULT and not net.training and not any(p.requires_grad for p in net.parameters())
-    alone = FakeWeights.DEFAULT.transforms()(own._open(folder / "pictures" / f"{names[0]}.png"))
+    alone = FakeWeights.DEFAULT.transforms()(open_picture(folder / "pictures" / f"{names[0]}.png"))
     assert np.allclose(features[0], net(alone[None])[0], atol=1e-6)
     again = features_of_pictures(folder / "pictures", network, "cpu", progress=False)[1]
     assert np.array_equal(again, features) and len(made) == 1  # from the cache
@@ -307,7 +368,7 @@ def test_torchvision_itself_under_random_weights(folder, monkeypatch, network, d
     monkeypatch.setattr(weights, "get_state_dict", lambda *_, **__: drawn.state_dict())
     names, features, _, notes = features_of_pictures(folder / "pictures", network, "cpu", batch_size=3, progress=False)
     assert features.shape == (4, dim) and notes == [] and (features >= 0).all() and features.std(axis=0).max() > 0
-    picture = weights.DEFAULT.transforms()(own._open(folder / "pictures" / f"{names[0]}.png"))[None]
+    picture = weights.DEFAULT.transforms()(open_picture(folder / "pictures" / f"{names[0]}.png"))[None]
     last = drawn.fc if network == "resnet50" else drawn.classifier[-1]
     with torch.no_grad():  # what the published network would say, from our features: nothing but its last layer is gone
         assert torch.allclose(last(torch.from_numpy(features[:1])), drawn(picture), atol=1e-4)
@@ -351,7 +412,7 @@ def test_rows_skipped_on_request(tmp_path):
     (tmp_path / "own.tsv").write_bytes(b"user\titem\nann\that\nann\nann\tbag\n\t\nbob\t\n")
     shop = from_csv(tmp_path / "own.tsv", bad_rows="skip")
     assert everything(shop)[0] == {"ann hat", "ann bag"}
-    assert shop.notes == ["2 rows that cannot be read (own.tsv, line 3: 1 columns where the header has 2), left out"]
+    assert shop.notes == ("2 rows that cannot be read (own.tsv, line 3: 1 columns where the header has 2), left out",)
 
 
 def test_times_are_named_by_their_line(tmp_path):
