@@ -111,10 +111,10 @@ from .adversary import breaking_epsilon, category_hit_ratio, item_ranks, perturb
 from .datasets import load_dataset
 from .datasets.dataset import Dataset
 from .evaluation import Report, evaluate, sample_candidates
+from .evaluation.ranks import hr, ndcg
 from .files import write_atomically
 from .models import AMR, DUIF, MFBPR, VBPR, MFeALS, Popularity, Recommender
 from .progress import progress_bar
-from .ranking import hr, ndcg
 from .training import Losses, PairwiseTrainer
 
 __all__ = [
@@ -266,7 +266,7 @@ class _Training:
 
 def chain(
     shop: Dataset, settings: dict[str, dict[str, Any]], seed: int, only: Sequence[str] = MODELS, **how: Any
-) -> dict[str, Recommender]:
+) -> dict[str, Any]:
     """The models of one seed, chained by warm starts as in the paper (§4.1.4), and the controls.
 
     Parameters
@@ -303,7 +303,7 @@ def chain(
     train = _Training(shop, settings, seed, **how)
     seconds = [name for name in known[5:] if name in only]
     mf = vbpr = None
-    models: dict[str, Recommender] = {}
+    models: dict[str, Any] = {}
     if "Popularity" in only:
         models["Popularity"] = Popularity(shop)
     if "MF-BPR" in only:

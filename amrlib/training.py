@@ -42,9 +42,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .datasets.dataset import Dataset
+from .evaluation.ranks import held_out_ranks, hr, ndcg
 from .files import write_atomically
 from .progress import progress_bar
-from .ranking import held_out_ranks, hr, ndcg
 
 __all__ = ["AutogradTrainer", "Losses", "NegativeSampler", "PairwiseTrainer", "fit", "item_vectors", "resolve_device"]
 

@@ -7,8 +7,10 @@ import torch
 from scipy import stats
 
 import amrlib
-from amrlib import Dataset, compare, evaluate, ranking
-from amrlib.evaluation import Report, _correction, _correction_solver, exposure, paired_test, sample_candidates
+from amrlib import Dataset, compare, evaluate
+from amrlib.evaluation import Report, exposure, paired_test, sample_candidates
+from amrlib.evaluation import ranks as ranking
+from amrlib.evaluation.statistics import correction, correction_solver
 
 
 @pytest.fixture
@@ -140,7 +142,7 @@ def test_correction_is_the_least_squares_it_says():
     variance = [np.sqrt(gamma * A[r])[:, None] * (np.eye(n + 1) - A[r]) for r in range(R + 1)]
     rows, right = np.concatenate([A, *variance]), np.concatenate([f, np.zeros((R + 1) * (n + 1))])
     wanted = np.linalg.lstsq(rows, right)[0]
-    assert _correction("hr", k, R, n, gamma) == pytest.approx(wanted, abs=1e-9)
+    assert correction("hr", k, R, n, gamma) == pytest.approx(wanted, abs=1e-9)
 
 
 def test_correction_comes_near_the_whole_catalogue():
@@ -157,7 +159,7 @@ def test_correction_comes_near_the_whole_catalogue():
     table = sampled.table()
     assert table["HR@10 corrected"].item() == sampled.corrected("hr", 10)
     assert not any("corrected" in c for c in full.table())
-    assert len(_correction_solver(300_000, 50, 0.1)[0]) < 5000  # bounded in any catalogue
+    assert len(correction_solver(300_000, 50, 0.1)[0]) < 5000  # bounded in any catalogue
 
 
 def test_sample_candidates_are_distinct_and_untouched(shop):
@@ -245,7 +247,7 @@ def test_blocks_change_no_report(shop, monkeypatch):
     (lambda s: evaluate(model_of(s), Dataset([[0, 0]], [1]), k=1), "the model knows 120 users"),
     (lambda s: evaluate(model_of(s), s, features=torch.zeros(3, 6)), "features must have shape"),
     (lambda s: report_of([1, 2]).values("precision"), "measure must be"),
-    (lambda s: report_of([1, 2]).values("hr", 0), "k must be at least 1"),
+    (lambda s: report_of([1, 2]).values("hr", 0), "k must be a whole number of at least 1"),
     (lambda s: report_of([1, 2]).interval(level=2), "level must lie"),
     (lambda s: report_of([1]).interval(), "at least two users"),
     (lambda s: report_of([1, 2]).corrected(gamma=0), "gamma must be"),

@@ -7,8 +7,9 @@ import pytest
 import torch
 import torchmetrics.retrieval as second_library
 
-from amrlib import Dataset, ranking
-from amrlib.ranking import auc, held_out_ranks, hr, mrr, ndcg
+from amrlib import Dataset
+from amrlib.evaluation import auc, held_out_ranks, hr, mrr, ndcg
+from amrlib.evaluation import ranks as ranking
 
 
 def brute_force(scores, dataset, candidates=None):

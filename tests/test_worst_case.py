@@ -7,6 +7,7 @@ import torch.nn.functional as F
 
 import amrlib
 from amrlib import Dataset, adversary, evaluate, perturb, worst_case_ranks
+from amrlib.adversary import attacks, promotion
 from amrlib.training import NegativeSampler
 
 LOOKING = [amrlib.DUIF, amrlib.VBPR, amrlib.AMR] + ([amrlib.VBPRTwoVector] if hasattr(amrlib, "VBPRTwoVector") else [])
@@ -158,7 +159,9 @@ def by_autograd(model, shop, epsilon, triples, seed=0):
 @pytest.mark.parametrize("triples", ["test", "train"])
 @pytest.mark.parametrize("kind", LOOKING)
 def test_the_gradient_needs_no_D_dimensions(monkeypatch, shop, kind, triples, bytes_):
-    monkeypatch.setattr(adversary, "BLOCK_BYTES", bytes_)
+    monkeypatch.setattr(attacks, "BLOCK_BYTES", bytes_)
+    monkeypatch.setattr(promotion, "BLOCK_BYTES", bytes_)
+    monkeypatch.setattr(attacks, "ROW_NUMBERS", bytes_)
     model = trained(kind, shop)
     quick = perturb(model, shop, 0.4, "adversarial", triples, seed=3)
     slow = by_autograd(model, shop, 0.4, triples, seed=3)
@@ -316,7 +319,9 @@ def shown_smoothly(model, shop, ids, features, k):
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("kind", LOOKING)
 def test_promotion_moves_the_promoted_alone_and_uphill(monkeypatch, shop, kind, norm, bytes_):
-    monkeypatch.setattr(adversary, "BLOCK_BYTES", bytes_)
+    monkeypatch.setattr(attacks, "BLOCK_BYTES", bytes_)
+    monkeypatch.setattr(promotion, "BLOCK_BYTES", bytes_)
+    monkeypatch.setattr(attacks, "ROW_NUMBERS", bytes_)
     model, ids, k = trained(kind, shop, seed=5), [0, 7, 29], 4
     counts = [shown_smoothly(model, shop, ids, None, k)]
     for steps in (1, 30):
