@@ -113,7 +113,7 @@ from .datasets.dataset import Dataset
 from .evaluation import Report, evaluate, sample_candidates
 from .evaluation.ranks import hr, ndcg
 from .files import write_atomically
-from .models import AMR, DUIF, MFBPR, VBPR, MFeALS, Popularity, Recommender
+from .models import AMR, DUIF, MFBPR, VBPR, MFeALS, Popularity
 from .progress import progress_bar
 from .training import Losses, PairwiseTrainer
 

@@ -1,14 +1,14 @@
 """Noise and attacks: each item's features moved by at most ε, one Δ for all users.
 
-A score is ŷ_ui = p_uᵀ(q_i + Eᵀc_i), so moving c_i by Δ_i moves it by (E p_u)ᵀΔ_i. Γ_i, the gradient of a loss
-with respect to c_i, is therefore E s_i with s_i = Σ_u (∂L/∂ŷ_ui) p_u, and Eᵀ Δ (N, K) is all of Δ that a loss sees:
-features, directions and Δ itself (N, D) are gone through in blocks of rows.
+A score is ŷ_ui = p_uᵀ(q_i + Eᵀc_i), so moving c_i by Δ_i moves it by (E p_u)ᵀΔ_i. Γ_i, the gradient of a loss with
+respect to c_i, is therefore E s_i with s_i = Σ_u (∂L/∂ŷ_ui) p_u, and all that a loss sees of Δ is ΔE (N, K). What has
+D dimensions is gone through in blocks of rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -26,25 +26,17 @@ __all__ = ["perturb"]
 NORMS = ("l2", "linf")
 ROW_NUMBERS = 2**22  # of features, or of noise, at a time
 
-# ΔE (n, K), or None for Δ = 0  ->  s (n, K), Γ_i = E s_i, and the loss: one number, or (n,), one for each item
-# where no item's move touches another's loss
+# ΔE (n, K), or None for Δ = 0  ->  s (n, K), and the loss: one number, or (n,), one for each item where no item's move
+# touches another's loss
 Gradient: TypeAlias = Callable[[Tensor | None], tuple[Tensor, Tensor]]
 
 
 @torch.no_grad()
 def perturb(
-    model: Attackable,
-    dataset: Dataset,
-    epsilon: float,
-    kind: str = "adversarial",
-    triples: str = "test",
-    seed: int = 0,
-    steps: int = 1,
-    norm: str = "l2",
-) -> Tensor:
-    """The item features moved by at most ε each, c_i + Δ_i, one Δ for all users.
-
-    Implements :eq:`eq-gamma`.
+    model: Attackable, dataset: Dataset, epsilon: float, kind: str = "adversarial", triples: str = "test",
+    seed: int = 0, steps: int = 1, norm: str = "l2",
+) -> Tensor:  # fmt: skip
+    """The item features moved by at most ε each, c_i + Δ_i, one Δ for all users. Implements :eq:`eq-gamma`.
 
     Parameters
     ----------
@@ -53,23 +45,21 @@ def perturb(
     epsilon : float
         In the units of the features; compare it with their mean norm.
     kind : ``"adversarial"`` or ``"random"``
-        Along the gradient of the BPR loss, Δ_i = ε Γ_i/‖Γ_i‖ (AMR paper eqs. 11–12), or in a random
-        direction of the same length.
+        Along the gradient of the BPR loss, Δ_i = ε Γ_i/‖Γ_i‖ (AMR paper eqs. 11–12), or in a random direction of the
+        same length.
     triples : ``"test"`` or ``"train"``
-        Which BPR loss is attacked; the paper does not say. ``"test"``: each user's held-out item against
-        every item the user has not touched, so that cold items are attacked too, and the attacker knows
-        what is to be ranked. ``"train"``: the training pairs, each with one sampled warm negative, so cold
-        items stay as they are.
+        Which BPR loss is attacked; the paper does not say. ``"test"``: each user's held-out item against every item the
+        user has not touched, so that cold items are attacked too, and the attacker knows what is to be ranked.
+        ``"train"``: the training pairs, each with one sampled warm negative, so cold items stay as they are.
     seed : int
-        Of the random directions (drawn on the CPU, block of rows after block), or of the sampled negatives.
+        Of the random directions (drawn on the CPU, in blocks of rows), or of the sampled negatives.
     steps : int
-        1 is the paper's attack. With more, the first step is the same and each that follows has length
-        2.5 ε/steps along the gradient at the moved features, every item taken back into its ball; of all
-        the features passed through, those with the highest loss are returned. So more steps never attack
-        that loss less than one.
+        1 is the paper's attack. With more, the first step is the same and each that follows has length 2.5 ε/steps
+        along the gradient at the moved features, every item taken back into its ball; of all the features passed
+        through, those with the highest loss are returned. So more steps never attack that loss less than one.
     norm : ``"l2"`` or ``"linf"``
-        The ball: ‖Δ_i‖₂ ≤ ε, or every entry of Δ_i at most ε (a step then goes along the signs of Γ_i).
-        An ℓ∞ step is √D times as long as an ℓ2 step of the same ε.
+        The ball: ‖Δ_i‖₂ ≤ ε, or every entry of Δ_i at most ε (a step then goes along the signs of Γ_i). An ℓ∞ step is
+        √D times as long as an ℓ2 step of the same ε.
 
     Returns
     -------
@@ -79,26 +69,26 @@ def perturb(
     Raises
     ------
     ValueError
-        A model without features, ε negative or not finite, ``steps`` below 1, an unknown ``kind``,
-        ``triples`` or ``norm``, parameters that are not finite.
+        A model without features or with parameters that are not finite; ε negative or not finite; an unknown word.
     """
     c, E, epsilon, steps = checked(model, epsilon, steps, norm)
     one_of(kind, "kind", ("adversarial", "random"))
     one_of(triples, "triples", ("test", "train"))
     seed = whole_number(seed, "seed", 0)
-    if kind == "random":
-        generator = torch.Generator().manual_seed(seed)
-        moved = E.new_empty(c.shape)
-        for rows in _row_blocks(*c.shape):
-            noise = torch.randn(c[rows].shape, generator=generator, dtype=torch.float64).to(E)  # (b, D)
-            moved[rows] = c[rows].to(E) + epsilon * direction(noise, norm)
-        return moved
-    gradient = _test_gradient(model, dataset) if triples == "test" else _train_gradient(model, dataset, seed)
-    return ascend(c, E, gradient, epsilon, steps, norm)
+    if kind == "adversarial":
+        gradient = _test_gradient(model, dataset) if triples == "test" else _train_gradient(model, dataset, seed)
+        return ascend(c, E, gradient, epsilon, steps, norm)
+    generator = torch.Generator().manual_seed(seed)
+    moved = E.new_empty(c.shape)
+    for rows in _row_blocks(*c.shape):
+        noise = torch.randn(c[rows].shape, generator=generator, dtype=torch.float64).to(E)  # (b, D)
+        moved[rows] = c[rows].to(E) + epsilon * direction(noise, norm)
+    return moved
 
 
 def checked(model: Attackable, epsilon: float, steps: int, norm: str) -> tuple[Tensor, Tensor, float, int]:
     """c (N, D) in the type it is stored in, E (D, K), ε and steps, if they make sense."""
+    model.user_vectors()  # a model that has seen no data says so
     c, E = getattr(model, "features", None), getattr(model, "E", None)
     if c is None or E is None:
         raise ValueError(f"{type(model).__name__} uses no item features, so there is nothing to perturb; take a VBPR")
@@ -120,33 +110,31 @@ def _into_ball(delta: Tensor, epsilon: float, norm: str) -> Tensor:
 
 
 def _row_blocks(n: int, D: int) -> Iterator[slice]:
-    """Blocks of rows. Each but the last has a multiple of 16 numbers and the last no fewer than 16 (if n has), since
-    torch draws normal numbers sixteen at a time: so the blocks together are what one draw of (n, D) would be."""
+    """Each block but the last has a multiple of 16 numbers and the last no fewer than 16 (if n has), since torch draws
+    normal numbers sixteen at a time: so the blocks together are what one draw of (n, D) would be."""
     starts = list(range(0, max(1, n - 15), max(16, ROW_NUMBERS // D // 16 * 16)))
-    for start, stop in zip(starts, [*starts[1:], n]):
-        yield slice(start, stop)
+    return (slice(start, stop) for start, stop in zip(starts, [*starts[1:], n]))
 
 
 def ascend(c: Tensor, E: Tensor, gradient: Gradient, epsilon: float, steps: int, norm: str) -> Tensor:
     """c + Δ (n, D) by projected gradient ascent; Δ and the best Δ are all that it holds in D dimensions."""
-    s, _ = gradient(None)
+    s, loss = gradient(None)
     if not bool(torch.isfinite(s).all()):
         raise ValueError("the gradient is not finite; look for NaN in the parameters or the features")
-    n, blocks = len(c), list(_row_blocks(*c.shape))
+    blocks = list(_row_blocks(*c.shape))
     delta, seen = E.new_empty(c.shape), torch.empty_like(s)  # Δ, and ΔE
     for rows in blocks:
         delta[rows] = epsilon * direction(s[rows] @ E.T, norm)
-    best = delta if steps == 1 else delta.clone()
-    highest: Tensor | None = None
-    for step in range(steps if steps > 1 else 0):
+    best, highest = delta if steps == 1 else delta.clone(), torch.full_like(loss, -torch.inf)
+    for step in range(1, steps + 1) if steps > 1 else ():
         for rows in blocks:
             seen[rows] = delta[rows] @ E
         s, loss = gradient(seen)
-        better = (torch.ones_like(loss, dtype=torch.bool) if highest is None else loss > highest).expand(n)
-        highest = loss if highest is None else torch.maximum(loss, highest)
+        better = (loss > highest).expand(len(c))
+        highest = torch.maximum(loss, highest)
         for rows in blocks:
             best[rows] = torch.where(better[rows, None], delta[rows], best[rows])
-            if step + 1 < steps:
+            if step < steps:
                 longer = delta[rows] + 2.5 * epsilon / steps * direction(s[rows] @ E.T, norm)
                 delta[rows] = _into_ball(longer, epsilon, norm)
     for rows in blocks:
@@ -154,30 +142,24 @@ def ascend(c: Tensor, E: Tensor, gradient: Gradient, epsilon: float, steps: int,
     return best
 
 
-class Block(NamedTuple):
-    """Some users, what all items score for them, and which entries are the users' training items."""
-
-    ids: np.ndarray  # (b,)
-    rows: Tensor  # (b,) the same on the device
-    target: Tensor  # (b, 1) the held-out item, -1 for none
-    scores: Tensor  # (b, N)
-    seen: tuple[Tensor, Tensor]  # (row of the block, item)
+Block: TypeAlias = tuple[np.ndarray, Tensor, Tensor, Tensor, tuple[Tensor, Tensor]]
 
 
-def score_blocks(U: Tensor, V: Tensor, dataset: Dataset, users: np.ndarray, arrays: int = 4) -> Iterator[Block]:
-    """Blocks of ``users`` so small that ``arrays`` arrays (b, N) stay within the bound of the ranks."""
-    row = len(V) * U.element_size() * arrays
+def score_blocks(U: Tensor, V: Tensor, dataset: Dataset, users: np.ndarray) -> Iterator[Block]:
+    """Blocks of ``users``, so small that four arrays (b, N) stay within the bound of the ranks: ids (b,), the same as a
+    tensor, held-out items (b, 1), scores (b, N), and the training items among them as (row of the block, item)."""
+    row = len(V) * U.element_size() * 4
     block = BLOCK_BYTES // row
     if U.device.type != "cuda":  # on the CPU less is faster, as long as the cache holds it
         block = min(block, max(64, 2 * TILE_BYTES // row))
     for start in range(0, len(users), max(1, block)):
         ids = users[start : start + max(1, block)]
         at, items, rows, target = (torch.as_tensor(a, device=U.device) for a in (*dataset.seen_by(ids), ids, dataset.test[ids]))
-        yield Block(ids, rows, target[:, None], U[rows] @ V.T, (at, items))
+        yield ids, rows, target[:, None], U[rows] @ V.T, (at, items)
 
 
-def moved_scores(model: Attackable) -> Callable[[Tensor | None], tuple[Tensor, Tensor]]:
-    """ΔE (N, K) -> vectors of users and items whose products are the scores under c + Δ; the clean ones for None."""
+def _moved_vectors(model: Attackable) -> Callable[[Tensor | None], tuple[Tensor, Tensor]]:
+    """ΔE (N, K) -> vectors of users and items for the scores under c + Δ; the clean ones for None."""
     U, V, visual = model.user_vectors(), model.item_vectors(), model.visual_users()
     both = torch.cat([U, visual], 1)  # ŷ' = ŷ + visualᵀ(EᵀΔ)
     return lambda seen: (U, V) if seen is None else (both, torch.cat([V, seen], 1))
@@ -185,7 +167,7 @@ def moved_scores(model: Attackable) -> Callable[[Tensor | None], tuple[Tensor, T
 
 def _test_gradient(model: Attackable, dataset: Dataset) -> Gradient:
     """Of the loss Σ_u mean_j −ln σ(ŷ_u,test − ŷ_uj), j over what u may be shown."""
-    vectors, visual, N = moved_scores(model), model.visual_users(), dataset.n_items
+    vectors, visual, N = _moved_vectors(model), model.visual_users(), dataset.n_items
 
     def gradient(seen: Tensor | None) -> tuple[Tensor, Tensor]:
         s = visual.new_zeros(N, visual.shape[1])
@@ -207,7 +189,7 @@ def _test_gradient(model: Attackable, dataset: Dataset) -> Gradient:
 
 def _train_gradient(model: Attackable, dataset: Dataset, seed: int) -> Gradient:
     """Of the BPR loss of all training pairs with one negative each, the same in every step."""
-    vectors, visual = moved_scores(model), model.visual_users()
+    vectors, visual = _moved_vectors(model), model.visual_users()
     users, pos = torch.as_tensor(np.array(dataset.train), device=visual.device).unbind(1)
     neg = NegativeSampler(dataset, visual.device)(users, torch.Generator(visual.device).manual_seed(seed))
 

@@ -17,13 +17,6 @@ from .attacks import ascend, checked, score_blocks
 __all__ = ["category_hit_ratio", "item_ranks", "promote"]
 
 
-def _some_items(items: Any, dataset: Dataset) -> np.ndarray:
-    ids = item_ids(items, dataset.n_items)
-    if not len(ids):
-        raise ValueError("items must be at least one item id; it is empty")
-    return ids
-
-
 @torch.no_grad()
 def promote(
     model: Attackable, dataset: Dataset, items: Any, epsilon: float, k: int = 10, steps: int = 1, norm: str = "l2"
@@ -34,9 +27,9 @@ def promote(
 
         Σ_u σ(ŷ_ut − ŷ_u(k)),   ŷ_u(k) the k-th best of u's untouched items outside ``items``,
 
-    over all users who do not have t already. (The BPR loss against the same bar would be spent on the many whom
-    the item will never reach: their gradients are the largest.) The bar does not move with Δ, and no item's
-    Δ touches another's count. ``steps`` and ``norm`` are those of :func:`perturb`; the best step counts item by item.
+    over all users who do not have t already. (The BPR loss against the same bar would be spent on the many whom the item
+    will never reach: their gradients are the largest.) The bar does not move with Δ, and no item's Δ touches another's
+    count. ``steps`` and ``norm`` are those of :func:`perturb`; the best step is taken item by item.
 
     Raises
     ------
@@ -44,7 +37,7 @@ def promote(
         As :func:`perturb`; no item, an id out of range, or fewer than k items left that are not promoted.
     """
     c, E, epsilon, steps = checked(model, epsilon, steps, norm)
-    ids = _some_items(items, dataset)
+    ids = item_ids(items, dataset.n_items, some=True)
     k = whole_number(k, "k", 1, dataset.n_items - len(ids), "the {} items that are not promoted")
     U, V, visual = model.user_vectors(), model.item_vectors(), model.visual_users()
     at = torch.as_tensor(ids, device=U.device)
@@ -55,9 +48,9 @@ def promote(
         bars.append(torch.topk(scores, k, dim=1).values[:, -1])
     bar = torch.cat(bars)  # (M,)  −∞ for someone who has nearly everything: whatever comes is shown
     V = V[at]  # (n, K̃) the promoted ones
-    owned = np.isin(dataset.indices, ids)  # who has a promoted item, and which
-    owners = np.repeat(np.arange(dataset.n_users), np.diff(dataset.indptr))[owned]
-    columns = np.searchsorted(ids, dataset.indices[owned])
+    owners, owned = dataset.seen_by(np.arange(dataset.n_users))
+    promoted = np.isin(owned, ids)  # who has a promoted item, and which
+    owners, columns = owners[promoted], np.searchsorted(ids, owned[promoted])
     block = max(1, BLOCK_BYTES // (len(ids) * U.element_size() * 4))
 
     def gradient(seen: Tensor | None) -> tuple[Tensor, Tensor]:  # ΔE (n, K) -> s (n, K), the smooth counts (n,)
@@ -68,14 +61,14 @@ def promote(
             if seen is not None:
                 ahead += visual[part] @ seen.T
             cut = slice(*np.searchsorted(owners, [start, start + block]))
-            ahead[torch.as_tensor(owners[cut] - start), torch.as_tensor(columns[cut])] = -torch.inf
+            row, column = (torch.as_tensor(a, device=s.device) for a in (owners[cut] - start, columns[cut]))
+            ahead[row, column] = -torch.inf
             shown = torch.sigmoid(ahead)
             count += shown.double().sum(0)
             s += (shown * (1 - shown)).T @ visual[part]  # σ' = σ (1 − σ)
         return s, count
 
-    rows = torch.as_tensor(ids, device=c.device)
-    return c.to(E).index_copy(0, at, ascend(c[rows], E, gradient, epsilon, steps, norm))
+    return c.to(E).index_copy(0, at, ascend(c[at.to(c.device)], E, gradient, epsilon, steps, norm))
 
 
 def category_hit_ratio(model: Recommending, dataset: Dataset, items: Any, k: int = 10, features: Any = None) -> float:
@@ -83,15 +76,10 @@ def category_hit_ratio(model: Recommending, dataset: Dataset, items: Any, k: int
 
         CHR@k = 1/(kM) Σ_u #{ i ∈ items, not one that u has : i among u's first k }
 
-    with M users: the category hit ratio of Di Noia, Malitesta & Merra (2020), for ``items`` of a category. What a
-    user has is what the data that the model is bound to says.
-
-    Raises
-    ------
-    ValueError
-        No item, an id out of range, ``k`` below 1 or above the catalogue's size.
+    with M users: the category hit ratio of Di Noia, Malitesta & Merra (2020), for ``items`` of a category, at least one.
+    What u has is what the data say that the model is bound to.
     """
-    ids = _some_items(items, dataset)
+    ids = item_ids(items, dataset.n_items, some=True)
     shown, _ = model.recommend(np.arange(dataset.n_users), k, features)  # (M, k)
     return float(np.isin(shown, ids).mean())
 
@@ -100,11 +88,6 @@ def item_ranks(model: Ranked, dataset: Dataset, item: int, features: Any = None)
     """Where one item stands with everyone who does not have it: int64, one rank (0 is best) a user, users ascending.
 
     Ties count against it, as everywhere in this library.
-
-    Raises
-    ------
-    ValueError
-        An id out of range.
     """
     item = whole_number(item, "item", 0, dataset.n_items - 1)
     has = dataset.is_train(np.arange(dataset.n_users), np.array(item))

@@ -17,32 +17,24 @@ __all__ = ["breaking_epsilon", "worst_case_perturbation", "worst_case_ranks"]
 
 @torch.no_grad()
 def worst_case_ranks(
-    model: Ranked,
-    dataset: Dataset,
-    epsilon: float,
-    candidates: np.ndarray | None = None,
-    progress: bool = True,
-    norm: str = "l2",
-) -> np.ndarray:
+    model: Ranked, dataset: Dataset, epsilon: float, candidates: np.ndarray | None = None,
+    progress: bool = True, norm: str = "l2",
+) -> np.ndarray:  # fmt: skip
     """The furthest each user's held-out item can fall when every item's features move by at most ε: exact.
 
-    Implements :eq:`eq-worst-rank`.
-
-    For user u the held-out item i loses at most ε‖E p_u‖ and each rival j gains at most as much
-    (Cauchy–Schwarz), all at once under Δ_i = −ε E p_u/‖E p_u‖, Δ_j = +ε E p_u/‖E p_u‖. So
+    Implements :eq:`eq-worst-rank`. For user u the held-out item i loses at most ε‖E p_u‖ and each rival j gains at most
+    as much (Cauchy–Schwarz), all at once under Δ_i = −ε E p_u/‖E p_u‖, Δ_j = +ε E p_u/‖E p_u‖. So
 
         rank = #{ j : ŷ_uj + 2ε‖E p_u‖ ≥ ŷ_ui },
 
-    no attack can do worse and this one does it (:func:`worst_case_perturbation`). Each user gets a
-    perturbation of their own; one shared by all users, as in the paper's tables, does no more harm than this.
-    ``hr(worst_case_ranks(…), k)`` is therefore a certified HR@k.
+    no attack can do worse and this one does it (:func:`worst_case_perturbation`). Each user gets a perturbation of their
+    own; one shared by all users, as in the paper's tables, does no more harm than this. ``hr(worst_case_ranks(…), k)`` is
+    therefore a certified HR@k. With ``norm="linf"`` every entry of Δ moves by at most ε, and Hölder's inequality puts the
+    dual norm ‖E p_u‖₁ in the place of ‖E p_u‖₂, with Δ = ±ε sign(E p_u).
 
-    With ``norm="linf"`` every entry of Δ moves by at most ε, and Hölder's inequality puts the dual norm
-    ‖E p_u‖₁ in the place of ‖E p_u‖₂, with Δ = ±ε sign(E p_u).
-
-    The certificate is about real numbers: the model's vectors and E as they are stored, no rounding in between. It
-    is computed in float64, and a rival that rounding might hide (a share of some 1e-14 of the scores) counts as
-    ahead, so the rank is never too low. ``evaluate`` of a float32 model rounds at 1e-7 and may differ in near ties.
+    The certificate is about real numbers: the model's vectors and E as they are, with no rounding after that. It is
+    computed in float64, and a rival that rounding could hide (about 1e-14 of a score) counts as ahead, so no rank is too
+    low. ``evaluate`` of a float32 model rounds at 1e-7 and may differ in near ties.
 
     Returns
     -------
@@ -59,38 +51,30 @@ def worst_case_ranks(
 
 
 def _certain(model: Ranked, norm: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The vectors in float64, and two bounds for each user, (M,): ‖E p_u‖ in the dual norm from above (0 without E),
-    and by how much rounding may change the difference of two scores.
-
-    Sums of n terms in any order err by at most n·2⁻⁵³/(1 − n·2⁻⁵³) times the sum of the terms' sizes (Higham 2002, §3.1).
-    """
+    """The vectors in float64, and two bounds for each user, (M,): ‖E p_u‖ in the dual norm from above (0 without E), and
+    by how much rounding may change the difference of two scores. A sum of n terms, in any order, errs by at most
+    n·2⁻⁵³/(1 − n·2⁻⁵³) times the sum of the terms' sizes (Higham, Accuracy and Stability, 2002, §3.1)."""
     one_of(norm, "norm", NORMS)
     U, V = model.user_vectors().double(), model.item_vectors().double()
-    unit = 2.0**-52  # twice 2⁻⁵³, for the second-order terms
+    unit = 2.0**-52  # twice 2⁻⁵³, for the terms of second order
     slack = 2 * (U.shape[1] + 8) * unit * U.norm(dim=1) * V.norm(dim=1).max()
-    if getattr(model, "E", None) is None:
+    E = getattr(model, "E", None)
+    if E is None:
         return U, V, torch.zeros_like(slack), slack
-    E, visual = model.E.double(), model.visual_users().double()  # type: ignore[attr-defined]
-    D, K = E.shape
-    order = 1 if norm == "linf" else 2
-    blocks = visual.split(max(1, ROW_NUMBERS // D))  # users x D may be large
+    E, visual, order = E.double(), model.visual_users().double(), 1 if norm == "linf" else 2  # type: ignore[attr-defined]
+    blocks = visual.split(max(1, ROW_NUMBERS // len(E)))  # users x D may be large
     length = torch.cat([torch.linalg.vector_norm(part @ E.T, ord=order, dim=1) for part in blocks])
-    error = (K + 8) * unit * torch.linalg.vector_norm(E.norm(dim=1), ord=order) * visual.norm(dim=1)
-    return U, V, length * (1 + (D + 16) * unit) + error, slack
+    error = (E.shape[1] + 8) * unit * torch.linalg.vector_norm(E.norm(dim=1), ord=order) * visual.norm(dim=1)
+    return U, V, length * (1 + (len(E) + 16) * unit) + error, slack
 
 
 @torch.no_grad()
 def worst_case_perturbation(model: Attackable, dataset: Dataset, user: int, epsilon: float, norm: str = "l2") -> Tensor:
     """The features under which one user's held-out item falls as far as it can: (N, D), c + Δ.
 
-    Δ_i = −ε d for the held-out item and +ε d for all others, d the unit vector along E p_u (ℓ2) or its
-    signs (ℓ∞). It reaches the bound of :func:`worst_case_ranks` for this user, up to the rounding of the model's
-    number type; for others it is some attack.
-
-    Raises
-    ------
-    ValueError
-        A user without a held-out item or out of range, a model without features, ε or ``norm`` that is none.
+    Δ_i = −ε d for the held-out item and +ε d for all others, d the unit vector along E p_u (ℓ2) or its signs (ℓ∞). It
+    reaches the bound of :func:`worst_case_ranks` for this user, up to the rounding of the model's numbers; for others it
+    is some attack. Raises as :func:`perturb`, and for a user without a held-out item.
     """
     c, E, epsilon, _ = checked(model, epsilon, 1, norm)
     user = whole_number(user, "user", 0, dataset.n_users - 1)
@@ -112,13 +96,8 @@ def breaking_epsilon(model: Ranked, dataset: Dataset, k: int = 10, norm: str = "
 
         ε_u = (ŷ_ui − ŷ_u(k)) / (2‖E p_u‖),
 
-    with the dual norm under ℓ∞, and rounded down as ranks are rounded up there. It is 0 where there is no hit to
-    break, and infinite where nothing can break it: E p_u = 0, or fewer than k rivals.
-
-    Raises
-    ------
-    ValueError
-        ``k`` below 1 or above the catalogue's size, an unknown ``norm``.
+    with the dual norm under ℓ∞, rounded down as ranks are rounded up there. It is 0 where there is no hit to break, and
+    infinite where nothing can break it: E p_u = 0, or fewer than k rivals.
     """
     k = whole_number(k, "k", 1, dataset.n_items, "the catalogue's {} items")
     U, V, sensitivity, slack = _certain(model, norm)

@@ -9,31 +9,27 @@ from ..datasets.dataset import Dataset
 
 __all__ = ["sample_candidates"]
 
+BLOCK = 2**16  # candidates at a time: what a core's cache holds
+
 
 def sample_candidates(dataset: Dataset, n: int = 999, seed: int = 0) -> np.ndarray:
     """n distinct items for each user, none of them touched by the user in train or test: (M, n) int64, rows ascending.
 
-    Every set of n such items is equally likely. Cold items are among them: at test time they are rivals like any
-    other. The same seed gives the same rows on every machine.
+    Every set of n such items is equally likely, cold items among them: at test time they are rivals like any other.
+    The same seed gives the same rows on every machine. A user with fewer than n such items is a ValueError.
 
-    How it works. The user's untouched items stand on a line without gaps, at 0 … L − 1. Floyd's algorithm draws n
-    of these places without repetition, n draws a user whatever L is; each place then moves up by the number of the
-    user's items that lie before it.
-
-    Raises
-    ------
-    ValueError
-        Some user has fewer than ``n`` such items.
+    The user's untouched items stand on a line without gaps, at 0 … L − 1. Floyd's algorithm draws n of these places
+    without repetition, in n draws whatever L is; each place then moves up by the number of the user's items before it.
     """
     n = whole_number(n, "n_candidates", 1)
     rng = np.random.default_rng(whole_number(seed, "seed", 0))
     users = np.arange(dataset.n_users)
-    held = (dataset.test >= 0) & ~dataset.is_train(users, dataset.test)  # (M,) touched in test alone
+    held = (dataset.test >= 0) & ~dataset.is_train(users, dataset.test)  # (M,) has an item in test alone
     left = dataset.n_items - np.diff(dataset.indptr) - held  # (M,)  L
     if left.min() < n:
         raise ValueError(f"n_candidates={n}: user {left.argmin()} has only {left.min()} untouched items")
     drawn = np.empty((dataset.n_users, n), dtype=np.int64)
-    block = max(1, 2**20 // n)
+    block = max(1, BLOCK // n)
     for start in range(0, dataset.n_users, block):
         ids = users[start : start + block]
         drawn[ids] = _with_gaps(dataset, ids, held[ids], _subsets(rng, left[ids], n))
@@ -51,10 +47,11 @@ def _subsets(rng: np.random.Generator, left: np.ndarray, n: int) -> np.ndarray:
     bits = n.bit_length()
     order = np.sort((t << bits) | step, axis=1)  # by t, then by step
     taken = np.zeros(t.shape, dtype=bool)
-    row, place = np.nonzero(order[:, 1:] >> bits == order[:, :-1] >> bits)
+    row, place = np.divmod(np.flatnonzero((order[:, 1:] ^ order[:, :-1]) < 2**bits), max(1, n - 1))  # the same t again
     taken[row, order[row, place + 1] & (2**bits - 1)] = True
-    row, later = np.nonzero((t >= first) & (t < first + step))
+    row, later = np.divmod(np.flatnonzero(t >= first), n)
     earlier = t[row, later] - first[row, 0]
+    row, later, earlier = (a[earlier < later] for a in (row, later, earlier))
     while (new := taken[row, earlier] & ~taken[row, later]).any():
         taken[row[new], later[new]] = True
     return np.sort(np.where(taken, first + step, t), axis=1)

@@ -23,14 +23,9 @@ def paired_test(
 ) -> Paired:
     """Is ``a`` ahead of ``b`` for users like these? The difference a − b, user by user.
 
-    ``p_t`` is Student's paired t-test, two-sided, the AMR paper's (§4.1.3); ``p_bootstrap`` draws the users
-    again and is twice the share of draws on the other side of zero. Both take the two trained models as
-    they are: whether another training seed would end otherwise they cannot tell.
-
-    Raises
-    ------
-    ValueError
-        The two do not rank the same items of the same users in the same way.
+    ``p_t`` is Student's paired t-test, two-sided, the AMR paper's (§4.1.3); ``p_bootstrap`` draws the users again and is
+    twice the share of draws on the other side of zero. Both take the two trained models as they are: whether another
+    training seed would end otherwise they cannot tell. Reports of other users, items or candidates are a ValueError.
     """
     same = np.array_equal(a.users, b.users) and np.array_equal(a.items, b.items) and a.ranking == b.ranking
     if not same or not np.array_equal(a.n_candidates, b.n_candidates):
@@ -41,34 +36,18 @@ def paired_test(
 def exposure(
     model: Recommending, dataset: Dataset, k: int = 10, features: Any = None, users: np.ndarray | None = None
 ) -> pd.Series:
-    """What a model puts before people: the items of all users' top k, whether anyone wants them or not.
+    """What a model puts before people: the items of the top k of ``users`` (m,), whether anyone wants them or not.
 
-    Left out of a user's list is what the user has in the data that the model is bound to; ``dataset`` says which
-    items are popular or cold.
+    Left out of a user's list is what the user has in the data that the model is bound to; ``dataset`` says which items
+    are popular or cold. By default ``users`` is everyone with a held-out item, as in :func:`evaluate`.
 
-    Parameters
-    ----------
-    model
-        Anything with ``recommend(users, k, features)``.
-    users : int, (m,), optional
-        By default everyone with a held-out item, as in :func:`evaluate`.
-
-    Returns
-    -------
-    Series of four numbers
+    A series of four numbers (where nobody has an item left to be shown, coverage is 0 and the others are NaN):
 
     * ``coverage``: share of the catalogue that is in somebody's list;
     * ``popularity``: mean training interactions of a place in a list;
     * ``cold``: share of places that go to items without a training interaction;
     * ``gini``: how unequally the places are spread over the catalogue, 0 evenly to 1 − 1/N all to one item:
       Σ_i (2i − N − 1) x_i / (N Σ x), x ascending.
-
-    Where nobody has an item left to be shown, coverage is 0 and the others are NaN.
-
-    Raises
-    ------
-    ValueError
-        No user; and what ``recommend`` raises.
     """
     k = whole_number(k, "k", 1, dataset.n_items, "the catalogue's {} items")
     users = dataset.test_users if users is None else np.atleast_1d(np.asarray(users))
@@ -78,25 +57,18 @@ def exposure(
     shown = items[items >= 0]  # a user with little left has -1 at the end
     N = dataset.n_items
     counts = np.sort(np.bincount(shown, minlength=N))  # (N,)
-    mean = np.full(3, np.nan)  # popularity, cold, gini
+    means = [np.nan] * 3
     if len(shown):
         gini = ((2 * np.arange(1, N + 1) - N - 1) * counts).sum() / (N * len(shown))
-        mean[:] = dataset.item_counts[shown].mean(), dataset.cold[shown].mean(), gini
+        means = [dataset.item_counts[shown].mean(), dataset.cold[shown].mean(), gini]
     names = [f"{name}@{k}" for name in ("coverage", "popularity", "cold", "gini")]
-    return pd.Series([float((counts > 0).mean()), *mean.tolist()], index=names)
+    return pd.Series([(counts > 0).mean(), *means], index=names, dtype=float)
 
 
 def compare(
-    models: Mapping[str, Ranked | Report],
-    dataset: Dataset,
-    k: int | Sequence[int] = (5, 10, 20),
-    ranking: str = "full",
-    features: Any = None,
-    against: str | None = None,
-    measure: str = "ndcg",
-    seed: int = 0,
-    progress: bool = True,
-) -> pd.DataFrame:
+    models: Mapping[str, Ranked | Report], dataset: Dataset, k: int | Sequence[int] = (5, 10, 20), ranking: str = "full",
+    features: Any = None, against: str | None = None, measure: str = "ndcg", seed: int = 0, progress: bool = True,
+) -> pd.DataFrame:  # fmt: skip
     """Several models side by side, one row each, in the order given.
 
     Parameters
@@ -131,20 +103,20 @@ def compare(
     reports: dict[str, Report] = {}
     rows = []
     for name, model in models.items():
+        shown: dict[str, float] = {}
         if isinstance(model, Report):
             reports[name] = replace(model, name=name, k=ks)
-            row = reports[name].table()
         else:
             changed = features if getattr(model, "E", None) is not None else None
             reports[name] = replace(evaluate(model, dataset, ks, ranking, changed, seed=seed, progress=progress), name=name)
-            row = reports[name].table()
-            if hasattr(model, "recommend"):
-                row = row.assign(**exposure(model, dataset, middle, changed).to_dict())
+            if isinstance(model, Recommending):
+                shown = exposure(model, dataset, middle, changed).to_dict()
         low, high = reports[name].interval(measure, middle, seed=seed)
-        place = 1 + list(row.columns).index(f"NDCG@{ks[-1]}")
-        row.insert(place, "low", low)
-        row.insert(place + 1, "high", high)
-        rows.append(row)
+        rows.append(reports[name].table())
+        place = 1 + list(rows[-1].columns).index(f"NDCG@{ks[-1]}")
+        rows[-1].insert(place, "low", low)
+        rows[-1].insert(place + 1, "high", high)
+        rows[-1] = rows[-1].assign(**shown)
     table = pd.concat(rows)
     if against is not None:
         tests = {n: paired_test(r, reports[against], measure, middle, seed=seed) for n, r in reports.items()}

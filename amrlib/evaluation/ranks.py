@@ -1,18 +1,15 @@
 """Where items stand with users: ranks, the k best items, and the measures that follow from a rank.
 
-A rank counts from 0: the number of other candidates that score at least as high as the held-out item.
-A tie counts against it, as in the authors' program, so a model that gives every item the same score
-is the worst there is, not the luckiest. Among the k best, ties go to the smaller item number.
-
-Scores are float32 at least. Items with the same vector tie exactly, although a matrix product may round
-two equal columns differently.
+A rank counts from 0: the number of other candidates that score at least as high as the held-out item. A tie counts
+against it, as in the authors' program, so a model that gives every item the same score is the worst there is, not the
+luckiest. Among the k best, ties go to the smaller item number. Scores are float32 at least, and items with the same
+vector tie exactly, although a matrix product may round two equal columns differently.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import NamedTuple
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import torch
@@ -62,21 +59,15 @@ def full_precision() -> Iterator[None]:
 
     Otherwise a held-out item's score and its rivals' could come from two arithmetics, and ranks would drift by chance.
     """
-    backends = [b.matmul for b in (torch.backends.cuda, torch.backends.mkldnn) if hasattr(b, "matmul")]
-    switches = [m for m in backends if hasattr(m, "fp32_precision")]
-    before = [(m, m.fp32_precision) for m in switches if m.fp32_precision not in ("ieee", "none")]
-    legacy = None if switches else torch.get_float32_matmul_precision()  # torch before 2.9
-    try:
-        for switch, _ in before:
-            switch.fp32_precision = "ieee"
-        if legacy is not None:
+    with ExitStack() as undo:
+        for backend in (torch.backends.cuda.matmul, getattr(torch.backends.mkldnn, "matmul", None)):
+            if (allowed := getattr(backend, "fp32_precision", None)) is not None:
+                undo.callback(setattr, backend, "fp32_precision", allowed)
+                setattr(backend, "fp32_precision", "ieee")  # noqa: B010
+        if not hasattr(torch.backends.cuda.matmul, "fp32_precision"):  # torch before 2.9
+            undo.callback(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())
             torch.set_float32_matmul_precision("highest")
         yield
-    finally:
-        for switch, value in before:
-            switch.fp32_precision = value
-        if legacy is not None:
-            torch.set_float32_matmul_precision(legacy)
 
 
 def _at_least_float32(U: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
@@ -84,48 +75,38 @@ def _at_least_float32(U: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
     return U.to(dtype), V.to(dtype)
 
 
-class _Twins(NamedTuple):
-    """The distinct ones of N item vectors, in the order of the first item that has each."""
-
-    first: Tensor  # (n,) that item
-    of: Tensor  # (N,) which of the n each item has
-    times: Tensor  # (n,) how many items have it
-
-
-def _twins(V: Tensor) -> _Twins:
+def _twins(V: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The n distinct ones of N item vectors, by the first item that has each: that item (n,), ascending; which of the n
+    each item has (N,); how many items have it (n,)."""
     bits = torch.int32 if V.dtype == torch.float32 else torch.int64
     odd = torch.randint(2**62, (V.shape[1],), generator=torch.Generator().manual_seed(0)).to(V.device) * 2 + 1
     # each row becomes one number, which sorts much faster than rows do; + 0.0 because −0 and 0 are equal
-    rows = max(1, 2**18 // max(1, V.shape[1]))
-    key = torch.cat([((part + 0.0).view(bits).long() * odd).sum(1) for part in V.split(rows)])
-    _, of, times = torch.unique(key, return_inverse=True, return_counts=True)
+    parts = V.split(max(1, 2**16 // max(1, V.shape[1])))
+    key = torch.cat([((part + 0.0).view(bits).long() * odd).sum(1) for part in parts])
     items = torch.arange(len(V), device=V.device)
-    first = torch.full_like(times, len(V)).scatter_reduce_(0, of, items, "amin")
-    if not torch.equal(V[first][of], V):  # two vectors share a number: hardly ever
-        _, of, times = torch.unique(V, dim=0, return_inverse=True, return_counts=True)
+    for rows, dim in ((key, None), (V, 0)):  # the second only if two vectors share a number: hardly ever
+        _, of, times = torch.unique(rows, dim=dim, return_inverse=True, return_counts=True)
         first = torch.full_like(times, len(V)).scatter_reduce_(0, of, items, "amin")
+        later = torch.nonzero(first[of] != items)[:, 0]
+        if torch.equal(V[later], V[first[of[later]]]):
+            break
     first, order = torch.sort(first)
-    return _Twins(first, torch.argsort(order)[of], times[order])
+    return first, torch.argsort(order)[of], times[order]
 
 
 @torch.no_grad()
 @full_precision()
 def held_out_ranks(
-    user_vectors: Tensor,
-    item_vectors: Tensor,
-    dataset: Dataset,
-    candidates: np.ndarray | None = None,
-    margin: Tensor | None = None,
-    progress: bool = False,
-    items: np.ndarray | None = None,
-) -> np.ndarray:
+    user_vectors: Tensor, item_vectors: Tensor, dataset: Dataset, candidates: np.ndarray | None = None,
+    margin: Tensor | None = None, progress: bool = False, items: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
     """Rank of each test user's held-out item (0 is best). Implements :eq:`eq-rank`.
 
     Parameters
     ----------
     user_vectors : (M, K), item_vectors : (N, K)
-        Score ŷ_ui is their product.
-    candidates : int, shape (M, C), optional
+        Score ŷ_ui is their product. Vectors that are not finite are a ValueError.
+    candidates : int, (M, C), optional
         Rank among these items only; by default among all items but the user's training items.
     margin : (M,), optional
         Added to every rival's score, per user: the worst case of :func:`amrlib.worst_case_ranks`.
@@ -135,11 +116,6 @@ def held_out_ranks(
     Returns
     -------
     int64, one rank for each user who has an item to rank, users ascending
-
-    Raises
-    ------
-    ValueError
-        A vector is not finite.
     """
     U, V = _at_least_float32(user_vectors, item_vectors)
     for name, vectors in (("user", U), ("item", V)):
@@ -148,9 +124,9 @@ def held_out_ranks(
     held = dataset.test if items is None else items
     users = np.flatnonzero(held >= 0)
     device, size = U.device, U.element_size()
-    twins = _twins(V)  # items with the same vector become one column (so MF scores its cold items, all zero, once)
-    distinct, column = V[twins.first], twins.of
-    weight = twins.times.to(U.dtype if len(V) < 2**24 else torch.float64)  # float32 counts exactly up to 2²⁴
+    first, column, times = _twins(V)  # twins become one column (so MF scores its cold items, all zero, once)
+    distinct = V[first]
+    weight = times.to(U.dtype if len(V) < 2**24 else torch.float64)  # float32 counts exactly up to 2²⁴
     budget = BLOCK_BYTES if device.type == "cuda" else min(BLOCK_BYTES, TILE_BYTES)
     # a sampled rival brings its whole vector, a ranked one only its score
     row_bytes = size * (1 if candidates is None else (candidates.shape[1] + 1) * U.shape[1])
@@ -158,8 +134,7 @@ def held_out_ranks(
     ranks = np.empty(len(users), dtype=np.int64)
     for start in progress_bar(range(0, len(users), block), "ranking", progress):
         ids = users[start : start + block]
-        rows = torch.as_tensor(ids, device=device)
-        target = torch.as_tensor(held[ids], device=device)  # (b,)
+        rows, target = (torch.as_tensor(a, device=device) for a in (ids, held[ids]))  # (b,)
         u = U[rows]  # (b, K)
         bar = (u * V[target]).sum(1, keepdim=True)  # (b, 1) the score to reach
         if margin is not None:
@@ -186,9 +161,7 @@ def _count(
     u: Tensor, v: Tensor, weight: Tensor, bar: Tensor, own: Tensor, rows: Tensor, columns: Tensor, budget: int
 ) -> Tensor:
     """Σ_j weight_j [u·v_j ≥ bar] for each row of ``u``, less one for each (row, column) left out; int64, (b,).
-
-    Works through the columns in tiles of ``budget`` bytes, each compared in place: nothing but the tile is held.
-    """
+    Works through the columns in tiles of ``budget`` bytes, each compared in place: nothing but the tile is held."""
     b = len(u)
     beaten = torch.zeros(b, dtype=torch.int64, device=u.device)
     width = max(1, min(len(v), budget // (u.element_size() * b)))
@@ -210,55 +183,51 @@ def _count(
 
 @torch.no_grad()
 @full_precision()
-def best_items(U: Tensor, V: Tensor, rows: np.ndarray, items: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k best items for each row of ``U`` (b, K), by U Vᵀ with V (N, K); ties go to the smaller item number.
+def best_items(
+    U: Tensor, V: Tensor, rows: np.ndarray, items: np.ndarray, k: int, left_out: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k best items by U Vᵀ for each row of ``U`` (b, K), with V (N, K); ties go to the smaller item number.
 
-    Parameters
-    ----------
-    rows, items : int64, (p,)
-        Pairs to leave out, a place in ``U`` and an item: ``dataset.seen_by(users)`` with ``U`` of the same users.
+    Left out are the pairs ``rows, items`` (p,), a place in ``U`` and an item, as ``dataset.seen_by(users)`` gives them,
+    and for everybody the items where ``left_out``, bool (N,), is true. Scores that are not finite are a ValueError.
 
     Returns
     -------
     items : int64, (b, k)
     scores : float64, (b, k), descending; -1 and -inf where fewer than k items are left
-
-    Raises
-    ------
-    ValueError
-        A score is not finite; k below 1 or above N.
     """
     U, V = _at_least_float32(U, V)
     k = whole_number(k, "k", 1, len(V), "the catalogue's {} items")
     best, scores = np.empty((len(U), k), dtype=np.int64), np.empty((len(U), k))
     order = np.argsort(rows, kind="stable")
     rows, items = rows[order], items[order]
-    # two products of the same vectors differ by no more than this times the vectors' lengths
+    never = None if left_out is None else torch.as_tensor(left_out, device=U.device)
+    # two products of the same vectors differ by no more than this times the user vector's length
     rounding = 4 * V.shape[1] * torch.finfo(V.dtype).eps * V.norm(dim=1)  # (N,)
     leader: Tensor | None = None  # (N,) the first item with the same vector
+
+    def without(S: Tensor, at: Tensor, seen: Tensor) -> Tensor:
+        S[at, seen] = -torch.inf
+        return S if never is None else S.masked_fill_(never, -torch.inf)
+
     block = max(1, BLOCK_BYTES // (4 * U.element_size() * len(V)))
     for start in range(0, len(U), block):
-        u = U[start : start + block]
-        cut = slice(*np.searchsorted(rows, [start, start + block]))
+        part = slice(start, start + block)
+        u, cut = U[part], slice(*np.searchsorted(rows, [start, start + block]))
         at, seen = (torch.as_tensor(a, device=U.device) for a in (rows[cut] - start, items[cut]))
         S = u @ V.T  # (b, N)
         if not bool(torch.isfinite(torch.stack(S.aminmax())).all()):  # NaN would sort above everything
             raise ValueError("a score is not finite; look for NaN in the parameters or the features")
-        S[at, seen] = -torch.inf
-        top, where = torch.topk(S, min(k + 1, len(V)), dim=1)  # fast, and right unless two of these are close
+        top, where = torch.topk(without(S, at, seen), min(k + 1, len(V)), dim=1)  # right unless two of these are close
         close = (top[:, :-1] - top[:, 1:] <= rounding[where[:, :-1]] * u.norm(dim=1, keepdim=True)).any(1)
         top, where = top[:, :k], where[:, :k]
-        unclear = torch.nonzero(close)[:, 0]
-        if len(unclear):
+        if bool(close.any()):
             if leader is None:
-                twins = _twins(V)
-                leader = twins.first[twins.of]
-            S = (u[unclear] @ V.T).index_select(1, leader)
-            place = torch.full_like(close, -1, dtype=torch.int64).index_copy_(0, unclear, torch.arange(len(S), device=U.device))
-            mine = place[at] >= 0
-            S[place[at[mine]], seen[mine]] = -torch.inf
-            top[unclear], where[unclear] = _largest(S, k)
-        part = slice(start, start + block)
+                first, of, _ = _twins(V)
+                leader = first[of]
+            mine, place = close[at], close.cumsum(0) - 1
+            S = without((u[close] @ V.T).index_select(1, leader), place[at[mine]], seen[mine])
+            top[close], where[close] = _largest(S, k)
         best[part], scores[part] = where.cpu().numpy(), top.cpu().numpy()
     best[np.isneginf(scores)] = -1
     return best, scores
@@ -269,6 +238,6 @@ def _largest(S: Tensor, k: int) -> tuple[Tensor, Tensor]:
     border = torch.topk(S, k, dim=1).values[:, -1:]
     above, tied = S > border, S == border
     left = k - above.sum(1, keepdim=True)
-    columns = torch.nonzero(above | (tied & (tied.cumsum(1) <= left)))[:, 1].view(-1, k)  # ascending
+    columns = torch.nonzero(above | (tied & (tied.cumsum(1, dtype=torch.int32) <= left)))[:, 1].view(-1, k)  # ascending
     values, order = torch.sort(S.gather(1, columns), dim=1, descending=True, stable=True)
     return values, columns.gather(1, order)

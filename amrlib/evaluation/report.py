@@ -3,9 +3,9 @@
 Leave-one-out, as in the AMR paper (§4.1.3): each user has one held-out item, which is ranked
 
 * ``"full"``: among all items but the user's training items; or
-* ``"sampled"``: among 999 items the user has not touched, the paper's protocol, here for comparison with
-  its tables. Krichene & Rendle (KDD 2020) show why sampled figures can order models wrongly; the table
-  of a sampled report therefore shows each figure's correction beside it (:meth:`Report.corrected`).
+* ``"sampled"``: among 999 items the user has not touched, the paper's protocol, here for comparison with its tables.
+  Krichene & Rendle (KDD 2020) show why sampled figures can order models wrongly; the table of a sampled report
+  therefore shows each figure's correction beside it (:meth:`Report.corrected`).
 
 With one relevant item per user recall@K is HR@K, and precision@K is HR@K / K.
 """
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..checks import number, one_of, whole_number
+from ..checks import one_of, whole_number
 from ..datasets.dataset import Dataset
 from ..protocols import Ranked
 from . import ranks as measures
@@ -27,9 +27,6 @@ from .candidates import sample_candidates
 from .statistics import bootstrap, correction
 
 __all__ = ["Report", "evaluate"]
-
-RANKINGS = ("full", "sampled")
-
 
 def measure_name(measure: str) -> str:
     """``"hr"``, ``"ndcg"``, ``"mrr"`` or ``"auc"``; recall is HR where one item is held out."""
@@ -43,41 +40,23 @@ def measure_name(measure: str) -> str:
 class Report:
     """Where each test user's held-out item stands, and every measure that follows from it.
 
-    Attributes
-    ----------
-    ranks : int64, (n,)
-        0 is best; ties count against the held-out item.
-    users, items : int64, (n,)
-        Whose rank it is, and the held-out item.
-    cold : bool, (n,)
-        Whether the held-out item had no training interaction.
-    n_candidates : int64, (n,)
-        How many rivals it was ranked against.
-    n_pool : int64, (n,)
-        How many rivals there are in the whole catalogue; ``n_candidates`` of a full ranking.
-    activity : int64, (n,)
-        How many items the user has in train.
+    Arrays (n,), int64 but for ``cold``. ``measure`` below is ``"hr"`` (or ``"recall"``, the same), ``"ndcg"``,
+    ``"mrr"`` or ``"auc"``; the last two have no k.
     """
 
-    ranks: np.ndarray
+    ranks: np.ndarray  # 0 is best; ties count against the held-out item
     users: np.ndarray
-    items: np.ndarray
-    cold: np.ndarray
-    n_candidates: np.ndarray
-    n_pool: np.ndarray
-    activity: np.ndarray
+    items: np.ndarray  # the held-out ones
+    cold: np.ndarray  # bool: the held-out item had no training interaction
+    n_candidates: np.ndarray  # how many rivals it was ranked against
+    n_pool: np.ndarray  # how many there are in the whole catalogue; of a full ranking the same
+    activity: np.ndarray  # how many items the user has in train
     k: tuple[int, ...] = (5, 10, 20)
     name: str = ""
     ranking: str = "full"
 
     def values(self, measure: str = "ndcg", k: int = 10) -> np.ndarray:
-        """Each user's figure, float64 (n,); a measure is their mean. ``"mrr"`` and ``"auc"`` have no k.
-
-        Raises
-        ------
-        ValueError
-            A measure other than ``"hr"`` (or ``"recall"``, the same), ``"ndcg"``, ``"mrr"``, ``"auc"``; k below 1.
-        """
+        """Each user's figure, float64 (n,); the measure is their mean."""
         measure, k = measure_name(measure), whole_number(k, "k", 1)
         if measure == "auc":
             return 1.0 - self.ranks / np.maximum(self.n_candidates, 1)
@@ -100,13 +79,7 @@ class Report:
         return measures.auc(self.ranks, self.n_candidates)
 
     def only(self, which: np.ndarray) -> Report:
-        """The report on some of its users: a boolean mask or positions, e.g. ``report.only(report.cold)``.
-
-        Raises
-        ------
-        ValueError
-            No user is left.
-        """
+        """The report on some of its users: a boolean mask or positions, e.g. ``report.only(report.cold)``."""
         rows = np.arange(len(self.ranks))[which]
         if not len(rows):
             raise ValueError("which selects no user: there is nothing to average")
@@ -124,70 +97,57 @@ class Report:
     def by(self, groups: str | Sequence[Any] | np.ndarray = "cold") -> pd.DataFrame:
         """The table of each group of users, with their number ``users``.
 
-        Parameters
-        ----------
-        groups : ``"cold"``, ``"activity"`` or labels, (n,)
-            Cold and warm held-out items; users by the size of their history, in steps that double
-            (0, 1, 2–3, 4–7, …); or any labels, in the order of ``self.users``.
+        ``groups`` is ``"cold"``: cold and warm held-out items; ``"activity"``: users by the size of their history, in
+        steps that double (0, 1, 2–3, 4–7, …); or any labels, (n,), in the order of ``self.users``.
         """
         if isinstance(groups, str):
             if groups == "cold":
-                labels = np.where(self.cold, "cold item", "warm item")
-                order = [n for n in ("warm item", "cold item") if n in labels]
+                names, labels = ["warm item", "cold item"], np.where(self.cold, "cold item", "warm item")
             elif groups == "activity":
-                bits = np.frexp(self.activity)[1]  # 0; 1; 2 for 2–3; 3 for 4–7; …
-                names = {int(b): f"{2**b // 2}" if b < 2 else f"{2**b // 2}–{2**b - 1}" for b in np.unique(bits).tolist()}
-                labels, order = np.array([names[int(b)] for b in bits]), list(names.values())
+                power = np.frexp(self.activity)[1]  # 0; 1; 2 for 2–3; 3 for 4–7; …
+                names = ["0", "1", *(f"{2**p // 2}–{2**p - 1}" for p in range(2, power.max() + 1))]
+                labels = np.array(names)[power]
             else:
                 raise ValueError(f"groups must be 'cold', 'activity' or labels for the users, not {groups!r}")
         else:
             labels = np.asarray(groups)
             if labels.shape != self.ranks.shape:
                 raise ValueError(f"groups needs one label for each of {len(self.ranks)} users, not {labels.shape}")
-            order = list(np.unique(labels))
-        parts = []
-        for label in order:
-            part = self.only(labels == label).table().set_axis([label])
-            part.insert(0, "users", int((labels == label).sum()))
-            parts.append(part)
-        return pd.concat(parts)
+            names = list(np.unique(labels))
+        tables = []
+        for name in names:
+            if (labels == name).any():
+                tables.append(self.only(labels == name).table().set_axis([name]))
+                tables[-1].insert(0, "users", int((labels == name).sum()))
+        return pd.concat(tables)
 
     def interval(
         self, measure: str = "ndcg", k: int = 10, level: float = 0.95, n: int = 2000, seed: int = 0
     ) -> tuple[float, float]:
-        """Between which values the measure would lie for other users like these: percentile bootstrap.
-
-        The users are drawn again with replacement, ``n`` times. It says nothing about other training seeds.
-        """
+        """Between which values the measure would lie for other users like these (not after training with another seed):
+        percentile bootstrap, the users drawn again with replacement ``n`` times."""
         return bootstrap(self.values(measure, k), level, n, seed)[:2]
 
     def corrected(self, measure: str = "ndcg", k: int = 10, gamma: float = 0.1) -> float:
         """What a sampled report says about the measure over the whole catalogue.
 
-        Krichene & Rendle's bias–variance estimator ("On Sampled Metrics for Item Recommendation", KDD 2020,
-        §5). With R rivals in the catalogue, r of them ahead, and n of the R sampled without repetition, the
-        sampled rank s has P(s | r) = A_rs, hypergeometric. Instead of f(s) each user contributes f̂(s), where
+        Krichene & Rendle's bias–variance estimator ("On Sampled Metrics for Item Recommendation", KDD 2020, §5). With R
+        rivals in the catalogue, r of them ahead, and n of the R sampled without repetition, the sampled rank s has
+        P(s | r) = A_rs, hypergeometric. Instead of f(s) each user contributes f̂(s), where
 
             f̂ = argmin  Σ_r [ (Σ_s A_rs f̂_s − f_r)² + γ Var(f̂_s | r) ]
-              = ((1−γ) AᵀA + γ diag(Aᵀ1))⁻¹ Aᵀ f,
+              = ((1−γ) AᵀA + γ diag(Aᵀ1))⁻¹ Aᵀ f,      0 < γ ≤ 1,
 
-        bias² plus γ times variance, all ranks r alike. It is *not* unbiased at every rank: no function of s
-        can be, once R is larger than n. It does well while n is a fair part of R (999 of 5,000); of 999 in
-        300,000 nothing can tell rank 10 from rank 100, and the figure comes out too low where the sampled
-        one comes out far too high. f̂ is a solution of equations and no share: **the figure can leave [0, 1]**.
-        A model that puts every held-out item first among 4,999, with 999 drawn, gets HR@10 = 1.073. Report it
-        as it is; cut off at 1, a mean of several would be biased.
+        bias² plus γ times variance, all ranks r alike. It is *not* unbiased at every rank: no function of s can be, once
+        R is larger than n. It does well while n is a fair part of R (999 of 5,000); of 999 in 300,000 nothing can tell
+        rank 10 from rank 100, and the figure comes out too low where the sampled one comes out far too high. f̂ solves
+        equations and is no share: **the figure can leave [0, 1]**. Every held-out item first among 4,999, with 999
+        drawn, gives HR@10 = 1.073; cut off at 1 it would be biased in the mean of several runs.
 
-        AUC alone is unbiased as sampled, and returned so. A full report is returned as it is. R and n are the
-        medians over the users, who differ by a few items.
-
-        Raises
-        ------
-        ValueError
-            An unknown measure, γ outside (0, 1].
+        AUC alone is unbiased as sampled, and returned so; a full report is returned as it is. R and n are the medians
+        over the users, who differ by a few items.
         """
         values = self.values(measure, k)
-        gamma = number(gamma, "gamma")
         if not 0 < gamma <= 1:
             raise ValueError(f"gamma must be above 0 and at most 1, not {gamma!r}")
         R, n = int(np.median(self.n_pool)), int(np.median(self.n_candidates))
@@ -206,15 +166,9 @@ def cutoffs(k: int | Sequence[int], n_items: int) -> tuple[int, ...]:
 
 @measures.full_precision()
 def evaluate(
-    model: Ranked,
-    dataset: Dataset,
-    k: int | Sequence[int] = (5, 10, 20),
-    ranking: str = "full",
-    features: Any = None,
-    n_candidates: int = 999,
-    seed: int = 0,
-    progress: bool = True,
-) -> Report:
+    model: Ranked, dataset: Dataset, k: int | Sequence[int] = (5, 10, 20), ranking: str = "full",
+    features: Any = None, n_candidates: int = 999, seed: int = 0, progress: bool = True,
+) -> Report:  # fmt: skip
     """Rank the held-out item of every user who has one: one held-out item a user is this library's protocol.
 
     Several held-out items, and with them recall, precision and MAP beside HR, are not provided for. Ties count
@@ -222,12 +176,10 @@ def evaluate(
 
     Parameters
     ----------
-    model
-        Anything with ``user_vectors()`` (M, K) and ``item_vectors(features)`` (N, K).
     k : int or several
     ranking : ``"full"`` or ``"sampled"``
-        Sampled uses ``dataset.candidates`` where a protocol published them, else ``n_candidates`` random
-        items that the user has not touched, drawn with ``seed``.
+        Sampled uses ``dataset.candidates`` where a protocol published them, else ``n_candidates`` random items that the
+        user has not touched, drawn with ``seed``.
     features : (N, D), optional
         Evaluate under changed features (see :func:`amrlib.perturb`).
 
@@ -236,26 +188,21 @@ def evaluate(
     ValueError
         An unknown ``ranking``, k below 1 or above the catalogue, no test user, sizes that do not agree.
     """
-    one_of(ranking, "ranking", RANKINGS)
+    one_of(ranking, "ranking", ("full", "sampled"))
     ks = cutoffs(k, dataset.n_items)
     users = dataset.test_users
     if not len(users):
         raise ValueError("test holds no item out (-1 for every user): there is nothing to rank")
     user_vectors, item_vectors = model.user_vectors(), model.item_vectors(features)
     if (len(user_vectors), len(item_vectors)) != (dataset.n_users, dataset.n_items):
-        raise ValueError(
-            f"the model knows {len(user_vectors)} users and {len(item_vectors)} items, "
-            f"the data set has {dataset.n_users} and {dataset.n_items}"
-        )
+        raise ValueError(f"the model knows {len(user_vectors)} users and {len(item_vectors)} items, "
+                         f"the data set has {dataset.n_users} and {dataset.n_items}")  # fmt: skip
     items = dataset.test[users]
     activity = np.diff(dataset.indptr)[users]
     pool = dataset.n_items - activity - 1 + dataset.is_train(users, items)
     candidates, rivals = None, pool
     if ranking == "sampled":
-        candidates = dataset.candidates
-        if candidates is None:
-            candidates = sample_candidates(dataset, n_candidates, seed)
+        candidates = sample_candidates(dataset, n_candidates, seed) if dataset.candidates is None else dataset.candidates
         rivals = (candidates[users] != items[:, None]).sum(1)
     ranks = measures.held_out_ranks(user_vectors, item_vectors, dataset, candidates, progress=progress)
-    name = type(model).__name__
-    return Report(ranks, users, items, dataset.cold[items], rivals, pool, activity, ks, name, ranking)
+    return Report(ranks, users, items, dataset.cold[items], rivals, pool, activity, ks, type(model).__name__, ranking)

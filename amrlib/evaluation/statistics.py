@@ -25,13 +25,7 @@ class Paired(NamedTuple):
 
 
 def bootstrap(values: np.ndarray, level: float = 0.95, n: int = 2000, seed: int = 0) -> tuple[float, float, np.ndarray]:
-    """The percentile interval of the mean: its ends, and the means (n,) of ``values`` drawn again with replacement.
-
-    Raises
-    ------
-    ValueError
-        Fewer than two values, a level outside (0, 1), ``n`` below 1.
-    """
+    """The percentile interval of the mean: its ends, and the means (n,) of ``values`` drawn again with replacement."""
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1, not {level!r}")
     if len(values) < 2:
@@ -54,9 +48,8 @@ def paired(differences: np.ndarray, level: float = 0.95, n: int = 2000, seed: in
         return Paired(0.0, 0.0, 0.0, 1.0, 1.0)
     other_side = min((means <= 0).sum(), (means >= 0).sum())
     p = min(1.0, 2 * (1 + other_side) / (1 + len(means)))
-    constant = np.ptp(differences) == 0
-    p_t = 0.0 if constant else float(stats.ttest_1samp(differences, 0.0).pvalue)
-    return Paired(float(differences.mean()), low, high, float(p), p_t)
+    p_t = stats.ttest_1samp(differences, 0.0).pvalue if np.ptp(differences) > 0 else 0.0
+    return Paired(float(differences.mean()), low, high, float(p), float(p_t))
 
 
 def correction(measure: str, k: int, R: int, n: int, gamma: float) -> np.ndarray:
