@@ -29,7 +29,7 @@ def model_of(shop, seed=0, kind=amrlib.VBPR):
     return kind(shop, dim=4, seed=seed, init_std=0.5)
 
 
-FIRST = [1, 3, 23, 33, 36, 40, 47, 49, 57, 59, 75, 78]  # what user 0 of ``shop`` is given at seed 5
+FIRST = [3, 18, 22, 30, 33, 39, 53, 56, 57, 75, 76, 77]  # what user 0 of ``shop`` is given at seed 5
 subsets = candidates._subsets
 
 

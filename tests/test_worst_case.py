@@ -168,7 +168,7 @@ def test_the_gradient_needs_no_D_dimensions(monkeypatch, shop, kind, triples, by
     model = trained(kind, shop)
     quick = perturb(model, shop, 0.4, "adversarial", triples, seed=3)
     slow = by_autograd(model, shop, 0.4, triples, seed=3)
-    assert (quick - slow).abs().max() <= 1e-10 * slow.abs().max()
+    assert (quick - slow).abs().max() <= 1e-9 * slow.abs().max()  # a gradient that nearly cancels has few digits left
 
 
 @pytest.mark.parametrize("epsilon", [-0.1, np.nan, np.inf])
@@ -504,7 +504,8 @@ def test_noise_in_blocks_is_the_noise_of_one_draw(monkeypatch, shape):
 @pytest.mark.parametrize("kind", LOOKING)
 def test_blocks_change_no_attack(monkeypatch, shop, kind, norm):
     model = trained(kind, shop)
-    attacks_ = [lambda: perturb(model, shop, 0.3, "random", norm=norm), lambda: adversary.promote(model, shop, [2, 9], 0.3, 4, 5)]
+    attacks_ = [lambda: perturb(model, shop, 0.3, "random", norm=norm)]
+    attacks_ += [lambda: adversary.promote(model, shop, [2, 9], 0.3, 4, 5, norm)]
     attacks_ += [lambda t=t, n=n: perturb(model, shop, 0.3, triples=t, steps=n, norm=norm) for t in ("test", "train")
                  for n in (1, 4)]
     whole = [attack() for attack in attacks_]
@@ -529,7 +530,8 @@ def test_numpy_integers_are_taken_and_truth_values_refused(shop):
     model, three, user = trained(amrlib.VBPR, shop), np.int64(3), shop.test_users[0]
     assert torch.equal(perturb(model, shop, 0.1, "random", seed=three), perturb(model, shop, 0.1, "random", seed=3))
     assert torch.equal(perturb(model, shop, np.float32(0.5), steps=three), perturb(model, shop, 0.5, steps=3))
-    assert torch.equal(perturb(model, shop, 0.1, triples="train", seed=three), perturb(model, shop, 0.1, triples="train", seed=3))
+    trained_on = [perturb(model, shop, 0.1, triples="train", seed=seed) for seed in (three, 3)]
+    assert torch.equal(*trained_on)
     assert torch.equal(adversary.worst_case_perturbation(model, shop, user, 0.1),
                        adversary.worst_case_perturbation(model, shop, int(user), 0.1))  # fmt: skip
     assert (adversary.breaking_epsilon(model, shop, three) == adversary.breaking_epsilon(model, shop, 3)).all()

@@ -43,7 +43,8 @@ def _subsets(rng: np.random.Generator, left: np.ndarray, n: int) -> np.ndarray:
     taken if an earlier draw was t too, or if t is itself the L − n + s of an earlier step that had to take that.
     """
     first, step = (left - n)[:, None], np.arange(n)
-    t = rng.integers(0, first + step, endpoint=True)  # (b, n)
+    window = first + step  # (b, n)  L − n + s
+    t = (rng.random(window.shape) * (window + 1)).astype(np.int64)  # in equal parts, but for L·2⁻⁵³ of one
     bits = n.bit_length()
     order = np.sort((t << bits) | step, axis=1)  # by t, then by step
     taken = np.zeros(t.shape, dtype=bool)
@@ -54,7 +55,7 @@ def _subsets(rng: np.random.Generator, left: np.ndarray, n: int) -> np.ndarray:
     row, later, earlier = (a[earlier < later] for a in (row, later, earlier))
     while (new := taken[row, earlier] & ~taken[row, later]).any():
         taken[row[new], later[new]] = True
-    return np.sort(np.where(taken, first + step, t), axis=1)
+    return np.sort(np.where(taken, window, t), axis=1)
 
 
 def _with_gaps(dataset: Dataset, users: np.ndarray, held: np.ndarray, places: np.ndarray) -> np.ndarray:

@@ -28,6 +28,7 @@ from .statistics import bootstrap, correction
 
 __all__ = ["Report", "evaluate"]
 
+
 def measure_name(measure: str) -> str:
     """``"hr"``, ``"ndcg"``, ``"mrr"`` or ``"auc"``; recall is HR where one item is held out."""
     name = {"recall": "hr"}.get(measure.lower(), measure.lower())
