@@ -11,8 +11,8 @@ from typing import Any
 from . import evaluate, load_dataset, perturb, worst_case_ranks
 from .datasets import Dataset, list_datasets
 from .datasets.download import cache_folder
+from .evaluation.ranks import hr, ndcg
 from .models import AMR, DUIF, MFBPR, VBPR, MFeALS, Popularity, VBPRTwoVector
-from .ranking import hr, ndcg
 
 MODELS: dict[str, Any] = {c.__name__.lower(): c for c in (Popularity, MFBPR, MFeALS, DUIF, VBPR, VBPRTwoVector, AMR)}
 

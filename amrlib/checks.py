@@ -1,29 +1,49 @@
-"""Numbers and ids that a call was given."""
+"""Numbers, words and ids that a call was given: an error names the argument and what it may be."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-__all__ = ["item_ids", "whole_number"]
+__all__ = ["item_ids", "number", "one_of", "whole_number"]
 
 
-def whole_number(value: Any, name: str, lowest: int, highest: int | None = None) -> int:
-    """``value`` as a Python int; NumPy's integers are whole numbers too, True and False are not."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < lowest:
-        raise ValueError(f"{name} must be a whole number of at least {lowest}, not {value!r}")
-    if highest is not None and value > highest:
-        raise ValueError(f"{name} must be a whole number between {lowest} and {highest}, not {value!r}")
-    return int(value)
+def whole_number(value: Any, name: str, lowest: int, highest: int | None = None, of: str = "{}") -> int:
+    """``value`` as a Python int; NumPy's integers are whole numbers too, True and False are not.
+
+    ``of`` says what ``highest`` is, e.g. ``"the catalogue's {} items"``.
+    """
+    if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        if lowest <= value and (highest is None or value <= highest):
+            return int(value)
+    allowed = f"of at least {lowest}" if highest is None else f"between {lowest} and {of.format(highest)}"
+    raise ValueError(f"{name} must be a whole number {allowed}, not {value!r}")
 
 
-def item_ids(items: Any, n_items: int, name: str = "items") -> np.ndarray:
-    """Distinct item ids, ascending, int64."""
+def number(value: Any, name: str) -> float:
+    """``value`` as a Python float, finite and not negative."""
+    try:
+        result = np.nan if isinstance(value, str) else float(value)
+    except (TypeError, ValueError):
+        result = np.nan
+    if not np.isfinite(result) or result < 0:
+        raise ValueError(f"{name} must be a finite number of at least 0, not {value!r}")
+    return result
+
+
+def one_of(value: Any, name: str, words: Sequence[str]) -> None:
+    if value not in words:
+        raise ValueError(f"{name} must be {', '.join(map(repr, words[:-1]))} or {words[-1]!r}, not {value!r}")
+
+
+def item_ids(items: Any, n_items: int, name: str = "items", some: bool = False) -> np.ndarray:
+    """Distinct item ids, ascending, int64; with ``some`` there must be one at least."""
     ids = np.atleast_1d(np.asarray(items))
-    if ids.size == 0:
+    if ids.size == 0 and not some:
         return np.zeros(0, dtype=np.int64)
-    if ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer):
+    if ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer) or not ids.size:
         raise ValueError(f"{name} must be item ids, whole numbers in one list, not {ids.dtype} {ids.shape}")
     wrong = ids[(ids < 0) | (ids >= n_items)]
     if len(wrong):

@@ -113,5 +113,5 @@ def test_many_users_at_once_or_few_make_no_difference(monkeypatch):
     data = shop()
     model = make(amrlib.VBPR, data)
     whole = amrlib.perturb(model, data, 0.3)
-    monkeypatch.setattr("amrlib.adversary.BLOCK_BYTES", 1)  # one user at a time
+    monkeypatch.setattr("amrlib.adversary.attacks.BLOCK_BYTES", 1)  # one user at a time
     assert torch.allclose(amrlib.perturb(model, data, 0.3), whole, atol=1e-12)

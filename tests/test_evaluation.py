@@ -1,5 +1,7 @@
 """Reports: measures by group, intervals, tests, the correction of sampled figures, exposure, comparisons."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,8 +9,10 @@ import torch
 from scipy import stats
 
 import amrlib
-from amrlib import Dataset, compare, evaluate, ranking
-from amrlib.evaluation import Report, _correction, _correction_solver, exposure, paired_test, sample_candidates
+from amrlib import Dataset, compare, evaluate
+from amrlib.evaluation import Report, candidates, exposure, paired_test, sample_candidates
+from amrlib.evaluation import ranks as ranking
+from amrlib.evaluation.statistics import correction, correction_solver
 
 
 @pytest.fixture
@@ -23,6 +27,10 @@ def shop():
 
 def model_of(shop, seed=0, kind=amrlib.VBPR):
     return kind(shop, dim=4, seed=seed, init_std=0.5)
+
+
+FIRST = [3, 18, 22, 30, 33, 39, 53, 56, 57, 75, 76, 77]  # what user 0 of ``shop`` is given at seed 5
+subsets = candidates._subsets
 
 
 def report_of(ranks, n_candidates=99, n_pool=99, ranking="full"):
@@ -140,7 +148,7 @@ def test_correction_is_the_least_squares_it_says():
     variance = [np.sqrt(gamma * A[r])[:, None] * (np.eye(n + 1) - A[r]) for r in range(R + 1)]
     rows, right = np.concatenate([A, *variance]), np.concatenate([f, np.zeros((R + 1) * (n + 1))])
     wanted = np.linalg.lstsq(rows, right)[0]
-    assert _correction("hr", k, R, n, gamma) == pytest.approx(wanted, abs=1e-9)
+    assert correction("hr", k, R, n, gamma) == pytest.approx(wanted, abs=1e-9)
 
 
 def test_correction_comes_near_the_whole_catalogue():
@@ -157,7 +165,7 @@ def test_correction_comes_near_the_whole_catalogue():
     table = sampled.table()
     assert table["HR@10 corrected"].item() == sampled.corrected("hr", 10)
     assert not any("corrected" in c for c in full.table())
-    assert len(_correction_solver(300_000, 50, 0.1)[0]) < 5000  # bounded in any catalogue
+    assert len(correction_solver(300_000, 50, 0.1)[0]) < 5000  # bounded in any catalogue
 
 
 def test_sample_candidates_are_distinct_and_untouched(shop):
@@ -245,7 +253,7 @@ def test_blocks_change_no_report(shop, monkeypatch):
     (lambda s: evaluate(model_of(s), Dataset([[0, 0]], [1]), k=1), "the model knows 120 users"),
     (lambda s: evaluate(model_of(s), s, features=torch.zeros(3, 6)), "features must have shape"),
     (lambda s: report_of([1, 2]).values("precision"), "measure must be"),
-    (lambda s: report_of([1, 2]).values("hr", 0), "k must be at least 1"),
+    (lambda s: report_of([1, 2]).values("hr", 0), "k must be a whole number of at least 1"),
     (lambda s: report_of([1, 2]).interval(level=2), "level must lie"),
     (lambda s: report_of([1]).interval(), "at least two users"),
     (lambda s: report_of([1, 2]).corrected(gamma=0), "gamma must be"),
@@ -259,3 +267,107 @@ def test_blocks_change_no_report(shop, monkeypatch):
 def test_wrong_input_is_named(shop, call, message):
     with pytest.raises(ValueError, match=message):
         call(shop)
+
+
+# ---- faults that were, each by its name
+
+
+def test_numpy_integers_are_whole_numbers_and_truth_values_are_not(shop):
+    ten, model = np.int64(10), model_of(shop)
+    plain = evaluate(model, shop, k=10, ranking="sampled", n_candidates=30, seed=3, progress=False)
+    same = evaluate(model, shop, k=ten, ranking="sampled", n_candidates=np.int32(30), seed=np.int64(3), progress=False)
+    assert (plain.ranks == same.ranks).all() and same.k == (10,) and type(same.k[0]) is int
+    assert list(evaluate(model, shop, k=np.array([5, 10]), progress=False).table()) == ["HR@5", "HR@10", "NDCG@5", "NDCG@10"]
+    assert plain.interval(k=ten, n=np.int64(50), seed=np.int64(1)) == plain.interval(k=10, n=50, seed=1)
+    assert plain.corrected(k=ten) == plain.corrected(k=10)
+    assert exposure(model, shop, ten).equals(exposure(model, shop, 10))
+    assert compare({"m": model}, shop, k=ten, seed=np.int64(0), progress=False).attrs["interval"] == "NDCG@10"
+    refused = [
+        lambda: evaluate(model, shop, k=True), lambda: evaluate(model, shop, k=(5, np.True_)),
+        lambda: evaluate(model, shop, k=2.0), lambda: evaluate(model, shop, ranking="sampled", seed=True),
+        lambda: evaluate(model, shop, ranking="sampled", n_candidates=True), lambda: plain.values("hr", True),
+        lambda: plain.interval(n=1.5), lambda: exposure(model, shop, True), lambda: compare({"m": model}, shop, k=True),
+    ]  # fmt: skip
+    for call in refused:
+        with pytest.raises(ValueError, match="must be a whole number"):
+            call()
+
+
+def test_a_corrected_figure_can_leave_the_unit_interval():
+    perfect = report_of(np.zeros(50, dtype=int), 999, 4999, "sampled")
+    assert perfect.corrected("hr", 10) == pytest.approx(1.073, abs=5e-4)
+    assert perfect.corrected("ndcg", 10) == pytest.approx(0.783, abs=5e-4)
+    assert min(correction("hr", 10, 4999, 999, 0.1)) < 0
+    assert "1.073" in Report.corrected.__doc__ and "can leave [0, 1]" in Report.corrected.__doc__
+
+
+def test_candidates_cost_no_catalogue():
+    """Memory, and with it time, goes with users × candidates; a key for every user and item would be 480 MB here."""
+    import tracemalloc
+
+    d = Dataset([[0, 0]], np.arange(400), n_users=400, n_items=300_000)
+    d.indices  # noqa: B018  (made once)
+    tracemalloc.start()
+    drawn = sample_candidates(d, 50)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 30e6 and drawn.shape == (400, 50)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4])
+def test_every_set_of_candidates_is_equally_likely(n):
+    """Users with items at the ends, in the middle, beside each other; with the same left, and with another number left."""
+    M = 40_000
+    users = np.arange(M)
+    train = [np.stack([users, np.full(M, 2)], 1), np.stack([users[::2], np.full(M // 2, 3)], 1), [[1, 2]]]
+    test = np.where(users % 4 < 2, 6, 2)  # the last item, or one that is in train
+    with pytest.warns(UserWarning, match="test item in train"):
+        d = Dataset(np.concatenate(train), test, n_users=M, n_items=7)
+    drawn = sample_candidates(d, n, seed=n)
+    assert (np.diff(drawn, axis=1) > 0).all()  # ascending, so all different
+    for kind in range(4):
+        left = sorted(set(range(7)) - set(d.items_of(kind)) - {d.test[kind]})
+        sets = {s: 0 for s in itertools.combinations(left, n)}
+        for row in map(tuple, drawn[kind::4].tolist()):
+            sets[row] += 1
+        assert stats.chisquare(list(sets.values())).pvalue > 1e-4 if len(sets) > 1 else True
+
+
+def test_candidates_may_be_all_that_is_left(shop):
+    free = [np.setdiff1d(np.arange(shop.n_items), [*shop.items_of(u), shop.test[u]]) for u in range(shop.n_users)]
+    most = min(len(f) for f in free)
+    for n in (1, most - 1, most):
+        drawn = sample_candidates(shop, n)
+        assert all(np.isin(row, f).all() and len(set(row)) == n for row, f in zip(drawn, free))
+        assert all((row == f).all() for row, f in zip(drawn, free) if len(f) == n)
+    whole = sample_candidates(Dataset(np.empty((0, 2)), [-1, -1], n_users=2, n_items=300), 300)
+    assert (whole == np.arange(300)).all()
+
+
+def test_candidates_are_the_same_in_blocks_of_any_size_and_on_every_machine(shop, monkeypatch):
+    whole = sample_candidates(shop, 12, seed=5)
+    assert whole[0].tolist() == FIRST and not (whole == sample_candidates(shop, 12, seed=6)).all()
+    pieces = []
+    monkeypatch.setattr(candidates, "_subsets", lambda rng, left, n: pieces.append(len(left)) or subsets(rng, left, n))
+    monkeypatch.setattr(candidates, "BLOCK", 12 * 7)
+    assert (sample_candidates(shop, 12, seed=5) == whole).all() and max(pieces) == 7
+
+
+def test_nobody_and_nothing_have_clear_answers(shop):
+    everything = Dataset(np.argwhere(np.ones((2, 3))), [-1, -1], n_items=3)
+    row = exposure(amrlib.Popularity(everything), everything, 2, users=[0, 1])
+    assert row["coverage@2"] == 0 and row.isna().tolist() == [False, True, True, True]
+    with pytest.raises(ValueError, match="users is empty"):
+        exposure(model_of(shop), shop.replace(test=np.full(shop.n_users, -1)))
+    with pytest.raises(ValueError, match="nothing to rank"):
+        compare({"m": model_of(shop)}, shop.replace(test=np.full(shop.n_users, -1)))
+
+
+def test_what_people_have_is_what_the_model_was_bound_to(shop):
+    """Exposure of a model on other data: the lists leave out the items of the model's data, and of no other."""
+    model = model_of(shop)
+    other = Dataset(shop.train[::-1] * [1, 0] + [0, 79], shop.test, shop.features, n_users=shop.n_users, n_items=80)
+    items, _ = model.recommend(np.arange(shop.n_users), 5)
+    row = exposure(model, other, 5, users=np.arange(shop.n_users))
+    assert not shop.is_train(np.arange(shop.n_users)[:, None], items).any()
+    assert row["popularity@5"] == other.item_counts[items].mean() and row["cold@5"] == other.cold[items].mean()

@@ -7,8 +7,9 @@ import pytest
 import torch
 import torchmetrics.retrieval as second_library
 
-from amrlib import Dataset, ranking
-from amrlib.ranking import auc, held_out_ranks, hr, mrr, ndcg
+from amrlib import Dataset
+from amrlib.evaluation import auc, best_items, held_out_ranks, hr, mrr, ndcg
+from amrlib.evaluation import ranks as ranking
 
 
 def brute_force(scores, dataset, candidates=None):
@@ -164,3 +165,156 @@ def test_scores_are_never_held_whole(monkeypatch):
     U, V, d = random_case(3, M=600, N=30_000, dtype=torch.float32)
     held_out_ranks(U, V, d)
     assert 0 < widest <= ranking.TILE_BYTES
+
+
+# ---- faults that were, each by its name
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_low_precision_vectors_rank_as_the_numbers_they_hold(dtype):
+    U, V, d = random_case(4, M=200, N=3000)
+    U, V = U.to(dtype), V.to(dtype)
+    V[1000:] = V[:2000].clone()  # twins are counted in no low precision either
+    scores = (U.double() @ V.double().T).numpy()
+    candidates = np.random.default_rng(0).integers(0, 3000, (200, 50))
+    assert held_out_ranks(U, V, d).tolist() == brute_force(scores, d)[0].tolist()
+    assert held_out_ranks(U, V, d, candidates).tolist() == brute_force(scores, d, candidates)[0].tolist()
+
+
+def test_twins_beyond_float32_are_counted():
+    """One vector that 2²⁴ + 2 items share is a weight that float32 does not have."""
+    N = 2**24 + 4
+    V = torch.zeros(N, 1)
+    V[0], V[1] = 1, -1
+    d = Dataset(np.empty((0, 2)), [0, 1, 2], n_users=3, n_items=N)
+    assert held_out_ranks(torch.ones(3, 1), V, d).tolist() == [0, N - 1, N - 2]
+
+
+SESSIONS = {
+    "high": lambda: torch.set_float32_matmul_precision("high"),
+    "medium": lambda: torch.set_float32_matmul_precision("medium"),  # on some processors that is bfloat16
+    "allow_tf32": lambda: setattr(torch.backends.cuda.matmul, "allow_tf32", True),
+    "fp32_precision": lambda: setattr(torch.backends.cuda.matmul, "fp32_precision", "tf32"),
+}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("session", SESSIONS)
+def test_ranks_do_not_drift_under_tf32(monkeypatch, session):
+    if not hasattr(torch.backends.cuda.matmul, "fp32_precision"):
+        pytest.skip("torch before 2.9")
+    U, V, d = random_case(5, M=300, N=2000, K=64, dtype=torch.float32)
+    rows, items = d.seen_by(np.arange(300))
+    state = lambda: (torch.backends.cuda.matmul.fp32_precision, torch.backends.mkldnn.matmul.fp32_precision)  # noqa: E731
+    clean, best = held_out_ranks(U, V, d), best_items(U, V, rows, items, 10)
+    inside = []
+    mm, topk = torch.mm, torch.topk
+    monkeypatch.setattr(torch, "mm", lambda *a, **k: inside.append(state()) or mm(*a, **k))
+    monkeypatch.setattr(torch, "topk", lambda *a, **k: inside.append(state()) or topk(*a, **k))
+    try:
+        SESSIONS[session]()
+        before = state()
+        assert "tf32" in before or "bf16" in before
+        assert (held_out_ranks(U, V, d) == clean).all()
+        assert (best_items(U, V, rows, items, 10)[0] == best[0]).all()
+        with pytest.raises(ValueError, match="finite"):
+            held_out_ranks(U, V * torch.inf, d)
+        assert state() == before and set(inside) == {("ieee", "ieee")}
+        if session == "high":
+            assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
+# ---- the k best
+
+
+def by_sorting(scores, out, k):
+    """Items and scores of each row, the pairs ``out`` left out: one row at a time."""
+    items, values = np.full((len(scores), k), -1), np.full((len(scores), k), -np.inf)
+    for u, row in enumerate(scores):
+        left = sorted((-s, j) for j, s in enumerate(row) if (u, j) not in out)[:k]
+        for place, (s, j) in enumerate(left):
+            items[u, place], values[u, place] = j, -s
+    return items, values
+
+
+@pytest.mark.parametrize("bytes_", [1, 2**27])
+@pytest.mark.parametrize("k", [1, 3, 5])
+def test_ties_go_to_the_smaller_item_on_every_pattern(monkeypatch, k, bytes_):
+    """Every score pattern; random pairs left out, sometimes nearly all; pairs in any order."""
+    monkeypatch.setattr(ranking, "BLOCK_BYTES", bytes_)
+    scores = every_pattern(5)
+    rng = np.random.default_rng(0)
+    rows, items = np.nonzero(rng.random(scores.shape) < rng.choice([0, 0.3, 0.9], len(scores))[:, None])
+    shuffled = rng.permutation(len(rows))
+    found = best_items(torch.tensor(scores), torch.eye(5, dtype=torch.float64), rows[shuffled], items[shuffled], k)
+    wanted = by_sorting(scores, set(zip(rows, items)), k)
+    assert (found[0] == wanted[0]).all() and (found[1] == wanted[1]).all()
+    left_out = np.array([True, False, False, True, False])
+    found = best_items(torch.tensor(scores), torch.eye(5, dtype=torch.float64), rows, items, k, left_out)
+    both = set(zip(rows, items)) | {(u, j) for u in range(len(scores)) for j in (0, 3)}
+    assert (found[0] == by_sorting(scores, both, k)[0]).all()
+
+
+@pytest.mark.parametrize("K", [1, 7, 64])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_items_with_the_same_vector_are_recommended_in_their_order(dtype, K):
+    rng = np.random.default_rng(0)
+    kinds = torch.tensor(rng.normal(size=(5, K))).to(dtype)
+    kinds[0], kinds[1] = 0, -0.0  # one number, whatever its sign
+    kind = rng.integers(0, 5, 3001)
+    U = torch.tensor(rng.normal(size=(100, K))).to(dtype)
+    order = (U.double() @ kinds.double().T).numpy()
+    rows, items = np.nonzero(rng.random((100, 3001)) < 0.3)
+    found, scores = best_items(U, kinds[torch.as_tensor(kind)], rows, items, 1500)
+    assert (found == by_sorting(order[:, kind], set(zip(rows, items)), 1500)[0]).all()
+    assert (np.diff(scores, axis=1) <= 0).all()
+
+
+def test_close_scores_are_no_ties():
+    """Items a rounding error away from each other are told from items with the same vector."""
+    U, V = torch.ones(3, 2), torch.tensor([[1.0, 0], [1 + 2**-23, 0], [0, 1 + 2**-23], [1, 0], [0, 0]])
+    none = np.zeros(0, dtype=np.int64)
+    found, scores = best_items(U, V, none, none, 5)
+    assert (found == [1, 2, 0, 3, 4]).all() and scores[0, 0] == 1 + 2**-23
+
+
+@pytest.mark.parametrize("kinds", [4000, 40])
+def test_what_evaluate_counts_as_a_hit_is_recommended(kinds):
+    U, V, d = random_case(6, M=400, N=4000, K=16)
+    V = V.float()[torch.randint(0, kinds, (4000,), generator=torch.Generator().manual_seed(0))]
+    d = d.replace(test=np.where(d.is_train(np.arange(400), d.test), -1, d.test))
+    ranks = held_out_ranks(U.float(), V, d)
+    found, _ = best_items(U.float()[d.test_users], V, *d.seen_by(d.test_users), 200)
+    listed = (found == d.test[d.test_users][:, None]).any(1)
+    assert listed[ranks < 200].all() and (ranks < 200).any()
+    if kinds == 4000:  # nearly all different: both say the same
+        assert (listed == (ranks < 200)).mean() > 0.98
+
+
+def test_best_items_refuses_what_it_cannot_rank():
+    none = np.zeros(0, dtype=np.int64)
+    U, V = torch.ones(2, 3), torch.ones(4, 3)
+    for wrong in (torch.nan, torch.inf, -torch.inf):
+        W = V.clone()
+        W[2, 1] = wrong
+        with pytest.raises(ValueError, match="a score is not finite"):
+            best_items(U, W, none, none, 2)
+    for k in (0, 5, True, 2.0):
+        with pytest.raises(ValueError, match="k must be a whole number between 1 and the catalogue's 4 items"):
+            best_items(U, V, none, none, k)
+    assert best_items(U[:0], V, none, none, np.int64(2))[0].shape == (0, 2)
+
+
+def test_rows_that_share_a_number_are_told_apart(monkeypatch):
+    """Twins are found by one number a row; where that number is the same for all, by the rows themselves."""
+    U, V, d = random_case(7)
+    V = V[torch.randint(0, 9, (40,), generator=torch.Generator().manual_seed(0))]
+    whole = held_out_ranks(U, V, d)
+    n = len(torch.unique(V, dim=0))
+    monkeypatch.setattr(torch.Tensor, "long", lambda t: torch.zeros_like(t, dtype=torch.int64))
+    first, of, times = ranking._twins(V)
+    monkeypatch.undo()
+    assert torch.equal(V[first][of], V) and len(first) == n and times.sum() == 40 and (first.diff() > 0).all()
+    assert (held_out_ranks(U, V, d) == whole).all()

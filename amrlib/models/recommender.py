@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..checks import item_ids, whole_number
 from ..datasets.dataset import Dataset
-from ..ranking import best_items
+from ..evaluation.ranks import best_items
 from .files import read_model, write_model
 
 __all__ = ["Recommender"]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..datasets.dataset import Dataset
-from ..ranking import held_out_ranks, hr, ndcg
+from ..evaluation.ranks import held_out_ranks, hr, ndcg
 
 __all__ = ["Callback", "EarlyStopping", "run_callbacks"]
 

@@ -1,0 +1,112 @@
+"""How far each user's held-out item can fall, exactly and for certain, with no attack to run."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..checks import number, one_of, whole_number
+from ..datasets.dataset import Dataset
+from ..evaluation.ranks import held_out_ranks
+from ..protocols import Attackable, Ranked
+from .attacks import NORMS, ROW_NUMBERS, checked, direction, score_blocks
+
+__all__ = ["breaking_epsilon", "worst_case_perturbation", "worst_case_ranks"]
+
+
+@torch.no_grad()
+def worst_case_ranks(
+    model: Ranked, dataset: Dataset, epsilon: float, candidates: np.ndarray | None = None,
+    progress: bool = True, norm: str = "l2",
+) -> np.ndarray:  # fmt: skip
+    """The furthest each user's held-out item can fall when every item's features move by at most ε: exact.
+
+    Implements :eq:`eq-worst-rank`. For user u the held-out item i loses at most ε‖E p_u‖ and each rival j gains at most
+    as much (Cauchy–Schwarz), all at once under Δ_i = −ε E p_u/‖E p_u‖, Δ_j = +ε E p_u/‖E p_u‖. So
+
+        rank = #{ j : ŷ_uj + 2ε‖E p_u‖ ≥ ŷ_ui },
+
+    no attack can do worse and this one does it (:func:`worst_case_perturbation`). Each user gets a perturbation of their
+    own; one shared by all users, as in the paper's tables, does no more harm than this. ``hr(worst_case_ranks(…), k)`` is
+    therefore a certified HR@k. With ``norm="linf"`` every entry of Δ moves by at most ε, and Hölder's inequality puts the
+    dual norm ‖E p_u‖₁ in the place of ‖E p_u‖₂, with Δ = ±ε sign(E p_u).
+
+    The certificate is about real numbers: the model's vectors and E as they are, with no rounding after that. It is
+    computed in float64, and a rival that rounding could hide (about 1e-14 of a score) counts as ahead, so no rank is too
+    low. ``evaluate`` of a float32 model rounds at 1e-7 and may differ in near ties.
+
+    Returns
+    -------
+    int64, (n,), for ``dataset.test_users`` in order.
+
+    Raises
+    ------
+    ValueError
+        ε negative or not finite, an unknown ``norm``.
+    """
+    epsilon = number(epsilon, "epsilon")
+    U, V, sensitivity, slack = _certain(model, norm)
+    return held_out_ranks(U, V, dataset, candidates, 2 * epsilon * sensitivity + slack, progress)
+
+
+def _certain(model: Ranked, norm: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The vectors in float64, and two bounds for each user, (M,): ‖E p_u‖ in the dual norm from above (0 without E), and
+    by how much rounding may change the difference of two scores. A sum of n terms, in any order, errs by at most
+    n·2⁻⁵³/(1 − n·2⁻⁵³) times the sum of the terms' sizes (Higham, Accuracy and Stability, 2002, §3.1)."""
+    one_of(norm, "norm", NORMS)
+    U, V = model.user_vectors().double(), model.item_vectors().double()
+    unit = 2.0**-52  # twice 2⁻⁵³, for the terms of second order
+    slack = 2 * (U.shape[1] + 8) * unit * U.norm(dim=1) * V.norm(dim=1).max()
+    E = getattr(model, "E", None)
+    if E is None:
+        return U, V, torch.zeros_like(slack), slack
+    E, visual, order = E.double(), model.visual_users().double(), 1 if norm == "linf" else 2  # type: ignore[attr-defined]
+    blocks = visual.split(max(1, ROW_NUMBERS // len(E)))  # users x D may be large
+    length = torch.cat([torch.linalg.vector_norm(part @ E.T, ord=order, dim=1) for part in blocks])
+    error = (E.shape[1] + 8) * unit * torch.linalg.vector_norm(E.norm(dim=1), ord=order) * visual.norm(dim=1)
+    return U, V, length * (1 + (len(E) + 16) * unit) + error, slack
+
+
+@torch.no_grad()
+def worst_case_perturbation(model: Attackable, dataset: Dataset, user: int, epsilon: float, norm: str = "l2") -> Tensor:
+    """The features under which one user's held-out item falls as far as it can: (N, D), c + Δ.
+
+    Δ_i = −ε d for the held-out item and +ε d for all others, d the unit vector along E p_u (ℓ2) or its signs (ℓ∞). It
+    reaches the bound of :func:`worst_case_ranks` for this user, up to the rounding of the model's numbers; for others it
+    is some attack. Raises as :func:`perturb`, and for a user without a held-out item.
+    """
+    c, E, epsilon, _ = checked(model, epsilon, 1, norm)
+    user = whole_number(user, "user", 0, dataset.n_users - 1)
+    item = int(dataset.test[user])
+    if item < 0:
+        raise ValueError(f"user {user} has no held-out item; take one of dataset.test_users")
+    move = epsilon * direction((E @ model.visual_users()[user])[None], norm)  # (1, D)
+    moved = c.to(E) + move
+    moved[item] = c[item].to(E) - move[0]
+    return moved
+
+
+@torch.no_grad()
+def breaking_epsilon(model: Ranked, dataset: Dataset, k: int = 10, norm: str = "l2") -> np.ndarray:
+    """The ε from which on each user's hit among the first k is no longer certain: float64, (n,), for ``test_users``.
+
+    With ŷ_u(k) the k-th best rival of the held-out item i, :func:`worst_case_ranks` is below k as long as
+    ŷ_ui − 2ε‖E p_u‖ > ŷ_u(k), so
+
+        ε_u = (ŷ_ui − ŷ_u(k)) / (2‖E p_u‖),
+
+    with the dual norm under ℓ∞, rounded down as ranks are rounded up there. It is 0 where there is no hit to break, and
+    infinite where nothing can break it: E p_u = 0, or fewer than k rivals.
+    """
+    k = whole_number(k, "k", 1, dataset.n_items, "the catalogue's {} items")
+    U, V, sensitivity, slack = _certain(model, norm)
+    epsilons = [np.zeros(0)]
+    for _, rows, target, scores, seen in score_blocks(U, V, dataset, dataset.test_users):
+        own = scores.gather(1, target)  # (b, 1)
+        scores[seen] = -torch.inf
+        scores.scatter_(1, target, -torch.inf)
+        ahead = (own - torch.topk(scores, k, dim=1).values[:, -1:])[:, 0] - slack[rows]  # (b,)
+        epsilons.append(torch.where(ahead > 0, ahead / (2 * sensitivity[rows]), 0.0).cpu().numpy())  # over 0: infinite
+    hit = held_out_ranks(U, V, dataset) < k  # ties are counted there, exactly
+    return np.where(hit, np.concatenate(epsilons), 0.0)

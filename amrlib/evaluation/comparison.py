@@ -1,0 +1,127 @@
+"""Models side by side: their reports, paired tests between them, and what each puts before people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..checks import whole_number
+from ..datasets.dataset import Dataset
+from ..protocols import Ranked, Recommending
+from .report import Report, cutoffs, evaluate, measure_name
+from .statistics import Paired, paired
+
+__all__ = ["compare", "exposure", "paired_test"]
+
+
+def paired_test(
+    a: Report, b: Report, measure: str = "ndcg", k: int = 10, level: float = 0.95, n: int = 2000, seed: int = 0
+) -> Paired:
+    """Is ``a`` ahead of ``b`` for users like these? The difference a − b, user by user.
+
+    ``p_t`` is Student's paired t-test, two-sided, the AMR paper's (§4.1.3); ``p_bootstrap`` draws the users again and is
+    twice the share of draws on the other side of zero. Both take the two trained models as they are: whether another
+    training seed would end otherwise they cannot tell. Reports of other users, items or candidates are a ValueError.
+    """
+    same = np.array_equal(a.users, b.users) and np.array_equal(a.items, b.items) and a.ranking == b.ranking
+    if not same or not np.array_equal(a.n_candidates, b.n_candidates):
+        raise ValueError("the two reports are not of the same users, held-out items and candidates: nothing to pair")
+    return paired(a.values(measure, k) - b.values(measure, k), level, n, seed)
+
+
+def exposure(
+    model: Recommending, dataset: Dataset, k: int = 10, features: Any = None, users: np.ndarray | None = None
+) -> pd.Series:
+    """What a model puts before people: the items of the top k of ``users`` (m,), whether anyone wants them or not.
+
+    Left out of a user's list is what the user has in the data that the model is bound to; ``dataset`` says which items
+    are popular or cold. By default ``users`` is everyone with a held-out item, as in :func:`evaluate`.
+
+    A series of four numbers (where nobody has an item left to be shown, coverage is 0 and the others are NaN):
+
+    * ``coverage``: share of the catalogue that is in somebody's list;
+    * ``popularity``: mean training interactions of a place in a list;
+    * ``cold``: share of places that go to items without a training interaction;
+    * ``gini``: how unequally the places are spread over the catalogue, 0 evenly to 1 − 1/N all to one item:
+      Σ_i (2i − N − 1) x_i / (N Σ x), x ascending.
+    """
+    k = whole_number(k, "k", 1, dataset.n_items, "the catalogue's {} items")
+    users = dataset.test_users if users is None else np.atleast_1d(np.asarray(users))
+    if not len(users):
+        raise ValueError("users is empty: nobody to recommend to")
+    items, _ = model.recommend(users, k, features)  # (m, k)
+    shown = items[items >= 0]  # a user with little left has -1 at the end
+    N = dataset.n_items
+    counts = np.sort(np.bincount(shown, minlength=N))  # (N,)
+    means = [np.nan] * 3
+    if len(shown):
+        gini = ((2 * np.arange(1, N + 1) - N - 1) * counts).sum() / (N * len(shown))
+        means = [dataset.item_counts[shown].mean(), dataset.cold[shown].mean(), gini]
+    names = [f"{name}@{k}" for name in ("coverage", "popularity", "cold", "gini")]
+    return pd.Series([(counts > 0).mean(), *means], index=names, dtype=float)
+
+
+def compare(
+    models: Mapping[str, Ranked | Report], dataset: Dataset, k: int | Sequence[int] = (5, 10, 20), ranking: str = "full",
+    features: Any = None, against: str | None = None, measure: str = "ndcg", seed: int = 0, progress: bool = True,
+) -> pd.DataFrame:  # fmt: skip
+    """Several models side by side, one row each, in the order given.
+
+    Parameters
+    ----------
+    models : name → model, or a :class:`Report` made already
+    features : (N, D), optional
+        Changed features for the models that use them; the others are evaluated as they are.
+    against : str, optional
+        A name among them: the others are tested against it, user by user (:func:`paired_test`).
+    measure : str
+        What the interval and the test are about, at the middle k; ``"ndcg"`` by default.
+    seed : int
+        Of the sampled candidates (the same for all) and of the bootstrap.
+
+    Returns
+    -------
+    DataFrame with the columns of :meth:`Report.table`; ``low`` and ``high``, the 95 % interval over users of the
+    measure named in ``attrs["interval"]``; for models that recommend, the columns of :func:`exposure`; with
+    ``against`` also ``difference``, ``p_t`` and ``p_bootstrap``.
+
+    Raises
+    ------
+    ValueError
+        No model, or ``against`` is none of them; and what :func:`evaluate` raises.
+    """
+    if not models:
+        raise ValueError("models is empty: there is nothing to compare")
+    if against is not None and against not in models:
+        raise ValueError(f"against must be one of {', '.join(models)}, not {against!r}")
+    ks = cutoffs(k, dataset.n_items)
+    middle = sorted(ks)[len(ks) // 2]
+    reports: dict[str, Report] = {}
+    rows = []
+    for name, model in models.items():
+        shown: dict[str, float] = {}
+        if isinstance(model, Report):
+            reports[name] = replace(model, name=name, k=ks)
+        else:
+            changed = features if getattr(model, "E", None) is not None else None
+            reports[name] = replace(evaluate(model, dataset, ks, ranking, changed, seed=seed, progress=progress), name=name)
+            if isinstance(model, Recommending):
+                shown = exposure(model, dataset, middle, changed).to_dict()
+        low, high = reports[name].interval(measure, middle, seed=seed)
+        rows.append(reports[name].table())
+        place = 1 + list(rows[-1].columns).index(f"NDCG@{ks[-1]}")
+        rows[-1].insert(place, "low", low)
+        rows[-1].insert(place + 1, "high", high)
+        rows[-1] = rows[-1].assign(**shown)
+    table = pd.concat(rows)
+    if against is not None:
+        tests = {n: paired_test(r, reports[against], measure, middle, seed=seed) for n, r in reports.items()}
+        for column in ("difference", "p_t", "p_bootstrap"):
+            table[column] = [np.nan if n == against else getattr(tests[n], column) for n in table.index]
+    short = measure_name(measure).upper()
+    table.attrs["interval"] = f"{short}@{middle}" if short in ("HR", "NDCG") else short
+    return table

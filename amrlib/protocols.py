@@ -1,0 +1,39 @@
+"""What evaluation and attacks ask of a model: whatever has these can be ranked, shown or attacked."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from torch import Tensor
+
+__all__ = ["Attackable", "Ranked", "Recommending"]
+
+
+class Ranked(Protocol):
+    """Scores are user vectors (M, K̃) times item vectors (N, K̃), the latter under other features (N, D) if asked."""
+
+    def user_vectors(self) -> Tensor: ...
+
+    def item_vectors(self, features: Any = None) -> Tensor: ...
+
+
+@runtime_checkable
+class Recommending(Ranked, Protocol):
+    """Gives items and scores, (m, k) each, without what the users have; -1 and -inf where fewer than k are left."""
+
+    def recommend(self, users: Any, k: int = 10, features: Any = None) -> tuple[np.ndarray, np.ndarray]: ...
+
+
+class Attackable(Ranked, Protocol):
+    """The score of u and i moves by ``visual_users()[u] @ E.T @ Δ_i`` when c_i moves by Δ_i; None: not at all."""
+
+    @property
+    def E(self) -> Tensor | None: ...  # (D, K)
+
+    @property
+    def features(self) -> Tensor | None: ...  # c, (N, D), in any floating-point type
+
+    def visual_users(self) -> Tensor: ...  # (M, K)
+
+    def sensitivity(self, norm: str = "l2") -> Tensor: ...  # (M,) ‖E p_u‖ in the dual of the norm
