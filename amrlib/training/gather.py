@@ -29,6 +29,9 @@ class FeatureGather:
             held = self._memory[name] = like.new_empty(size)
         return held[:size].view(rows, columns)
 
+    def fetch(self, features: Tensor, pos: Tensor, neg: Tensor, ids: Tensor) -> None:
+        """A batch to come."""
+
     def begin(self, features: Tensor, batch: Batch) -> None:
         """Before the first rows of a batch are asked for."""
 
@@ -79,6 +82,8 @@ class HostGather(FeatureGather):
 
     def fetch(self, features: Tensor, pos: Tensor, neg: Tensor, ids: Tensor) -> None:
         """Begin to bring over the rows of a batch to come: its ``pos`` and ``neg``, and both of them (2B,) on the host."""
+        if not len(ids):
+            return
         self.turn = turn = 1 - self.turn
         size, (here, there) = len(ids) * features.shape[1], self.buffers[turn]
         if here.numel() < size or here.dtype != features.dtype:
