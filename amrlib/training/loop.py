@@ -76,8 +76,8 @@ def train(
         batch counts too.
     lr, reg, optimizer : see :class:`PairwiseTrainer`
     seed : int
-        Order and negatives; the same seed on the same device gives the same parameters bit for bit. Another ``fit`` begins
-        with a fresh optimiser, this order again, and a new history.
+        Order and negatives; the same seed on the same device gives the same parameters bit for bit (on a card, ``"autograd"``
+        adds in no fixed order). Another ``fit`` begins with a fresh optimiser, this order again, and a new history.
     negatives : ``"uniform"`` or ``"popularity"``
     validation : bool
         Hold one training item of each user out (:meth:`Dataset.validation_split`), rank it every

@@ -1,4 +1,4 @@
-"""The records of the authors' own programs, and models that stand where those began; tests/parity/records says what they are."""
+"""What the authors' own programs computed, and models that stand where those began; see records/README.md."""
 
 from pathlib import Path
 
