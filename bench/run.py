@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from amrlib.files import write_atomically
+from amrlib.atomic_files import write_atomically
 
 from .contenders import CONTENDERS
 from .workloads import Size
