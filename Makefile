@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 unexport MPLBACKEND
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book test units smoke notebooks colab bench lint clean distclean
+.PHONY: help setup ours book test units smoke notebooks colab portability bench lint clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,28 +27,52 @@ $(READY): requirements.txt pyproject.toml
 	$(RUN) -m pip install --quiet --no-deps --editable .
 	@touch $@
 
-book: $(READY) ## run every chapter whose code, library or data has changed, and build the pages
+ours: $(READY)
+	@$(RUN) tools/same_name.py
+
+book: ours ## run every chapter whose code, library or data has changed, and build the pages
 	@$(RUN) tools/notebooks.py site
 
-test: $(READY) ## unit tests, stored outputs, a smoke run of each chapter, the rules of the book
+test: ours ## unit tests, stored outputs, a smoke run of each chapter, the rules of the book
 	$(PYTEST) tests
 	$(PYTEST) --nbval book/
 	@$(RUN) tools/notebooks.py smoke
 	@$(RUN) tools/notebooks.py check
 
-units: $(READY) ## the unit tests alone
+units: ours ## the unit tests alone
 	$(PYTEST) tests
 
-smoke: $(READY) ## each chapter with tiny sizes
+smoke: ours ## each chapter with tiny sizes
 	@$(RUN) tools/notebooks.py smoke
 
-notebooks: $(READY) ## run the chapters and store their outputs in book/
+notebooks: ours ## run the chapters and store their outputs in book/
 	@$(RUN) tools/notebooks.py store
 
-colab: $(READY) ## each chapter from an empty folder, in an environment with versions like Colab's
+colab: ours ## each chapter from an empty folder, in an environment with versions like Colab's
 	AMRLIB_TEST_COLAB=1 $(PYTEST) -s tests/book/test_colab.py
 
-bench: $(READY) $(if $(QUICK),,.venv-bench/ready) ## speed: ours and other programs side by side; QUICK=1: ours alone
+# One processor as three kinds, by the libraries' own switches: numpy's, torch's, MKL's and oneDNN's (both inside torch),
+# OpenBLAS's (inside numpy and scipy) and numba's. Beside them the machine as it is.
+AVX2 := NPY_DISABLE_CPU_FEATURES="X86_V4 AVX512_ICL AVX512_SPR" ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2 \
+  ONEDNN_MAX_CPU_ISA=AVX2 OPENBLAS_CORETYPE=Haswell NUMBA_CPU_NAME=haswell
+SSE := NPY_DISABLE_CPU_FEATURES="X86_V3 X86_V4 AVX512_ICL AVX512_SPR" ATEN_CPU_CAPABILITY=default MKL_ENABLE_INSTRUCTIONS=SSE4_2 \
+  ONEDNN_MAX_CPU_ISA=SSE41 OPENBLAS_CORETYPE=Nehalem NUMBA_CPU_NAME=nehalem
+PYTHONS := python3.12 python3.13
+
+portability: ours ## tests and stored outputs as on three kinds of processor, and on other Pythons; about an hour
+	$(PYTEST) tests
+	$(PYTEST) --nbval book/
+	$(AVX2) $(PYTEST) tests
+	$(AVX2) $(PYTEST) --nbval book/
+	$(SSE) $(PYTEST) tests
+	$(SSE) $(PYTEST) --nbval book/
+	@for python in $(PYTHONS); do \
+	  if ! $$python -c pass 2>/dev/null; then echo "SKIPPED: there is no $$python here"; continue; fi; \
+	  echo "units and smoke on $$python"; \
+	  $(MAKE) units smoke PYTHON=$$python VENV=.venv-$$python || exit 1; \
+	done
+
+bench: ours $(if $(QUICK),,.venv-bench/ready) ## speed: ours and other programs side by side; QUICK=1: ours alone
 	$(RUN) -m bench run $(if $(QUICK),--quick)
 
 .venv-bench/ready: bench/requirements.txt
@@ -65,4 +89,4 @@ clean: ## throw away what was built; the next make book runs every chapter
 	rm -rf _build build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
 
 distclean: clean ## the environment too
-	rm -rf $(VENV) .venv-bench
+	rm -rf $(VENV) .venv-bench $(PYTHONS:%=.venv-%)

@@ -11,7 +11,8 @@ ROOT = Path(__file__).resolve().parent
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-from tools.notebooks import STORED_UNDER  # noqa: E402
+from tools import same_name  # noqa: E402
+from tools.runner import STORED_UNDER  # noqa: E402
 
 # Before anything imports torch or numpy: the tests, too, get the same numbers whatever the machine's cores.
 for name in STORED_UNDER:
@@ -20,6 +21,8 @@ for name in STORED_UNDER:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if wrong := same_name.problem():
+        raise pytest.UsageError(wrong)
     option = config.option
     if not re.search(r"(?<!not )\bcuda\b", option.markexpr or ""):
         # The tests speak of the CPU: device="auto" must not find a card. `pytest -m cuda` is what tries one.

@@ -158,7 +158,7 @@ class Report:
         """Between which values the measure would lie for other users like these: percentile bootstrap.
 
         The users are drawn again with replacement, ``n`` times. It says nothing about other training
-        seeds; for those see :func:`amrlib.figures.interval`.
+        seeds.
         """
         return _bootstrap(self.values(measure, k), level, n, seed)[:2]
 
@@ -389,7 +389,7 @@ def compare(
     -------
     DataFrame with the columns of :meth:`Report.table`; ``low`` and ``high``, the 95 % interval over users of the
     measure named in ``attrs["interval"]``; for models that recommend, the columns of :func:`exposure`; with
-    ``against`` also ``difference``, ``p_t`` and ``p_bootstrap``. :func:`amrlib.figures.comparison` draws it.
+    ``against`` also ``difference``, ``p_t`` and ``p_bootstrap``.
 
     Raises
     ------

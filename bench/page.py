@@ -13,7 +13,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from amrlib import figures
+from amrbook import figures
+from amrbook.intervals import t_interval
 from amrlib.atomic_files import write_atomically
 
 from .contenders import CONTENDERS, RIVALS
@@ -173,7 +174,7 @@ def precise(found: dict[str, Any]) -> str:
     rows = []
     for model, kinds in found["models"].items():
         for name, runs in kinds["NDCG@10"].items():
-            mean, half = figures.interval(np.array(runs) - kinds["NDCG@10"]["float32"])
+            mean, half = t_interval(np.array(runs) - kinds["NDCG@10"]["float32"])
             same = f"{100 * np.mean(kinds['same places'][name]):.1f} %"
             rows.append([f"{model}, {name}", f"{np.mean(runs):.4f}",
                          *(["", ""] if name == "float32" else [f"{mean:+.5f} ± {half:.5f}", same])])  # fmt: skip
@@ -230,7 +231,7 @@ def speeds(training: dict[str, Any]) -> Figure:
     for place, name in enumerate(reversed(names)):
         a, b, c = units((find(runs, run, name) or run)["rates"][name])
         known = CONTENDERS[name].library == "amrlib"
-        look = figures._look(name) if known else {"color": "#8a8a8a", "marker": "o"}
+        look = figures.style_of(name) if known else {"color": "#8a8a8a", "marker": "o"}
         ax.errorbar(
             a, place, xerr=[[a - b], [c - a]], capsize=3, linestyle="", **{k: v for k, v in look.items() if k != "linestyle"}
         )

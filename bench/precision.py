@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 import amrlib
-from amrlib.book import settings
+from amrbook.settings import settings
 from amrlib.progress import progress_bar
 
 __all__ = ["precision"]

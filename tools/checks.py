@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 import nbformat
 
-from tools.notebooks import METADATA, PARAMETER_NAMES, badge, chapters, read, setup_cell, tags
+from tools.chapter_files import METADATA, PARAMETER_NAMES, badge, chapters, read, setup_cell, tags
 
 MACHINE_PATH = re.compile(r"(?<![\w.:/~-])/(?:home|root|work|Users|tmp|usr|opt|mnt)/[\w.-]+|[A-Z]:\\\\?Users")
 DECIMAL = re.compile(r"(?<![\w.§=])(?<!=\s)[-−]?\d*\.\d+\b(?!\.\d)|(?<![\w.=])\d+(?:\.\d+)?\s?%")

@@ -1,6 +1,6 @@
 """The claims ledger, book/claims.md: every claim of the chapters, read from the outputs that show them.
 
-``amrlib.book.claim`` leaves a record in the metadata of its output; nothing here is typed by hand and nothing
+``amrbook.claims.claim`` leaves a record in the metadata of its output; nothing here is typed by hand and nothing
 is computed. What a smoke run did not judge is no claim, and is left out.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 
 import nbformat
 
-from tools.notebooks import BOOK, chapters, read
+from tools.chapter_files import BOOK, chapters, read
 
 PAGE = BOOK / "claims.md"
 OF_THE_PAPER = ("reproduced", "direction only", "not reproduced", "not testable here")
@@ -35,7 +35,7 @@ conditions.
   name says so.
 - **Runs** is the number of independent trainings or draws behind the sentence. *Exact* means that nothing is drawn: an
   identity, or a property of the data. A sentence that rests on one run says so.
-- **Verdict** is *holds*, or for a claim of the paper one of four, by one rule ({{func}}`amrlib.book.verdict_of`):
+- **Verdict** is *holds*, or for a claim of the paper one of four, by one rule ({{func}}`amrbook.claims.verdict_of`):
   *reproduced*, if our interval lies clear of zero on the paper's side and the paper's figure is between half and twice
   ours; *direction only*, if it lies clear of zero on that side and the size is another; *not reproduced*, if neither;
   *not testable here*, with the reason.

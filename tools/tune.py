@@ -19,14 +19,14 @@ import numpy as np
 import torch
 
 import amrlib
-from amrlib.experiments import mean_norm
-from amrlib.files import write_atomically
+from amrbook.experiments import mean_norm
+from amrlib.atomic_files import write_atomically
 from amrlib.progress import progress_bar
 
 OUT = Path(__file__).resolve().parents[1] / "book" / "settings.json"
 SPLITS = (0, 1)
 RATES, REGS = (0.02, 0.05, 0.1), (0.01, 0.03, 0.1, 0.3, 1.0)
-LIMIT = dict(epochs=400, every=10, patience=5, validation=True, progress=False, device="cpu")
+LIMIT = dict(trainer="closed_form", epochs=400, every=10, patience=5, validation=True, progress=False, device="cpu")
 
 
 def best_of(history) -> tuple[float, int]:
@@ -36,7 +36,7 @@ def best_of(history) -> tuple[float, int]:
 
 def trial(make, shop, **settings) -> dict:
     """Mean score and epochs over the splits; ``make(data, split)`` gives a fresh model."""
-    found = [best_of(make(shop, split).fit(shop, seed=split, **LIMIT, **settings)) for split in SPLITS]
+    found = [best_of(make(shop, split).fit(shop, seed=split, **LIMIT, **settings).history) for split in SPLITS]
     return {**settings, "ndcg@10": round(float(np.mean([f[0] for f in found])), 5),
             "epochs": int(np.mean([f[1] for f in found]))}  # fmt: skip
 
@@ -45,7 +45,7 @@ def eals_trial(shop, **settings) -> dict:
     scores = []
     for split in SPLITS:
         data = shop.validation_split(split)
-        model = amrlib.MFeALS(data, seed=split, **settings)
+        model = amrlib.MFeALS(seed=split, **settings).bind(data)
         looks = []
         for _ in range(8):
             model.fit(data, epochs=5, device="cpu", progress=False)
@@ -94,7 +94,7 @@ def main() -> None:
             starts[source, split] = model = make(shop, split)
             model.fit(shop, seed=split, **LIMIT, **best)
 
-    fresh = lambda kind: lambda data, split: kind(data, seed=split)  # noqa: E731
+    fresh = lambda kind: lambda data, split: kind(seed=split).bind(data)  # noqa: E731
     choose("MF-BPR", (trial(fresh(amrlib.MFBPR), shop, lr=a, reg=b) for a, b in progress_bar(grid, "MF-BPR")))
     keep("MF-BPR", fresh(amrlib.MFBPR))
     choose("MF-eALS", (eals_trial(shop, c0=c0, alpha=alpha, reg=reg) for c0, alpha, reg in progress_bar(
@@ -118,9 +118,9 @@ def main() -> None:
         setting = {"epsilon": round(share * norm, 4), "adv_weight": adv_weight}
         clean, attacked = [], []
         for split in SPLITS:
-            model = amrlib.AMR.warm_start(starts["VBPR", split], shop, seed=split, **setting)
             data = shop.validation_split(split)
-            model.fit(data, epochs, seed=split, progress=False, device="cpu", **base)
+            model = amrlib.AMR.warm_start(starts["VBPR", split], data, seed=split, **setting)
+            model.fit(data, epochs, seed=split, progress=False, device="cpu", trainer="closed_form", **base)
             clean.append(amrlib.evaluate(model, data, progress=False).ndcg(10))
             changed = amrlib.perturb(model, data, 0.1 * norm)
             attacked.append(amrlib.evaluate(model, data, features=changed, progress=False).ndcg(10))

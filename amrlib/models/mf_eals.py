@@ -27,7 +27,7 @@ from .pairwise import PairwiseModel
 __all__ = ["MFeALS"]
 
 
-def _products(X: Tensor, Y: Tensor, rows: Tensor, cols: Tensor) -> Tensor:
+def _pair_scores(X: Tensor, Y: Tensor, rows: Tensor, cols: Tensor) -> Tensor:
     """x·y of each pair, (|R|,); in blocks that stay in the cache, where |R| × K numbers at once would not."""
     parts = zip(rows.split(2**14), cols.split(2**14), strict=True)
     return torch.cat([(X.index_select(0, r) * Y.index_select(0, c)).sum(1) for r, c in parts])
@@ -153,7 +153,7 @@ class MFeALS(PairwiseModel):
         liked = self.w * F.embedding_bag(cols, Y, starts, mode="sum").T.contiguous()
         squares = F.embedding_bag(cols, Y.square(), starts, mode="sum", per_sample_weights=weight).T.contiguous()
         Xt, Yt = X.T.contiguous(), Y.T.contiguous()  # (K, n), (K, m): one coordinate lies together
-        e = weight * _products(X, Y, rows, cols)  # (|R|,) (w − c_i) r̂
+        e = weight * _pair_scores(X, Y, rows, cols)  # (|R|,) (w − c_i) r̂
         for f in range(len(Xt)):
             x, y = Xt[f], Yt[f].index_select(0, cols)  # (n,), (|R|,)
             rest = S[f] @ Xt - S[f, f] * x  # (n,) Σ_{k≠f} x_k S_kf
@@ -168,7 +168,7 @@ class MFeALS(PairwiseModel):
     def _loss(self, by_user: tuple[Tensor, Tensor], c: Tensor) -> float:
         """Eq. (7) in O(|R| K + (M + N) K²): all cells through the cache, then put the observed ones right."""
         users, items = by_user
-        r_hat = _products(self.P, self.Q, users, items)
+        r_hat = _pair_scores(self.P, self.Q, users, items)
         S_q = (self.Q * c[:, None]).T @ self.Q  # (K, K)
         observed = (self.w * (1 - r_hat).square() - c[items] * r_hat.square()).sum()
         everywhere = ((self.P @ S_q) * self.P).sum()

@@ -12,10 +12,10 @@ import nbformat
 import pytest
 import yaml
 
-from tools import checks, notebooks
+from tools import chapter_files, checks, pages, runner
 
-ROOT = notebooks.ROOT
-CHAPTERS = notebooks.chapters()
+ROOT = chapter_files.ROOT
+CHAPTERS = chapter_files.chapters()
 
 
 # ---------------------------------------------------------------- the book as it lies
@@ -31,7 +31,7 @@ def test_no_alt_text_or_figure_name_is_used_twice():
 
 
 def test_the_table_of_contents_and_the_folder_agree():
-    listed = notebooks.toc_files(yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8")))
+    listed = pages.toc_files(yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8")))
     there = [f"book/{f.stem}" for f in (ROOT / "book").iterdir() if f.suffix in (".md", ".ipynb")]
     assert sorted(listed) == sorted(there)
     numbered = [name for name in listed if re.match(r"book/\d\d_", name)]
@@ -39,7 +39,7 @@ def test_the_table_of_contents_and_the_folder_agree():
 
 
 def test_every_address_of_the_repository_is_the_one_in_pyproject():
-    address = notebooks.repository()
+    address = chapter_files.repository()
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
     assert config["repository"]["url"] == address
     slug = "/".join(address.split("/")[-2:])
@@ -51,9 +51,9 @@ def test_every_address_of_the_repository_is_the_one_in_pyproject():
 
 
 def test_built_pages():
-    if not (notebooks.BUILD / "pages-passed").is_file():
+    if not (runner.BUILD / "pages-passed").is_file():
         pytest.skip("the pages are not built, or not finished; make book checks them too")
-    assert checks.page_problems(notebooks.PAGES) == []
+    assert checks.page_problems(pages.PAGES) == []
 
 
 # ---------------------------------------------------------------- environment files
@@ -71,9 +71,16 @@ def version(text: str) -> tuple[int, ...]:
 def test_requirements_are_pinned_and_satisfy_pyproject():
     pinned = {name.lower(): v for name, v in requirements().items()}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    for line in project["dependencies"]:
+    for line in project["dependencies"] + project["optional-dependencies"]["book"]:
         name, floor = line.split(">=")  # floors only: an upper bound is what breaks a student's install first
         assert version(pinned[name]) >= version(floor)
+
+
+def test_every_package_is_installed():
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]
+    files = [*(ROOT / "amrlib").rglob("__init__.py"), *(ROOT / "amrbook").rglob("__init__.py")]
+    there = {".".join(file.parent.relative_to(ROOT).parts) for file in files}
+    assert there | {"amrlib.data"} == set(listed)
 
 
 def test_environment_yml_reads_requirements_and_nothing_else():
@@ -100,7 +107,7 @@ def test_version_is_told_once():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert project["version"] == amrlib.__version__ == citation["version"]
-    assert citation["repository-code"] == notebooks.repository()
+    assert citation["repository-code"] == chapter_files.repository()
 
 
 def test_every_workflow_only_calls_make():
@@ -137,22 +144,22 @@ def tiny() -> nbformat.NotebookNode:
 def chapter(tmp_path):
     path = tmp_path / "91_tiny.ipynb"
     nbformat.write(tiny(), path)
-    notebooks.frame(path)
-    notebook = notebooks.read(path)
+    chapter_files.frame(path)
+    notebook = chapter_files.read(path)
     for count, cell in enumerate((c for c in notebook.cells if c.cell_type == "code"), 1):
         cell.execution_count = count
-    notebooks.write(notebook, path)
+    chapter_files.write(notebook, path)
     return path
 
 
 def test_the_frame_is_written_once(chapter):
     before = chapter.read_bytes()
-    assert not notebooks.frame(chapter)
+    assert not chapter_files.frame(chapter)
     assert chapter.read_bytes() == before
 
 
 def plant(path: Path, change) -> list[str]:
-    notebook = notebooks.read(path)
+    notebook = chapter_files.read(path)
     change(notebook)
     nbformat.write(notebook, path)
     return checks.notebook_problems(path)
@@ -267,8 +274,9 @@ def small_book(tmp_path):
         target = tmp_path / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copytree(ROOT / name, target) if (ROOT / name).is_dir() else shutil.copy(ROOT / name, target)
-    (tmp_path / "amrlib").mkdir()
-    (tmp_path / "amrlib" / "__init__.py").write_text("answer = 0.25\n")
+    for package in ("amrlib", "amrbook"):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").write_text("answer = 0.25\n")
     (tmp_path / "requirements.txt").write_text("nothing==1.0\n")
     (tmp_path / "book").mkdir()
     notebook = tiny()
@@ -311,9 +319,9 @@ def test_store_repeats_byte_for_byte_and_a_changed_number_fails(small_book):
     small_book.write_bytes(first)
 
     # prose is not code: nothing runs again, and the new words are there
-    notebook = notebooks.read(small_book)
+    notebook = chapter_files.read(small_book)
     notebook.cells[3].source = "Other words."
-    notebooks.write(notebook, small_book)
+    chapter_files.write(notebook, small_book)
     assert "0 to run" in tool(folder, "store")
     assert "Other words." in small_book.read_text(encoding="utf-8")
 
@@ -322,6 +330,8 @@ def test_store_repeats_byte_for_byte_and_a_changed_number_fails(small_book):
     assert "1 to run" in tool(folder, "store")
     assert "0.5\\n" in small_book.read_text(encoding="utf-8")
     assert "0 to run" in tool(folder, "execute")
+    (folder / "amrbook" / "__init__.py").write_text("answer = 0.5\n")
+    assert "1 to run" in tool(folder, "execute")
 
     # so are the data and the pins
     (folder / "data").mkdir()
@@ -335,17 +345,17 @@ def test_store_repeats_byte_for_byte_and_a_changed_number_fails(small_book):
 def test_a_smoke_run_needs_every_parameter_and_stops_at_a_failure(small_book):
     folder = small_book.parents[1]
     tool(folder, "smoke")
-    ran = notebooks.read(folder / "_build" / "smoke" / small_book.name)
+    ran = chapter_files.read(folder / "_build" / "smoke" / small_book.name)
     assert "'a': 'smoke'" in ran.cells[-1].outputs[0]["data"]["text/plain"]
 
-    whole = notebooks.read(small_book)
+    whole = chapter_files.read(small_book)
     for change, word in (
         (edit(2, "DEVICE", "GERAET"), "lacks DEVICE"),
         (edit(4, "print", "assert 1 == 2\nprint"), "AssertionError"),
     ):
         notebook = copy.deepcopy(whole)
         change(notebook)
-        notebooks.write(notebook, small_book)
+        chapter_files.write(notebook, small_book)
         with pytest.raises(AssertionError, match=word):
             tool(folder, "smoke")
 
@@ -354,7 +364,7 @@ def test_the_ten_lines_of_the_readme_run():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     code = re.search(r"^```python\n(.*?)^```", text, flags=re.S | re.M)[1]
     done = subprocess.run(
-        [sys.executable, "-c", code], env=notebooks.kernel_environment(), cwd=ROOT, capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", code], env=runner.kernel_environment(), cwd=ROOT, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("NDCG@10") == 2

@@ -6,27 +6,27 @@ import math
 import nbformat
 import pytest
 
-from amrlib import book
-from tools import checks, ledger, notebooks
+from amrbook import claims
+from tools import checks, ledger, runner
 
 
 @pytest.fixture
 def shown(monkeypatch):
     """What claim and not_testable hand to the page: (text, record) pairs."""
     found = []
-    monkeypatch.setattr(book, "_show", lambda text, record=None: found.append((text, record)))
+    monkeypatch.setattr(claims, "_show", lambda text, record=None: found.append((text, record)))
     return found
 
 
 def test_a_claim_that_fails_stops_the_run_and_shows_nothing(shown):
     with pytest.raises(AssertionError, match=r"VBPR leads by -0\.1.*m = -0\.1"):
-        book.claim("VBPR leads by {m}.", False, "book", seeds=5, effect={"NDCG@10": (-0.1, 0.2)}, m=-0.1)
+        claims.claim("VBPR leads by {m}.", False, "book", seeds=5, effect={"NDCG@10": (-0.1, 0.2)}, m=-0.1)
     assert shown == []
 
 
 def test_a_claim_leaves_its_record_in_digits_that_repeat(shown):
     effect = {"NDCG@10, A − B": (0.0039812, 0.0010023), "times chance": 6.8251, "none": (0.0, 0.0)}
-    book.claim("A leads over {seeds} seeds.", True, "book", seeds=5, effect=effect)
+    claims.claim("A leads over {seeds} seeds.", True, "book", seeds=5, effect=effect)
     text, record = shown[0]
     assert text == "✓ A leads over 5 seeds." and record["verdict"] == "holds" and record["seeds"] == 5
     assert json.loads(json.dumps(record)) == record
@@ -50,11 +50,11 @@ def test_a_claim_leaves_its_record_in_digits_that_repeat(shown):
 )
 def test_what_a_claim_refuses(shown, given, word):
     with pytest.raises(ValueError, match=word):
-        book.claim("x", True, "book", **given)
+        claims.claim("x", True, "book", **given)
 
 
 def test_a_smoke_run_judges_nothing_and_enters_no_ledger(shown):
-    book.claim("A leads.", False, "smoke", seeds=5, effect={"NDCG@10": (math.nan, math.nan)})
+    claims.claim("A leads.", False, "smoke", seeds=5, effect={"NDCG@10": (math.nan, math.nan)})
     text, record = shown[0]
     assert "not judged" in text and record["verdict"] == "not judged" and record["effect"] == []
     assert "A leads" not in ledger.page([("91_tiny", made(record))])
@@ -79,13 +79,13 @@ def test_a_smoke_run_judges_nothing_and_enters_no_ledger(shown):
     ],
 )
 def test_the_verdict_on_a_claim_of_the_paper(ours, half, theirs, verdict):
-    assert book.verdict_of(ours, half, theirs) == verdict
+    assert claims.verdict_of(ours, half, theirs) == verdict
 
 
 @pytest.mark.parametrize("theirs", [0.0, math.nan])
 def test_a_figure_without_a_side_has_no_verdict(theirs):
     with pytest.raises(ValueError, match="other than 0"):
-        book.verdict_of(1.0, 0.1, theirs)
+        claims.verdict_of(1.0, 0.1, theirs)
 
 
 # ---------------------------------------------------------------- the ledger
@@ -99,11 +99,11 @@ def made(*records):
 
 
 def test_the_ledger_lists_what_a_notebook_claims(shown):
-    book.claim("A|B leads.", True, "book", seeds=5, effect={"NDCG@10": (-0.0042, 0.0011)})
-    book.claim(
+    claims.claim("A|B leads.", True, "book", seeds=5, effect={"NDCG@10": (-0.0042, 0.0011)})
+    claims.claim(
         "C gains.", True, "book", seeds=10, effect={"%": (5.0, 1.0)}, paper="C gains 6 % (Table 2).", verdict="reproduced"
     )
-    book.not_testable("D on {photographs} (Fig. 1).", "There are {n} of them.", n=0)
+    claims.not_testable("D on {photographs} (Fig. 1).", "There are {n} of them.", n=0)
     page = ledger.page([("91_tiny", made(*(record for _, record in shown)))])
     link = "91_tiny.ipynb#does-it-beat-counting"
     assert f"| [Does it beat counting?]({link}). A\\|B leads. | NDCG@10: −0.0042 ± 0.0011 | 5 runs | holds |" in page
@@ -113,7 +113,7 @@ def test_the_ledger_lists_what_a_notebook_claims(shown):
 
 
 def test_a_stale_ledger_is_caught(tmp_path, shown):
-    book.claim("A leads.", True, "book", seeds=5, effect={"NDCG@10": (0.1, 0.01)})
+    claims.claim("A leads.", True, "book", seeds=5, effect={"NDCG@10": (0.1, 0.01)})
     nbformat.write(made(shown[0][1]), tmp_path / "91_tiny.ipynb")
     assert len(ledger.problems(tmp_path)) == 1  # no page
     (tmp_path / "claims.md").write_text(ledger.stored(tmp_path), encoding="utf-8")
@@ -129,16 +129,16 @@ def test_the_stored_ledger_is_what_the_stored_chapters_claim():
 @pytest.mark.slow
 def test_the_record_survives_the_kernel_papermill_and_store(tmp_path, monkeypatch):
     """The way a chapter goes: run by papermill, outputs copied by with_outputs, read by the ledger."""
-    code = 'from amrlib.book import claim\nclaim("A leads.", True, "book", seeds=3, effect={"x": (1.0, 0.1)})'
+    code = 'from amrbook.claims import claim\nclaim("A leads.", True, "book", seeds=3, effect={"x": (1.0, 0.1)})'
     source, ran = tmp_path / "91_tiny.ipynb", tmp_path / "executed"
     nbformat.write(
         nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# T"), nbformat.v4.new_code_cell(code)]), source
     )
     ran.mkdir()
-    ok, log = notebooks.Runner(1, 1).papermill(source, ran / source.name, {})
+    ok, log = runner.Runner(1, 1).papermill(source, ran / source.name, {})
     assert ok, log
-    monkeypatch.setattr(notebooks, "EXECUTED", ran)
-    stored = notebooks.with_outputs(source)
+    monkeypatch.setattr(runner, "EXECUTED", ran)
+    stored = runner.with_outputs(source)
     assert [(r["statement"], r["seeds"], r["link"]) for r in ledger.claims_of("91_tiny", stored)] == [
         ("A leads.", 3, "91_tiny.ipynb")
     ]
@@ -153,7 +153,7 @@ def test_the_record_survives_the_kernel_papermill_and_store(tmp_path, monkeypatc
         ('claim("A leads.", m > h, MODE)', "how many runs"),
         ('claim("A leads.", m > h, MODE, seeds=len(SEEDS))', "no effect="),
         ('claim("A leads.", m > h, MODE, seeds=5, effect={})', "is typed"),
-        ('if x:\n    book.claim("A " + "leads.", m > h, MODE, seeds=1)', "in this run"),
+        ('if x:\n    claims.claim("A " + "leads.", m > h, MODE, seeds=1)', "in this run"),
         ('claim("A", ok, MODE, seeds=n, effect=e, paper="B", verdict="reproduced")', "typed verdict"),
     ],
 )

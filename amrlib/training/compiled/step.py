@@ -194,7 +194,7 @@ def _loss(users, weight, P, first, work):
 
 
 @loop
-def _clean(users, pos, neg, n_users, n_items, P, Q, apart, first, work):
+def _clean(users, pos, neg, n_users, n_items, P, Q, each_item, first, work):
     """Σ −ln σ(ŷ_ui − ŷ_uj)."""
     work.by_p[:n_users] = 0
     work.by_q[:n_items] = 0
@@ -202,18 +202,18 @@ def _clean(users, pos, neg, n_users, n_items, P, Q, apart, first, work):
         d = work.d[b]
         d[:] = 0
         _add_difference(d[: Q.theta.shape[1]], Q.theta[pos[b]], Q.theta[neg[b]])
-        if apart:
+        if each_item:
             _add_difference(d[first:], work.Z[work.i[b]], work.Z[work.j[b]])
         else:
             _sum(d[first:], work.Z[b])
     bpr = _loss(users, 1.0, P, first, work)
-    if not apart:
+    if not each_item:
         work.G[: len(users)] = work.A[: len(users)]
     return bpr
 
 
 @loop
-def _attacked(users, n_items, epsilon, weight, floor, P, apart, first, work):
+def _attacked(users, n_items, epsilon, weight, floor, P, each_item, first, work):
     """Σ −ln σ(ŷ'_ui − ŷ'_uj), every item moved by its Δ_n."""
     for n in range(n_items):
         s, t, r = work.by_q[n, first:], work.t[n], work.r[n]
@@ -229,7 +229,7 @@ def _attacked(users, n_items, epsilon, weight, floor, P, apart, first, work):
             row[k] = r_i[k] - r_j[k]
         _add_difference(work.d[b, first:], work.t[i], work.t[j])
     adversarial = _loss(users, weight, P, first, work)
-    if not apart:
+    if not each_item:
         for b in range(len(users)):
             _sum(work.G[b], work.A[b])
     return adversarial
@@ -336,7 +336,7 @@ class CompiledTrainer(PairwiseTrainer):
             theta, v = theta.T, v.T
         return Table(theta.numpy(), v.numpy(), self._number(self.lr[place]), self._number(self.reg[place]))
 
-    def _room(self, B: int) -> Work:
+    def _memory(self, B: int) -> Work:
         if self._work is None or len(self._work.u) < B:
             P, _, E = self._tables
             K, (K_z, D), lanes = P.theta.shape[1], E.theta.shape, VECTOR // self._number().itemsize
@@ -399,34 +399,34 @@ class CompiledTrainer(PairwiseTrainer):
         model, number, (P, Q, E) = self.model, self._number, self._tables
         (u, i, j), B, (K_z, D) = (ids.numpy() for ids in batch), len(batch.users), E.theta.shape
         first = P.theta.shape[1] - K_z  # the first column that features reach
-        looks, attacked = model.E is not None, model.E is not None and model.adv_weight > 0
-        work = self._room(B)
+        uses_features, attacked = model.E is not None, model.E is not None and model.adv_weight > 0
+        work = self._memory(B)
         n_users, n_items = _distinct(u, i, j, work)
 
-        apart = self.reg[1] > 0 or (looks and n_items <= B)
-        R = n_items if apart else B
+        each_item = self.reg[1] > 0 or (uses_features and n_items <= B)
+        R = n_items if each_item else B
         rows = R + K_z if attacked else R
-        if looks:
+        if uses_features:
             _lay_out(E.theta, attacked, R, work)
-            features, plus, minus = self._to_gather(work.X, *((work.items[:R], i[:0]) if apart else (i, j)))
+            features, plus, minus = self._to_gather(work.X, *((work.items[:R], i[:0]) if each_item else (i, j)))
             gathered = partial(rows_times_E, features, plus, minus, work.X, work.E, work.Z)
             self._in_parts(gathered, rows, D * K_z)
 
-        bpr = _clean(u, i, j, n_users, n_items, P, Q, apart, first, work)
+        bpr = _clean(u, i, j, n_users, n_items, P, Q, each_item, first, work)
         adversarial, weight = 0.0, float(model.adv_weight)
         if attacked:
             K, width = work.by_q.shape[1], work.t.shape[1]
             epsilon = np.atleast_1d(np.asarray(model.epsilon, number))
             # S EᵀE, the rows of S being s_n, (U, K_z)
             product(work.by_q, first, K, 1, work.Z, R * width, width, work.t, 0, width, n_items, width, K_z)
-            adversarial = _attacked(u, n_items, epsilon, weight, NORM_FLOOR, P, apart, first, work)
+            adversarial = _attacked(u, n_items, epsilon, weight, NORM_FLOOR, P, each_item, first, work)
             # M = Σ_n r_n s'_nᵀ = Σ_b (r_i − r_j) a_bᵀ, (K_z, K_z)
             product(work.r_ij, 0, 1, K_z, work.A, 0, width, work.G, R * width, width, K_z, width, B)
         objective = bpr + weight * adversarial
         if self.reg[0] or self.reg[1]:
             objective += _regularised(i, j, P, Q, u, self._learned, first, work)
-        if looks:
-            if apart:
+        if uses_features:
+            if each_item:
                 _by_item(R, first, work)
             self._in_parts(partial(rows_transposed_times, work.G, work.X, work.XG, rows), D, rows * K_z)
         objective += _move(n_users, n_items, P, Q, E, self._learned, work)

@@ -1,15 +1,14 @@
-"""The experiments over seeds: what is compared, what is stored, what happens when it is interrupted."""
+"""The experiments of one seed: which models are compared, and what is measured of them."""
 
 import json
-import sys
 
 import numpy as np
 import pytest
 import torch
-from scipy import stats
 
 import amrlib
-from amrlib import book, experiments
+from amrbook import experiments
+from amrbook.experiments import chain, measure, sweeps
 
 SETTINGS = {
     "MF-BPR": {"lr": 0.05, "reg": 0.01, "epochs": 2},
@@ -29,12 +28,12 @@ def shop():
 
 @pytest.fixture
 def few_candidates(monkeypatch):
-    sample = experiments.sample_candidates
-    monkeypatch.setattr(experiments, "sample_candidates", lambda shop, seed: sample(shop, n=20, seed=seed))
+    sample = sweeps.sample_candidates
+    monkeypatch.setattr(sweeps, "sample_candidates", lambda shop, seed: sample(shop, n=20, seed=seed))
 
 
 def test_the_controls_share_everything_with_amr_but_the_adversary(shop):
-    models = experiments.chain(shop, SETTINGS, seed=1, dim=4, device="cpu")
+    models = experiments.train_chain(shop, SETTINGS, seed=1, dim=4, device="cpu")
     assert tuple(models) == experiments.MODELS
     seconds = [models[name] for name in experiments.MODELS[5:]]
     assert {len(model.history) for model in seconds} == {SETTINGS["AMR"]["epochs"]}
@@ -62,7 +61,7 @@ def test_second_stages_see_the_same_triples_and_not_the_first_stage_s(shop):
 
         return Recorded
 
-    train = experiments._Training(shop, SETTINGS, 1, dim=4, device="cpu", wrap=recorded)
+    train = chain.ChainTraining(shop, SETTINGS, 1, dim=4, device="cpu", wrap=recorded)
     vbpr = train.vbpr()
     for name in experiments.MODELS[5:]:
         train.second(vbpr, name)
@@ -74,7 +73,7 @@ def test_second_stages_see_the_same_triples_and_not_the_first_stage_s(shop):
 
 
 def test_stronger_regularisation_is_that_and_nothing_else(shop):
-    train = experiments._Training(shop, SETTINGS, 1, dim=4, device="cpu")
+    train = chain.ChainTraining(shop, SETTINGS, 1, dim=4, device="cpu")
     vbpr = train.vbpr()
     by_hand = amrlib.VBPR.warm_start(vbpr, shop)
     by_hand.fit(shop, 3, lr=0.05, reg=(0.02, 0.02, 0.01), seed=101, device="cpu", progress=False)
@@ -85,7 +84,7 @@ def test_feature_dropout_zeroes_a_share_anew_and_keeps_the_mean(shop, monkeypatc
     model = amrlib.VBPR(shop, dim=4)
     whole = model.features.clone()
     met = []
-    monkeypatch.setattr(experiments.PairwiseTrainer, "step", lambda self, u, i, j: met.append(self.model.features[i].clone()))
+    monkeypatch.setattr(chain.PairwiseTrainer, "step", lambda self, u, i, j: met.append(self.model.features[i].clone()))
     trainer = experiments.FeatureDropout(model, 0.1, 0.0, "adagrad", generator=torch.Generator().manual_seed(0))
     users, items = torch.zeros(60, dtype=torch.int64), torch.arange(60)
     for _ in range(400):
@@ -98,16 +97,16 @@ def test_feature_dropout_zeroes_a_share_anew_and_keeps_the_mean(shop, monkeypatc
 
 
 def test_some_models_can_be_asked_for_alone(shop):
-    some = experiments.chain(shop, SETTINGS, seed=1, only=("AMR", "DUIF"), dim=4, device="cpu")
-    everything = experiments.chain(shop, SETTINGS, seed=1, dim=4, device="cpu")
+    some = experiments.train_chain(shop, SETTINGS, seed=1, only=("AMR", "DUIF"), dim=4, device="cpu")
+    everything = experiments.train_chain(shop, SETTINGS, seed=1, dim=4, device="cpu")
     assert list(some) == ["DUIF", "AMR"]
     assert all(torch.equal(some[name].E, everything[name].E) for name in some)
     with pytest.raises(ValueError, match="'SVD' is not one of"):
-        experiments.chain(shop, SETTINGS, seed=1, only=("SVD",))
+        experiments.train_chain(shop, SETTINGS, seed=1, only=("SVD",))
 
 
 def test_half_a_model_is_no_result(shop, monkeypatch):
-    step, taken = experiments.PairwiseTrainer.step, []
+    step, taken = chain.PairwiseTrainer.step, []
 
     def interrupted(self, *batch):
         taken.append(1)
@@ -115,15 +114,15 @@ def test_half_a_model_is_no_result(shop, monkeypatch):
             raise KeyboardInterrupt  # fit keeps what it has and returns
         return step(self, *batch)
 
-    monkeypatch.setattr(experiments.PairwiseTrainer, "step", interrupted)
+    monkeypatch.setattr(chain.PairwiseTrainer, "step", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        experiments.chain(shop, SETTINGS, seed=1, dim=4, device="cpu")
+        experiments.train_chain(shop, SETTINGS, seed=1, dim=4, device="cpu")
 
 
 @pytest.mark.parametrize("start", ["afresh", "MF-BPR"])
 def test_vbpr_starts_as_validation_preferred(shop, start):
     settings = SETTINGS | {"VBPR": SETTINGS["VBPR"] | {"start": start}}
-    ours = experiments.chain(shop, settings, seed=2, dim=4, device="cpu")["VBPR"]
+    ours = experiments.train_chain(shop, settings, seed=2, dim=4, device="cpu")["VBPR"]
     mf = amrlib.MFBPR(shop, dim=4, seed=2)
     mf.fit(shop, 2, lr=0.05, reg=0.01, seed=2, device="cpu", progress=False)
     expected = amrlib.VBPR(shop, dim=4, seed=2) if start == "afresh" else amrlib.VBPR.warm_start(mf, shop, seed=2)
@@ -169,15 +168,15 @@ def test_main_holds_what_the_tables_need(shop, few_candidates):
 def test_how_much_of_a_score_the_picture_makes(shop):
     model = amrlib.VBPR(shop, dim=4)
     model.Q *= 0
-    assert experiments._inside(model)["seen"] == pytest.approx(1)  # all of it
+    assert measure.picture_use(model)["seen"] == pytest.approx(1)  # all of it
     seen = model.features @ model.E
     model.Q += 3 * seen  # a history that says the same four times as loud
-    assert experiments._inside(model)["seen"] == pytest.approx(0.25, abs=1e-4)
+    assert measure.picture_use(model)["seen"] == pytest.approx(0.25, abs=1e-4)
 
 
 def test_one_direction_serves_every_epsilon(shop):
-    model = experiments.chain(shop, SETTINGS, seed=0, only=("VBPR",), dim=4, device="cpu")["VBPR"]
-    found = experiments._under_noise(model, shop, 3, None)
+    model = experiments.train_chain(shop, SETTINGS, seed=0, only=("VBPR",), dim=4, device="cpu")["VBPR"]
+    found = measure.attacked(model, shop, 3, None)
     for level, epsilon in (("ε=0.2", 0.2), ("ε=0.1‖c‖", 0.1 * experiments.mean_norm(shop))):
         how = {
             "random": dict(kind="random", seed=3), "test": {}, "train": dict(triples="train", seed=3),
@@ -186,35 +185,35 @@ def test_one_direction_serves_every_epsilon(shop):
         ways["linf"] = amrlib.perturb(model, shop, epsilon / 6**0.5, norm="linf")
         for name, changed in ways.items():
             ranks = amrlib.evaluate(model, shop, features=changed, progress=False).ranks
-            assert found[level][name] == experiments.measures(ranks, (10,))
+            assert found[level][name] == measure.measures(ranks, (10,))
 
 
-def check_entry(entry, looks=True):
-    assert set(entry) == (ENTRY if looks else ENTRY - {"sensitivity", "E norm", "seen"})
+def check_entry(entry, uses_pictures=True):
+    assert set(entry) == (ENTRY if uses_pictures else ENTRY - {"sensitivity", "E norm", "seen"})
     assert all(set(entry[part]) == F2 for part in ("full", "cold", "attacked", "certified"))
-    if not looks:
+    if not uses_pictures:
         assert entry["attacked"] == entry["certified"] == entry["full"] and entry["ε"] == 0
 
 
 def test_curves_go_on_where_vbpr_ended(shop):
-    result = experiments.curves(shop, SETTINGS, 0, every=1, dim=4, device="cpu")
+    result = sweeps.curves(shop, SETTINGS, 0, every=1, dim=4, device="cpu")
     names = ["MF-BPR", "VBPR", "VBPR, as long", "AMR, ε → 0", "AMR", "AMR, random noise"]
     assert list(result) == names
     assert result["MF-BPR"]["epoch"] == [2] and result["VBPR"]["epoch"] == [0, 1, 2]
-    models = experiments.chain(shop, SETTINGS, 0, dim=4, device="cpu")
+    models = experiments.train_chain(shop, SETTINGS, 0, dim=4, device="cpu")
     for name in names:
         curve = result[name]
         assert {len(column) for column in curve.values()} == {len(curve["epoch"])}
         ranks = amrlib.evaluate(models[name], shop, progress=False).ranks
-        assert curve["NDCG@10"][-1] == experiments.measures(ranks)["NDCG@10"]  # watching changes nothing
+        assert curve["NDCG@10"][-1] == measure.measures(ranks)["NDCG@10"]  # watching changes nothing
         if name in names[2:]:
             assert curve["epoch"] == [2, 3, 4, 5]
             assert all(curve[column][0] == result["VBPR"][column][-1] for column in curve)
 
 
 def test_sweeps_hold_their_points(shop):
-    by_epsilon = experiments.epsilon_sweep(shop, SETTINGS, 0, dim=4, device="cpu")
-    by_lambda = experiments.lambda_sweep(shop, SETTINGS, 0, dim=4, device="cpu")
+    by_epsilon = sweeps.epsilon_sweep(shop, SETTINGS, 0, dim=4, device="cpu")
+    by_lambda = sweeps.lambda_sweep(shop, SETTINGS, 0, dim=4, device="cpu")
     references = ("MF-BPR", "VBPR", "VBPR, as long")
     assert tuple(by_epsilon) == (*references, "AMR") and tuple(by_epsilon["AMR"]) == experiments.EPSILON_POINTS
     assert tuple(by_lambda) == (*references, "AMR", "AMR, ε=0.05‖c‖")
@@ -228,13 +227,13 @@ def test_sweeps_hold_their_points(shop):
     assert by_epsilon["AMR"]["0"]["ε"] == experiments.NO_ADVERSARY
     assert [e["ε/‖c‖"] for e in by_epsilon["AMR"].values()][1:] == [0.02, 0.05, 0.1, 0.2, 0.5, 1.0]
     assert {e["ε"] for e in by_lambda["AMR"].values()} == {0.3}
-    models = experiments.chain(shop, SETTINGS, 0, only=("VBPR, as long", "AMR"), dim=4, device="cpu")
-    assert by_lambda["AMR"]["1"]["full"] == experiments.measures(experiments._ranks(models["AMR"], shop), (10,))
+    models = experiments.train_chain(shop, SETTINGS, 0, only=("VBPR, as long", "AMR"), dim=4, device="cpu")
+    assert by_lambda["AMR"]["1"]["full"] == measure.measures(measure.ranks_of(models["AMR"], shop), (10,))
     assert by_epsilon["VBPR, as long"] == by_lambda["VBPR, as long"]
 
 
 def test_the_blind_twin_is_amr_s_second_stage_at_e_zero(shop):
-    train = experiments._Training(shop, SETTINGS, 1, dim=4, device="cpu")
+    train = chain.ChainTraining(shop, SETTINGS, 1, dim=4, device="cpu")
     vbpr = train.vbpr()
     twin = train.second(vbpr, experiments.BLIND)
     by_hand = amrlib.MFBPR.warm_start(vbpr, shop)
@@ -243,12 +242,12 @@ def test_the_blind_twin_is_amr_s_second_stage_at_e_zero(shop):
 
 
 def test_afresh_is_from_nothing_and_as_long_as_both_stages(shop):
-    result = experiments.starts(shop, SETTINGS, 1, dim=4, device="cpu")
+    result = sweeps.starts(shop, SETTINGS, 1, dim=4, device="cpu")
     assert list(result) == ["AMR", "AMR, afresh", experiments.WEAK, f"{experiments.WEAK}, afresh"]
     by_hand = amrlib.AMR(shop, dim=4, seed=1, epsilon=0.3)
     by_hand.fit(shop, 5, lr=0.05, reg=0.01, seed=1, device="cpu", progress=False)
     assert result["AMR, afresh"]["E norm"] == pytest.approx(float(by_hand.E.norm()), abs=1e-5)
-    models = experiments.chain(shop, SETTINGS, 1, only=("AMR", experiments.WEAK), dim=4, device="cpu")
+    models = experiments.train_chain(shop, SETTINGS, 1, only=("AMR", experiments.WEAK), dim=4, device="cpu")
     for name, model in models.items():
         assert result[name]["E norm"] == pytest.approx(float(model.E.norm()), abs=1e-5)
         assert result[f"{name}, afresh"]["ε"] == result[name]["ε"] == pytest.approx(model.epsilon, abs=1e-5)
@@ -261,11 +260,11 @@ def test_shops_are_drawn_by_the_seed(shop, monkeypatch):
         asked.append(options)
         return shop
 
-    monkeypatch.setattr(experiments, "load_dataset", load)
+    monkeypatch.setattr(sweeps, "load_dataset", load)
     boutique = shop.replace(name="boutique")
-    shares = experiments.visual_share(boutique, SETTINGS, 3, dim=4, device="cpu", epochs=1)
+    shares = sweeps.visual_share(boutique, SETTINGS, 3, dim=4, device="cpu", epochs=1)
     assert asked == [{"visual_share": s, "seed": 3} for s in (0, 0.5, 1)]
-    sizes = experiments.sparsity(boutique, SETTINGS, 3, dim=4, device="cpu", epochs=1)
+    sizes = sweeps.sparsity(boutique, SETTINGS, 3, dim=4, device="cpu", epochs=1)
     assert asked[3:] == [{"seed": 3, "size": (users, 4830)} for users in (1613, 3226, 6452)]
     names = ["MF-BPR", "DUIF", "VBPR", "VBPR, as long", "AMR, ε → 0", "AMR", experiments.WEAK]
     assert list(shares) == ["shop", *names]
@@ -276,18 +275,18 @@ def test_shops_are_drawn_by_the_seed(shop, monkeypatch):
         for name in list(result)[1:]:
             check_entry(result[name][points[0]], name != "MF-BPR")
         assert result["shop"][points[0]]["cold share"] == pytest.approx(shop.cold[shop.test[shop.test_users]].mean(), abs=1e-5)
-    controls = experiments.controls(boutique, SETTINGS, 3, dim=4, device="cpu", epochs=1)
+    controls = sweeps.controls(boutique, SETTINGS, 3, dim=4, device="cpu", epochs=1)
     assert list(controls) == ["shop", experiments.BLIND, "AMR, ε → 0"]
     assert [len(of_point) for of_point in controls.values()] == [7, 7, 3]
     assert asked[6:] == asked[:6]  # the same shops again
-    check_entry(controls[experiments.BLIND]["boutique"], looks=False)
+    check_entry(controls[experiments.BLIND]["boutique"], uses_pictures=False)
     with pytest.raises(ValueError, match="'toy' cannot be drawn"):
-        experiments.visual_share(shop, SETTINGS, 3)
+        sweeps.visual_share(shop, SETTINGS, 3)
 
 
 def test_feature_points_change_what_they_say(shop, monkeypatch):
-    monkeypatch.setattr(experiments, "FEATURE_POINTS", ("×0.25", "×1", "D=3"))
-    result = experiments.features_sweep(shop, SETTINGS, 0, dim=4, device="cpu")
+    monkeypatch.setattr(sweeps, "FEATURE_POINTS", ("×0.25", "×1", "D=3"))
+    result = sweeps.features_sweep(shop, SETTINGS, 0, dim=4, device="cpu")
     assert list(result) == ["shop", "VBPR", "VBPR, as long", "AMR, same ε", "AMR, same ε/‖c‖"]
     norm = experiments.mean_norm(shop)
     assert [p["norm"] for p in result["shop"].values()] == pytest.approx([norm / 4, norm, norm], abs=1e-4)
@@ -298,126 +297,3 @@ def test_feature_points_change_what_they_say(shop, monkeypatch):
     ratios = [result["AMR, same ε/‖c‖"][p]["ε/‖c‖"] for p in ("×0.25", "×1", "D=3")]
     assert ratios == pytest.approx([0.3 / norm] * 3, abs=1e-4)
     assert result["AMR, same ε"]["D=3"] == result["AMR, same ε/‖c‖"]["D=3"]
-
-
-@pytest.mark.parametrize("name", experiments.EXPERIMENTS)
-def test_an_interrupted_run_ends_in_the_same_file(shop, few_candidates, monkeypatch, tmp_path, name):
-    monkeypatch.setattr(experiments, "load_dataset", lambda name, **options: shop.replace(name="boutique"))
-    monkeypatch.setattr(book, "settings", lambda name: SETTINGS)
-    short = lambda *a, **how: original(*a, **how | {"dim": 4})  # noqa: E731
-    original = experiments.EXPERIMENTS[name]
-    monkeypatch.setitem(experiments.EXPERIMENTS, name, short)
-    through = experiments.run(name, 2, epochs=1, folder=tmp_path / "a")
-    experiments.run(name, 1, epochs=1, folder=tmp_path / "b")
-    step, taken = experiments.PairwiseTrainer.step, []
-
-    def interrupted(self, *batch):
-        taken.append(1)
-        if len(taken) == 4:
-            raise KeyboardInterrupt
-        return step(self, *batch)
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(experiments.PairwiseTrainer, "step", interrupted)
-        experiments.run(name, 2, epochs=1, folder=tmp_path / "b")
-    again = experiments.run(name, 2, epochs=1, folder=tmp_path / "b")
-    assert again.read_bytes() == through.read_bytes()
-    stored = json.loads(again.read_text(encoding="utf-8"))
-    assert list(stored["seeds"]) == ["0", "1"] and stored["epochs"] == 1 and stored["layout"] == experiments.LAYOUT
-
-
-def test_a_run_stores_each_seed_and_goes_on_where_it_stopped(shop, few_candidates, monkeypatch, tmp_path):
-    monkeypatch.setattr(experiments, "results_folder", lambda: tmp_path)
-    monkeypatch.setattr(experiments, "load_dataset", lambda name: shop)
-    monkeypatch.setattr(book, "settings", lambda name: SETTINGS)
-    with pytest.raises(FileNotFoundError, match=r"python -m amrlib\.experiments main"):
-        experiments.load_results("main")
-    asked = []
-
-    def experiment(shop, settings, seed, device, epochs):
-        asked.append(seed)
-        if len(asked) == 2:
-            raise KeyboardInterrupt
-        return {"AMR": {"full": {"NDCG@10": seed / 10}}}
-
-    monkeypatch.setitem(experiments.EXPERIMENTS, "main", experiment)
-    with pytest.raises(KeyboardInterrupt):
-        experiments.run("main", 3)
-    assert list(experiments.load_results("main")["seeds"]) == ["0"]  # whole, though interrupted
-    experiments.run("main", 3)
-    assert asked == [0, 1, 1, 2]  # seed 0 was not run again
-    assert experiments.over_seeds(experiments.load_results("main"), "AMR", "full", "NDCG@10").tolist() == [0.0, 0.1, 0.2]
-
-    changed = SETTINGS | {"AMR": SETTINGS["AMR"] | {"epsilon": 0.5}}
-    monkeypatch.setattr(book, "settings", lambda name: changed)
-    experiments.run("main", 1)
-    assert asked[-1] == 0  # other settings: nothing stored counts
-    monkeypatch.setattr(experiments, "LAYOUT", experiments.LAYOUT + 1)
-    experiments.run("main", 1)
-    experiments.run("main", 1, epochs=2)
-    assert asked == [0, 1, 1, 2, 0, 0, 0]  # nor with another layout, or shorter training
-
-
-def test_the_command_line(monkeypatch, capsys, tmp_path):
-    def run(name, seeds, dataset, epochs, folder):
-        return tmp_path / f"{name}-{seeds}-{dataset}-{epochs}-{folder}.json"
-
-    monkeypatch.setattr(experiments, "run", run)
-    threads = torch.get_num_threads()
-    monkeypatch.setattr(sys, "argv", ["experiments", "main", "--seeds", "2"])
-    experiments.main()
-    assert capsys.readouterr().out == "main-2-boutique-None-None.json\n"
-    monkeypatch.setattr(sys, "argv", ["experiments", "all", "--epochs", "1", "--folder", "x"])
-    experiments.main()
-    torch.set_num_threads(threads)
-    assert capsys.readouterr().out.split() == [f"{name}-10-boutique-1-x.json" for name in experiments.EXPERIMENTS]
-
-
-def stored(**models):
-    """Results with one figure a seed."""
-    seeds = range(len(next(iter(models.values()))))
-    return {"seeds": {str(s): {m: {"0.1": {"full": {"NDCG@10": v[s]}}} for m, v in models.items()} for s in seeds}}
-
-
-def test_intervals_and_pairs_over_seeds():
-    a, b = np.array([0.3, 0.5, 0.4, 0.45]), np.array([0.2, 0.45, 0.3, 0.35])
-    results = stored(a=a.tolist(), b=b.tolist())
-    path = ("0.1", "full", "NDCG@10")
-    mean, half = experiments.interval(results, "a", *path)
-    low, high = stats.t.interval(0.95, 3, a.mean(), stats.sem(a))
-    assert (mean - half, mean + half) == pytest.approx((low, high))
-    mean, half, p = experiments.paired(results, "a", "b", *path)
-    assert mean == pytest.approx((a - b).mean()) and p == pytest.approx(stats.ttest_rel(a, b).pvalue)
-    assert half == pytest.approx(stats.t.ppf(0.975, 3) * stats.sem(a - b))
-    assert experiments.paired(results, ("a", "0.1"), ("b", "0.1"), "full", "NDCG@10") == (mean, half, p)
-    assert experiments.paired(results, "a", "a", *path) == (0.0, 0.0, 1.0)
-    assert experiments.over_points(results, "a", ["0.1", "0.1"], "full", "NDCG@10").shape == (4, 2)
-    results["seeds"]["0"]["a"]["0.1"]["full"]["NDCG@10"] = None
-    assert np.isnan(experiments.over_seeds(results, "a", *path)[0])
-
-
-def test_a_slice_agrees_with_another_seed_of_the_same_and_not_with_something_else():
-    rng = np.random.default_rng(0)
-    path, inside = ("0.1", "full", "NDCG@10"), 0
-    for _ in range(2000):
-        values = rng.normal(0.5, 0.1, 11).tolist()
-        inside += experiments.agrees(stored(a=values[:10]), stored(a=values[10:])["seeds"]["0"], "a", *path)
-    assert inside / 2000 == pytest.approx(0.95, abs=0.015)
-    results = stored(a=[0.5, 0.51, 0.49, 0.5])
-    assert not experiments.agrees(results, stored(a=[0.6])["seeds"]["0"], "a", *path)
-
-
-@pytest.mark.parametrize(
-    "name", [name for name in experiments.EXPERIMENTS if (experiments.results_folder() / f"{name}.json").exists()]
-)
-def test_stored_results_are_of_the_settings_in_use(name):
-    stored = experiments.load_results(name)
-    assert stored["settings"] == book.settings(stored["dataset"]["name"])
-    assert len(stored["seeds"]) >= 10
-    assert experiments.mean_norm(amrlib.load_dataset("boutique")) == pytest.approx(stored["dataset"]["mean_norm"], abs=1e-4)
-
-
-def test_trials_are_those_of_a_known_model():
-    assert max(t["ndcg@10"] for t in book.trials("VBPR")) > 0
-    with pytest.raises(ValueError, match="model must be one of"):
-        book.trials("SVD")

@@ -4,30 +4,24 @@ The same call works in the built book, in Jupyter, in Colab and under nbval; not
 ``display`` is needed, so a chapter never depends on what builds the book.
 
 >>> glue("VBPR finds {hr:.1%} of the held-out items.", hr=0.1829)      # shown as a sentence
->>> m, h = figures.interval(vbpr - mf)                                  # paired over seeds
+>>> m, h = t_interval(vbpr - mf)                                        # paired over seeds
 >>> claim("VBPR is ahead of MF by {m:.4f} ± {h:.4f}.", m > h, MODE, seeds=len(SEEDS),
 ...       effect={"NDCG@10, VBPR − MF": (m, h)}, m=m, h=h)              # shown with a tick, or stops the run
 
-A claim also leaves its record in the metadata of the output that shows it; from these ``tools/notebooks.py``
+A claim also leaves its record in the metadata of the output that shows it; from these ``tools/ledger.py``
 writes the ledger, ``book/claims.md``.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import torch
+from .settings import check_mode
 
-__all__ = [
-    "MODES", "NOT_TESTABLE", "VERDICTS", "claim", "device", "glue", "not_testable", "settings", "trials", "verdict_of",
-]  # fmt: skip
+__all__ = ["NOT_TESTABLE", "VERDICTS", "claim", "glue", "not_testable", "verdict_of"]
 
-MODES = ("smoke", "book", "paper")
 VERDICTS = ("reproduced", "direction only", "not reproduced")  # of a claim of the paper, as verdict_of gives them
 NOT_TESTABLE = "not testable here"
 
@@ -89,7 +83,7 @@ def claim(
         of the data. A claim that rests on one run says "in this run".
     effect : mapping, optional
         What was measured: name with unit → the estimate and the half width of its 95 % interval, as
-        :func:`amrlib.figures.interval` returns them, or the estimate alone.
+        :func:`amrbook.intervals.t_interval` returns them, or the estimate alone.
     paper : str, optional
         What the paper says of this, with its figure and where. The tick stays ours: ``ok`` tests ``statement``.
     verdict : str, optional
@@ -102,8 +96,7 @@ def claim(
     ValueError
         An unknown mode or verdict, values that do not fit the statement, an effect that is not a number.
     """
-    if mode not in MODES:
-        raise ValueError(f"MODE must be one of {', '.join(MODES)}, not {mode!r}")
+    check_mode(mode)
     if (paper is None) != (verdict is None):
         raise ValueError("paper= and verdict= go together: what the paper says, and verdict_of(ours, half_width, theirs)")
     if verdict is not None and verdict not in VERDICTS:
@@ -127,7 +120,7 @@ def _rounded(effect: Mapping[str, Any]) -> list[dict[str, Any]]:
 
     Text, not numbers: 0.0040 ± 0.0010 keeps its zeros, and a stored notebook repeats byte for byte.
     """
-    found: list[dict[str, Any]] = []
+    rounded: list[dict[str, Any]] = []
     for name, value in effect.items():
         try:
             estimate, half = (float(value), None) if not isinstance(value, tuple | list) else map(float, value)
@@ -138,8 +131,8 @@ def _rounded(effect: Mapping[str, Any]) -> list[dict[str, Any]]:
         size, digits = (half, 2) if half else (abs(estimate), 3)
         places = max(0, digits - 1 - math.floor(math.log10(size))) if size else 0
         entry: dict[str, Any] = {"name": name, "estimate": f"{round(estimate, places) + 0.0:.{places}f}"}
-        found.append(entry if half is None else {**entry, "half_width": f"{half:.{places}f}"})
-    return found
+        rounded.append(entry if half is None else {**entry, "half_width": f"{half:.{places}f}"})
+    return rounded
 
 
 def verdict_of(ours: float, half_width: float, theirs: float | str, within: float = 2.0) -> str:
@@ -198,39 +191,3 @@ def not_testable(paper: str, reason: str, /, **values: Any) -> None:
     record: dict[str, Any] = {"statement": why, "mode": None, "seeds": None, "effect": []}
     record |= {"paper": paper, "verdict": NOT_TESTABLE}
     _show(f"∅ *The paper: {paper}* **{NOT_TESTABLE.capitalize()}.** {why}", record)
-
-
-def device(name: str = "auto") -> torch.device:
-    """The chapter's ``DEVICE``: ``"auto"`` is the GPU where there is one, else the CPU."""
-    from .device import resolve_device  # late: a page that trains nothing need not load torch
-
-    return resolve_device(name)
-
-
-def settings(dataset: str = "boutique") -> dict[str, dict[str, Any]]:
-    """Each model's settings as ``tools/tune.py`` chose them on validation interactions: model name → lr, reg, …
-
-    They are looked up, not searched for in a chapter: the test items never had a say in them. Another data
-    set than the one they were chosen on gets them too, as a place to start from.
-    """
-    chosen = _tuned()["chosen"]
-    return {name: {k: v for k, v in how.items() if "ndcg@10" not in k} for name, how in chosen.items()}
-
-
-def trials(model: str, dataset: str = "boutique") -> list[dict[str, Any]]:
-    """Every setting that ``tools/tune.py`` tried for ``model`` on validation interactions, with its ``ndcg@10``.
-
-    For a chapter that compares ways to train one model, each with the settings that suit it; ``dataset`` as
-    in :func:`settings`.
-    """
-    tried = _tuned()["trials"]
-    if model not in tried:
-        raise ValueError(f"model must be one of {', '.join(tried)}, not {model!r}")
-    return tried[model]
-
-
-def _tuned() -> dict[str, Any]:
-    path = Path(__file__).resolve().parents[1] / "book" / "settings.json"
-    if not path.exists():
-        raise FileNotFoundError("book/settings.json is not there; make it with: python tools/tune.py")
-    return json.loads(path.read_text(encoding="utf-8"))

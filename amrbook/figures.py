@@ -1,11 +1,7 @@
-"""One look for every figure: a colour and a marker per model, intervals drawn, readable in light and dark."""
+"""One style for every figure: a colour and a marker per model, intervals drawn, readable in light and dark."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import html
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,11 +11,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy import stats
+
+from .intervals import t_interval
 
 __all__ = [
-    "COLORS", "MARKERS", "Slider", "bars", "comparison", "gallery", "interval", "noise_curves", "rank_change", "slider",
-    "sweep", "top_k_gallery", "training_curves", "use_style", "verdict", "verdict_map",
+    "COLORS", "MARKERS", "bars", "comparison", "gallery", "noise_curves", "rank_change", "style_of", "sweep",
+    "top_k_gallery", "training_curves", "use_style", "verdict", "verdict_map",
 ]  # fmt: skip
 
 # Okabe & Ito's palette, told apart by colour-blind readers; a marker says the same once more.
@@ -30,7 +27,7 @@ COLORS = {
 MARKERS = {"Popularity": "x", "MF-BPR": "o", "MF-eALS": "s", "DUIF": "^", "VBPR": "D", "AMR": "*", "other": "v"}
 
 
-def _look(name: str) -> dict[str, Any]:
+def style_of(name: str) -> dict[str, Any]:
     """Colour and marker of a model by its name: "AMR", and also "AMR, ε → 0" or a class's "MFBPR"."""
     known = {"MFBPR": "MF-BPR", "MFeALS": "MF-eALS", "Pop": "Popularity", "VBPRTwoVector": "VBPR"}
     base = name.split(",")[0].split(" (")[0].strip()
@@ -42,7 +39,7 @@ def _look(name: str) -> dict[str, Any]:
 
 
 def use_style() -> None:
-    """Set the book's look for this session. The face is white on purpose: in dark mode the page puts a light
+    """Set the book's style for this session. The face is white on purpose: in dark mode the page puts a light
     panel behind it, so that no label disappears."""
     mpl.rcParams.update({
         "figure.figsize": (6.4, 3.6), "figure.dpi": 110, "savefig.dpi": 110, "figure.facecolor": "white",
@@ -55,21 +52,12 @@ def use_style() -> None:
     })  # fmt: skip
 
 
-def interval(values: Any, axis: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Mean over runs and the half width of its 95 % interval (Student's t over the runs), along ``axis``."""
-    a = np.asarray(values, dtype=float)
-    n = a.shape[axis]
-    if n < 2:
-        raise ValueError("an interval needs at least two runs")
-    return a.mean(axis), stats.t.ppf(0.975, n - 1) * a.std(axis, ddof=1) / np.sqrt(n)
-
-
 def sweep(ax: Axes, x: Sequence[float], runs: Any, model: str, label: str | None = None, **style: Any) -> None:
     """A curve with its 95 % band: ``runs`` is (runs, len(x))."""
-    mean, half = interval(runs)
-    look = {**_look(model), **style}
-    ax.plot(x, mean, label=label or model, **look)
-    ax.fill_between(x, mean - half, mean + half, color=look["color"], alpha=0.18, linewidth=0)
+    mean, half = t_interval(runs)
+    line = {**style_of(model), **style}
+    ax.plot(x, mean, label=label or model, **line)
+    ax.fill_between(x, mean - half, mean + half, color=line["color"], alpha=0.18, linewidth=0)
 
 
 def verdict(mean: float, half: float) -> str:
@@ -80,7 +68,8 @@ def verdict(mean: float, half: float) -> str:
 def verdict_map(
     ax: Axes, differences: Mapping[str, Sequence[tuple[float, float]]], columns: Sequence[str], digits: int = 1
 ) -> None:
-    """Where something wins, ties and loses: row → one (mean, half width) a column, as :func:`interval` returns them.
+    """Where something wins, ties and loses: row → one (mean, half width) a column, as
+    :func:`amrbook.intervals.t_interval` returns them.
 
     The colour gives the verdict and a sign says it again; the number is the mean. ``nan`` is an empty cell.
     """
@@ -90,9 +79,10 @@ def verdict_map(
         for column, (mean, half) in enumerate(cells):
             if not np.isfinite(mean):
                 continue
-            found = verdict(float(mean), float(half))
-            ax.add_patch(plt.Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=tints[found], edgecolor="white", linewidth=2))
-            ax.text(column, row, f"{signs[found]} {mean:+.{digits}f}", ha="center", va="center", size=9, color=COLORS["ink"])
+            result = verdict(float(mean), float(half))
+            corner = (column - 0.5, row - 0.5)
+            ax.add_patch(plt.Rectangle(corner, 1, 1, facecolor=tints[result], edgecolor="white", linewidth=2))
+            ax.text(column, row, f"{signs[result]} {mean:+.{digits}f}", ha="center", va="center", size=9, color=COLORS["ink"])
     ax.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(differences) - 0.5, -0.5))
     ax.set_xticks(range(len(columns)), columns)
     ax.set_yticks(range(len(differences)), list(differences))
@@ -105,8 +95,8 @@ def verdict_map(
 def bars(ax: Axes, runs: Mapping[str, Any], ylabel: str = "") -> None:
     """One bar a model with its 95 % interval and the single runs as dots: name → (runs,)."""
     for place, (name, values) in enumerate(runs.items()):
-        mean, half = interval(values)
-        ax.bar(place, mean, yerr=half, capsize=4, width=0.65, color=_look(name)["color"], alpha=0.85)
+        mean, half = t_interval(values)
+        ax.bar(place, mean, yerr=half, capsize=4, width=0.65, color=style_of(name)["color"], alpha=0.85)
         spread = np.linspace(-0.2, 0.2, len(values))
         ax.scatter(place + spread, values, s=9, color=COLORS["ink"], zorder=3, linewidths=0)
     ax.set_xticks(range(len(runs)), list(runs))
@@ -161,7 +151,7 @@ def training_curves(histories: Mapping[str, pd.DataFrame], columns: Sequence[str
             if column not in history:
                 continue
             seen = history[["epoch", column]].dropna()
-            ax.plot(seen["epoch"], seen[column], label=name, markevery=max(1, len(seen) // 8), **_look(name))
+            ax.plot(seen["epoch"], seen[column], label=name, markevery=max(1, len(seen) // 8), **style_of(name))
         ax.set(xlabel="epoch", ylabel=labels.get(column, column))
         ax.legend()
     return fig
@@ -173,22 +163,22 @@ def comparison(table: pd.DataFrame, measure: str | None = None) -> Figure:
     ``measure`` names a column; by default the one that the table's intervals belong to. Others are drawn
     without intervals.
     """
-    own = table.attrs.get("interval", "NDCG@10")
-    measure = measure or own
+    with_interval = table.attrs.get("interval", "NDCG@10")
+    measure = measure or with_interval
     if measure not in table:
         raise ValueError(f"the table has no column {measure!r}; it has {', '.join(map(str, table.columns))}")
     rows = table.sort_values(measure)
     fig, ax = plt.subplots(figsize=(6.4, 0.9 + 0.42 * len(rows)))
     for place, (name, row) in enumerate(rows.iterrows()):
-        look = _look(str(name))
-        if measure == own and "low" in row:
-            ax.hlines(place, row["low"], row["high"], color=look["color"], linewidth=2)
-        ax.plot(row[measure], place, markersize=8, **{**look, "linestyle": ""})
+        style = style_of(str(name))
+        if measure == with_interval and "low" in row:
+            ax.hlines(place, row["low"], row["high"], color=style["color"], linewidth=2)
+        ax.plot(row[measure], place, markersize=8, **{**style, "linestyle": ""})
         at = (row[measure], place)
         ax.annotate(f"{row[measure]:.3f}", at, (0, 6), textcoords="offset points", ha="center", size=8)
     ax.set_yticks(range(len(rows)), [str(n) for n in rows.index])
     ax.set_ylim(-0.6, len(rows) - 0.2)
-    ax.set_xlabel(measure + (" with its 95 % interval over users" if measure == own and "low" in table else ""))
+    ax.set_xlabel(measure + (" with its 95 % interval over users" if measure == with_interval and "low" in table else ""))
     ax.grid(axis="y", visible=False)
     return fig
 
@@ -208,7 +198,7 @@ def noise_curves(
         if len(a) > 1:
             sweep(ax, epsilons, a, name)
         else:
-            ax.plot(epsilons, a[0], label=name, **_look(name))
+            ax.plot(epsilons, a[0], label=name, **style_of(name))
     ax.set(xlabel="ε, how far each feature vector moves", ylabel=f"change of {ylabel} (%)" if relative else ylabel)
     ax.legend()
 
@@ -224,7 +214,7 @@ def rank_change(ax: Axes, clean: Mapping[str, np.ndarray], changed: Mapping[str,
     boxes = ax.boxplot(falls, whis=(5, 95), showfliers=False, widths=0.5, patch_artist=True,
                        medianprops={"color": COLORS["ink"]})  # fmt: skip
     for box, name in zip(boxes["boxes"], clean, strict=True):
-        box.set(facecolor=_look(name)["color"], alpha=0.6)
+        box.set(facecolor=style_of(name)["color"], alpha=0.6)
     ax.axhline(0, color=COLORS["ink"], linewidth=0.8)
     ax.set_xticks(range(1, len(falls) + 1), list(clean))
     ax.set_ylabel("places lost")
@@ -247,97 +237,3 @@ def top_k_gallery(
               for place, (i, s) in enumerate(zip(items[shown], scores[shown], strict=True), 1)]  # fmt: skip
     edge = [COLORS["AMR"] if i == held_out else "#cccccc" for i in items[shown]]
     return gallery(images[items[shown]], titles, columns, edge)
-
-
-class Slider:
-    """Pre-drawn pictures behind an ``<input type="range">``; made by :func:`slider`, shown by Jupyter."""
-
-    def __init__(self, frames: Sequence[bytes], label: str, values: Sequence[Any], alt: Sequence[str]) -> None:
-        self.frames, self.label, self.values, self.alt = list(frames), label, [str(v) for v in values], list(alt)
-
-    def __repr__(self) -> str:
-        return f"Slider({self.label}: {', '.join(self.values)})"
-
-    def _repr_html_(self) -> str:
-        """One self-contained piece of HTML: no load from anywhere, no id that differs from run to run."""
-        esc = lambda text: html.escape(text, quote=True)  # noqa: E731
-        sources = ["data:image/png;base64," + base64.b64encode(f).decode() for f in self.frames]
-        seed = "\0".join([self.label, *self.values, *self.alt, *sources])
-        name = "amr-" + hashlib.sha256(seed.encode()).hexdigest()[:12]
-        captions = [f"{self.label} {value}: {text}" for value, text in zip(self.values, self.alt, strict=True)]
-        last = len(sources) - 1
-        # Each step is a picture of its own that is shown or hidden: nothing is drawn again, nothing fetched.
-        steps = "".join(
-            f'<figure data-step="{n}" style="margin:0"{"" if n == 0 else " hidden"}>'
-            f'<img src="{src}" alt="{esc(text)}" style="max-width:100%;height:auto;background:#fff;border-radius:4px">'
-            "</figure>"
-            for n, (src, text) in enumerate(zip(sources, self.alt, strict=True))
-        )
-        # Without JavaScript, and on paper, the first and the last picture tell the story.
-        ends = f"<style>#{name} [data-step='0'],#{name} [data-step='{last}']{{display:block!important}}"
-        still = f"{ends}#{name} .amr-control{{display:none}}</style>"
-        both = "".join(f"<p>{esc(captions[n])}</p>" for n in dict.fromkeys((0, last)))
-        texts = "".join(f"<span hidden>{esc(text)}</span>" for text in captions)
-        words = "".join(f"<span hidden>{esc(text)}</span>" for text in self.values)
-        return (
-            f'<div id="{name}" role="group" aria-label="{esc(self.label)}" style="color:inherit;max-width:100%">'
-            f"<style>#{name} [hidden]{{display:none}}@media print{{{ends.removeprefix('<style>')}"
-            f"#{name} .amr-control{{display:none}}}}</style>"
-            f"{steps}"
-            '<div class="amr-control">'
-            f'<label for="{name}-at" style="display:block">{esc(self.label)}: '
-            f"<output>{esc(self.values[0])}</output></label>"
-            f'<input id="{name}-at" type="range" min="0" max="{last}" step="1" value="0" '
-            f'aria-valuetext="{esc(self.values[0])}" aria-describedby="{name}-says" style="width:100%;max-width:32em">'
-            f'<p id="{name}-says" aria-live="polite" style="margin:.3em 0">{esc(captions[0])}</p>'
-            f'<div class="amr-captions" hidden>{texts}</div><div class="amr-values" hidden>{words}</div>'
-            "</div>"
-            f"<noscript>{still}{both}</noscript>"
-            "<script>(function(){"
-            f'document.querySelectorAll("#{name}").forEach(function(box){{'
-            'var at=box.querySelector("input"),say=box.querySelector("[aria-live]"),out=box.querySelector("output"),'
-            'steps=box.querySelectorAll("[data-step]"),texts=box.querySelectorAll(".amr-captions span"),'
-            'words=box.querySelectorAll(".amr-values span");'
-            'at.addEventListener("input",function(){var n=Number(at.value);'
-            "steps.forEach(function(s,i){s.hidden=i!==n});say.textContent=texts[n].textContent;"
-            'out.textContent=words[n].textContent;at.setAttribute("aria-valuetext",words[n].textContent)})'
-            "})})()</script></div>"
-        )
-
-
-def slider(
-    frames: Sequence[Figure | bytes], label: str, values: Sequence[Any], alt: Sequence[str], dpi: int = 90
-) -> Slider:
-    """Let a reader move through pictures drawn beforehand: works offline, in Colab, by keyboard and on paper.
-
-    Parameters
-    ----------
-    frames : Figures (closed after use) or PNG bytes
-    label : str
-        What is being moved, e.g. ``"ε"``.
-    values : what the label is at each frame
-    alt : str for each frame
-        What it shows, for those who do not see it; also the caption.
-    dpi : int
-        Of frames given as figures; keep the whole below a megabyte.
-
-    Raises
-    ------
-    ValueError
-        No frame, lengths that do not agree, an empty text, bytes that are no PNG.
-    """
-    if not len(frames) or not len(frames) == len(values) == len(alt):
-        raise ValueError(f"frames ({len(frames)}), values ({len(values)}) and alt ({len(alt)}) must be as long")
-    if not label.strip() or not all(text.strip() for text in alt):
-        raise ValueError("label and every alt must say something: some readers have nothing else")
-    pictures = []
-    for frame in frames:
-        if isinstance(frame, Figure):
-            buffer = io.BytesIO()
-            frame.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})  # the same bytes everywhere
-            plt.close(frame)
-            frame = buffer.getvalue()
-        if not frame.startswith(b"\x89PNG"):
-            raise ValueError("frames must be matplotlib figures or the bytes of PNG files")
-        pictures.append(frame)
-    return Slider(pictures, label, values, alt)

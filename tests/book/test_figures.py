@@ -11,9 +11,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
 
-from amrlib import figures
+from amrbook import figures
+from amrbook.slider import slider
 
 
 @pytest.fixture(autouse=True)
@@ -28,20 +28,10 @@ def test_every_model_has_a_colour_and_a_marker_of_its_own():
     assert set(figures.MARKERS) == set(figures.COLORS) - {"ink"}
     assert len(set(figures.MARKERS.values())) == len(figures.MARKERS)
     assert len(set(figures.COLORS.values())) == len(figures.COLORS)
-    assert figures._look("MFBPR")["color"] == figures.COLORS["MF-BPR"]
-    control = figures._look("AMR, ε → 0")
+    assert figures.style_of("MFBPR")["color"] == figures.COLORS["MF-BPR"]
+    control = figures.style_of("AMR, ε → 0")
     assert control["color"] == figures.COLORS["AMR"] and control["linestyle"] == "--"
-    assert figures._look("something new")["marker"] == figures.MARKERS["other"]
-
-
-def test_interval_is_students():
-    runs = np.random.default_rng(0).normal(size=(6, 3))
-    mean, half = figures.interval(runs)
-    for n in range(3):
-        low, high = stats.ttest_1samp(runs[:, n], 0).confidence_interval(0.95)
-        assert (mean[n] - half[n], mean[n] + half[n]) == pytest.approx((low, high))
-    with pytest.raises(ValueError, match="two runs"):
-        figures.interval([1.0])
+    assert figures.style_of("something new")["marker"] == figures.MARKERS["other"]
 
 
 def test_sweep_and_bars_draw_the_means():
@@ -119,7 +109,7 @@ def pictures():
 
 
 def made():
-    return figures.slider(pictures(), 'ε <of "AMR">', [0, 0.1, 0.2], ["flat", "rises", "rises & falls"])
+    return slider(pictures(), 'ε <of "AMR">', [0, 0.1, 0.2], ["flat", "rises", "rises & falls"])
 
 
 class Tags(HTMLParser):
@@ -143,7 +133,7 @@ class Tags(HTMLParser):
 def test_the_slider_repeats_byte_for_byte():
     text = made()._repr_html_()
     assert text == made()._repr_html_() and not plt.get_fignums()  # and the figures are closed
-    other = figures.slider(pictures(), "ε", [0, 0.1, 0.3], ["flat", "rises", "falls"])._repr_html_()
+    other = slider(pictures(), "ε", [0, 0.1, 0.3], ["flat", "rises", "falls"])._repr_html_()
     name = re.search(r'id="(amr-[0-9a-f]{12})"', text).group(1)
     assert name not in other
     assert repr(made()) == 'Slider(ε <of "AMR">: 0, 0.1, 0.2)'
@@ -178,9 +168,9 @@ def test_the_slider_loads_nothing_and_can_be_used_by_anyone():
 ])  # fmt: skip
 def test_the_slider_refuses_what_some_readers_could_not_use(change):
     good = dict(frames=[b"\x89PNG"] * 3, label="ε", values=[0, 1, 2], alt=["a", "b", "c"])
-    assert figures.slider(**good)
+    assert slider(**good)
     with pytest.raises(ValueError):
-        figures.slider(**{**good, **change})
+        slider(**{**good, **change})
 
 
 def test_a_map_shows_verdict_sign_and_number():

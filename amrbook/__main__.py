@@ -1,0 +1,19 @@
+"""``python -m amrbook experiments main --seeds 10``: what the book stores in advance."""
+
+from __future__ import annotations
+
+import argparse
+
+from .experiments import run
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m amrbook", description="What the book stores in advance.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    about = "run the paper's experiments over many seeds, with their controls"
+    run.add_arguments(commands.add_parser("experiments", help=about, description=about))
+    run.main(parser.parse_args(arguments))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,24 @@
+"""Names and points of the experiments, as the result files and the chapters spell them."""
+
+from __future__ import annotations
+
+SHARES = (0.05, 0.1, 0.2)  # ε as a share of the features' mean norm
+PAPER_EPSILONS = (0.05, 0.1, 0.2)  # Table 3 of the AMR paper, in the features' own units
+NO_ADVERSARY = 1e-4  # an ε that only doubles the loss: the paper's own smallest, its Fig. 6
+TENTH = 0.1  # of ‖c‖: where the sweeps are attacked
+STRONGER = 2.0  # "VBPR, stronger L2": times as much on P and on the items' vectors; at 3 it collapses
+WEAK = "AMR, ε=0.05‖c‖"  # a quarter of the strength in the boutique's settings
+BLIND = "MF-BPR, as long"  # AMR's second stage without E: what is left of AMR if it uses no picture
+DROPOUT = 0.2  # "VBPR, feature dropout": share of the entries
+AGAIN = 100  # added to the seed after a warm start: other triples than in the first training
+
+MODELS = (
+    "Popularity", "MF-BPR", "MF-eALS", "DUIF", "VBPR", "VBPR, as long", "AMR, ε → 0", "AMR",
+    "AMR, random noise", "VBPR, stronger L2", "VBPR, feature dropout",
+)  # fmt: skip
+EPSILON_POINTS = ("0", "0.02", "0.05", "0.1", "0.2", "0.5", "1")
+LAMBDA_POINTS = ("0.01", "0.1", "1", "10")
+WEAK_LAMBDA_POINTS = ("0.1", "1", "10")
+SHARE_POINTS = ("0", "0.5", "1")
+SPARSITY_POINTS = ("1613", "3226", "6452")
+FEATURE_POINTS = ("×0.25", "×1", "×4", "D=16")

@@ -1,0 +1,82 @@
+"""Run the experiments over many seeds; each seed's result is stored as it ends.
+
+    python -m amrbook experiments main --seeds 10        # interrupt and start again as you like
+    python -m amrbook experiments all --seeds 10         # every experiment, one after the other
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from amrlib.datasets import load_dataset
+from amrlib.atomic_files import write_atomically
+from amrlib.progress import progress_bar
+
+from ..settings import settings
+from .measure import mean_norm
+from .results import LAYOUT, results_folder
+from .sweeps import EXPERIMENTS
+
+__all__ = ["run_experiment"]
+
+
+def run_experiment(
+    name: str, seeds: int, dataset: str = "boutique", device: str = "cpu", epochs: int | None = None,
+    folder: Path | None = None,
+) -> Path:  # fmt: skip
+    """Run what is missing of an experiment, storing after every seed.
+
+    Stored seeds count if they have the same layout, data set, settings and ``epochs``; otherwise all are run.
+    ``folder`` is ``book/results`` when left out.
+    """
+    shop = load_dataset(dataset)
+    record: dict[str, Any] = {
+        "experiment": name,
+        "layout": LAYOUT,
+        "dataset": {"name": dataset, "users": shop.n_users, "items": shop.n_items, "rows": len(shop.train),
+                    "mean_norm": round(mean_norm(shop), 5)},
+        "settings": settings(dataset),
+        "epochs": epochs,
+        "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
+        "seeds": {},
+    }  # fmt: skip
+    path = (folder or results_folder()) / f"{name}.json"
+    if path.exists():
+        old = json.loads(path.read_text(encoding="utf-8"))
+        if all(old.get(k) == record[k] for k in ("layout", "dataset", "settings", "epochs")):
+            record["seeds"] = old["seeds"]
+    missing = [s for s in range(seeds) if str(s) not in record["seeds"]]
+    for seed in progress_bar(missing, f"{name}, seeds"):
+        record["seeds"][str(seed)] = EXPERIMENTS[name](shop, record["settings"], seed, device=device, epochs=epochs)
+        write_atomically(path, _text(record).encode())
+    return path
+
+
+def _text(record: dict[str, Any]) -> str:
+    """JSON, the head for people and one line a seed."""
+    head = json.dumps({**record, "seeds": 0}, ensure_ascii=False, indent=1, allow_nan=False).removesuffix("0\n}")
+    dense: dict[str, Any] = dict(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    lines = [f"{json.dumps(seed)}: {json.dumps(result, **dense)}" for seed, result in record["seeds"].items()]
+    return head + "{\n" + ",\n".join(lines) + "\n}\n}\n"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("experiment", choices=[*EXPERIMENTS, "all"])
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--dataset", default="boutique")
+    parser.add_argument("--epochs", type=int, help="overrides every model's number: a smoke run")
+    parser.add_argument("--folder", type=Path, help="where the results go, by default book/results")
+
+
+def main(options: argparse.Namespace) -> None:
+    torch.set_num_threads(1)  # the same figures on every run
+    for name in EXPERIMENTS if options.experiment == "all" else [options.experiment]:
+        path = run_experiment(name, options.seeds, options.dataset, epochs=options.epochs, folder=options.folder)
+        print(path.name, flush=True)

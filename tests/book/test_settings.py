@@ -1,0 +1,40 @@
+"""A chapter's parameters: what is wrong with them is told in one sentence, in the first cell."""
+
+import numpy as np
+import pytest
+
+import amrlib
+from amrbook.settings import by_mode, check_mode, device, require, settings, trials
+
+
+def test_a_value_by_mode():
+    assert [by_mode(mode, smoke=1, book=None, paper=(3,)) for mode in ("smoke", "book", "paper")] == [1, None, (3,)]
+    for wrong in ("Smoke", "fast", None):
+        with pytest.raises(ValueError, match=rf"MODE must be one of smoke, book, paper .*, not {wrong!r}"):
+            by_mode(wrong, smoke=1, book=2, paper=3)
+        with pytest.raises(ValueError, match="MODE must be"):
+            check_mode(wrong)
+
+
+def test_a_data_set_without_what_the_chapter_shows_is_refused():
+    bare = amrlib.Dataset([[0, 0]], [1], features=np.eye(2), n_items=2, name="bare")
+    require(bare, "features")
+    with pytest.raises(ValueError, match="shows images and labels, which 'bare' does not have; take DATASET = \"boutique\""):
+        require(bare, "images", "features", "labels")
+
+
+def test_a_device_that_is_not_there_is_refused():
+    assert str(device("cpu")) == "cpu"
+    with pytest.raises(ValueError, match="device"):
+        device("gpu")
+
+
+def test_every_model_that_was_tuned_has_settings():
+    assert set(settings()) == {"MF-BPR", "MF-eALS", "DUIF", "VBPR", "AMR"}
+    assert not any("ndcg@10" in key for values in settings().values() for key in values)
+
+
+def test_trials_are_those_of_a_known_model():
+    assert max(t["ndcg@10"] for t in trials("VBPR")) > 0
+    with pytest.raises(ValueError, match="model must be one of"):
+        trials("SVD")
