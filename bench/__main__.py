@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
+from .gpu import LIMITS, check
 from .workloads import SIZES, Size
 
 PARTS = ("training", "ranking", "growth", "precision")
@@ -28,10 +30,17 @@ def main(arguments: list[str] | None = None) -> int:
     worker.add_argument("--size", type=size_of, required=True)
     worker.add_argument("--batch", type=int, default=512)
     worker.add_argument("--seed", type=int, default=0)
-    gpu = commands.add_parser("gpu", help="an epoch and a full ranking on a graphics card, against the card's own limits")
-    gpu.add_argument("--size", type=size_of, default=SIZES["women"])
-    gpu.add_argument("--batch", type=int, default=4096)
-    gpu.add_argument("--on-cpu", action="store_true", help="try the command itself; its figures mean nothing")
+    gpu = commands.add_parser("gpu", help="tests, training and speed on a graphics card; see tools/gpu_check.sh")
+    gpu.add_argument("out", nargs="?", type=Path, default=Path(__file__).resolve().parent / "results" / "gpu.json")
+    gpu.add_argument("--only", nargs="*", choices=list(LIMITS), help="these parts alone")
+    gpu.add_argument("--seconds", type=float, default=350, help="for all parts together")
+    part = commands.add_parser("gpu-part", help="one part; started by gpu")
+    part.add_argument("part", choices=list(LIMITS))
+    part.add_argument("report", type=Path)
+    for command in (gpu, part):
+        command.add_argument("--size", default="women")
+        command.add_argument("--batches", default="512,4096")
+        command.add_argument("--device", default="cuda", help="cpu tries the command itself; its figures mean nothing")
     commands.add_parser("page", help="write book/speed.md and its figures from bench/results")
     options = parser.parse_args(arguments if arguments is not None else sys.argv[1:] or ["run"])
 
@@ -40,9 +49,12 @@ def main(arguments: list[str] | None = None) -> int:
 
         return work(options.name, options.size, options.batch, options.seed)
     if options.command == "gpu":
-        from .gpu import main as on_card
+        return int(bool(check(options.out, options.size, options.batches, options.device, options.only, options.seconds)))
+    if options.command == "gpu-part":
+        from .gpu_parts import main as part_of
 
-        return on_card(options.size, options.batch, options.on_cpu)
+        batches = [int(batch) for batch in options.batches.split(",")]
+        return part_of(options.part, options.report, size_of(options.size), batches, options.device)
     from . import page
 
     if options.command == "page":

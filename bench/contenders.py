@@ -93,7 +93,7 @@ def ours(model: str, reg: tuple[float, float, float] = (0.0, 0.0, 0.0), compiled
 
         trainer = training.PairwiseTrainer
         if compiled:
-            from amrlib.compiled import CompiledTrainer as trainer  # type: ignore[no-redef]
+            from amrlib.training.compiled import CompiledTrainer as trainer  # type: ignore[no-redef]
 
         class Timed(trainer):  # type: ignore[misc, valid-type]
             def step(self, users: Any, pos: Any, neg: Any) -> Any:
@@ -102,7 +102,7 @@ def ours(model: str, reg: tuple[float, float, float] = (0.0, 0.0, 0.0), compiled
 
         data = dataset(shop, size)
         settings = {"epsilon": EPSILON, "adv_weight": 1.0} if model == "AMR" else {}
-        fitted = getattr(amrlib, model)(data, dim=size.K, **settings)
+        fitted = getattr(amrlib, model)(dim=size.K, **settings)
         fitted.fit(data, epochs=FOREVER, batch_size=batch, lr=LR, reg=reg, device="cpu", progress=False, trainer=Timed)
 
     return run
@@ -110,7 +110,7 @@ def ours(model: str, reg: tuple[float, float, float] = (0.0, 0.0, 0.0), compiled
 
 REGULARISED = (0.001, 0.001, 0.001)
 AMRLIB = "`model.fit`: amrlib's loop, its sampler and the losses it reports"
-COMPILED = AMRLIB + ", with `trainer=CompiledTrainer`"
+COMPILED = AMRLIB + ', with `trainer="compiled"`'
 for name, kind, reg in (
     ("AMR", "AMR", (0.0, 0.0, 0.0)),
     ("AMR, items regularised", "AMR", REGULARISED),
@@ -129,7 +129,7 @@ def eals(clock: Clock, shop: Shop, size: Size, batch: int) -> None:
 
     data = dataset(shop, size)
     mf_eals.progress_bar = lambda items, *_, **__: ticking(items, clock, size.interactions)  # type: ignore[assignment]
-    amrlib.MFeALS(data, dim=size.K).fit(data, epochs=FOREVER, device="cpu", progress=False)
+    amrlib.MFeALS(dim=size.K).fit(data, epochs=FOREVER, device="cpu", progress=False)
 
 
 def naive(reg_item: float = 0.0, adv_weight: float = 1.0, frugal: bool = False) -> Callable:
@@ -312,7 +312,7 @@ def ranking(clock: Clock, shop: Shop, size: Size, batch: int) -> None:
     import amrlib
 
     data = dataset(shop, size)
-    model = amrlib.MFBPR(data, dim=size.K)
+    model = amrlib.MFBPR(dim=size.K).bind(data)
     model.P, model.Q = map(torch.as_tensor, vectors(size))
     while True:
         clock.tick(size.users)

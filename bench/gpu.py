@@ -1,95 +1,111 @@
-"""An epoch of AMR and a full ranking on a graphics card, beside what the card's memory and products allow."""
+"""Everything about a graphics card in one command and one file: tests, a chain trained on both devices, speed.
+
+Each part is a process of its own with a time limit, so that one that fails, or hangs, takes nothing from the others. This
+file needs nothing but Python: where a library is missing, the part that needs it says so.
+"""
 
 from __future__ import annotations
 
-import datetime
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
+__all__ = ["LIMITS", "check", "say"]
 
-import amrlib
-
-from .contenders import EPSILON, LR, dataset
-from .run import RESULTS, save, units
-from .workloads import Size, make
-
-__all__ = ["main"]
+ROOT = Path(__file__).resolve().parents[1]
+# seconds that each part may take; in this order, so that what tells most comes first
+LIMITS = {"about": 40, "tests": 130, "speed": 140, "chain": 70, "naive": 60, "host": 50, "ranking": 30}
 
 
-def seconds(call: Callable[[], Any], device: str, repeats: int = 5) -> float:
-    """Median time of one call, the device waited for; one call before to warm up."""
-    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
-    call()
-    found = []
-    for _ in range(repeats):
-        wait()
-        start = time.perf_counter()
-        call()
-        wait()
-        found.append(time.perf_counter() - start)
-    return units(found)[0]
+def check(out: Path, size: str, batches: str, device: str = "cuda", only: list[str] | None = None, seconds: float = 350) -> int:
+    """Run the parts, and write what they found to ``out`` after each. The number of parts that failed.
 
-
-def limits(device: str, size: Size, batch: int) -> dict[str, float]:
-    """Bytes a second of a copy (read and written), multiply-adds a second of the step's and the ranking's products."""
-    n = 2**28 if device == "cuda" else 2**22
-    here, there = torch.zeros(n, device=device), torch.zeros(n, device=device)
-    copy = 8 * n / seconds(lambda: there.copy_(here), device)
-    rows, E = torch.randn(batch, size.D, device=device), torch.randn(size.D, size.K, device=device)
-    step = batch * size.D * size.K / seconds(lambda: rows @ E, device)
-    few = min(4096, size.users)
-    P, Q = torch.randn(few, size.K, device=device), torch.randn(min(size.items, 2**17), size.K, device=device)
-    ranking = few * len(Q) * size.K / seconds(lambda: P @ Q.T, device)
-    return {"copy": copy, "step": step, "ranking": ranking}
-
-
-def measure(size: Size, batch: int, device: str, seed: int = 0) -> dict[str, Any]:
-    """Rows name → seconds, the two floors and the ratio to the larger one.
-
-    The floors of an epoch: the features of 2n rows read once, and 2·n·D·K multiply-adds. Those of a ranking: the
-    vectors read once (scores need not leave the chip), and M·N·K multiply-adds.
+    Parameters
+    ----------
+    size, batches : as the command line has them
+    seconds : for all parts together
     """
-    shop = make(size, seed)
-    rates, rows = limits(device, size, batch), {}
-
-    def row(name: str, spent: float, moved: float, operations: float, rate: float) -> None:
-        memory, products = moved / rates["copy"], operations / rate
-        rows[name] = {"seconds": spent, "floor_memory": memory, "floor_products": products,
-                      "ratio": spent / max(memory, products)}  # fmt: skip
-
-    data = dataset(shop, size)
-    model = amrlib.AMR(data, dim=size.K, epsilon=EPSILON)
-    for kind in (torch.float32, torch.float16, torch.bfloat16):
-        name = str(kind).removeprefix("torch.")
-        model.to(device, features=kind)  # the step turns a batch's rows into float32
-        fit = partial(model.fit, data, batch_size=batch, lr=LR, device=device, progress=False)
-        # a fit of three epochs less a fit of one: what a fit does once is in neither
-        spent = (seconds(partial(fit, 3), device, 3) - seconds(partial(fit, 1), device, 3)) / 2
-        moved = 2 * size.interactions * size.D * kind.itemsize
-        row(f"an epoch of AMR, features in {name}", spent, moved, 2 * size.interactions * size.D * size.K, rates["step"])
-    mf = amrlib.MFBPR(data, dim=size.K).to(device)
-    spent = seconds(lambda: amrlib.evaluate(mf, data, k=(10,), ranking="full"), device, 3)
-    moved, operations = 4 * (size.users + size.items) * size.K, size.users * size.items * size.K
-    row("ranking all items for all users", spent, moved, operations, rates["ranking"])
-    card = torch.cuda.get_device_name() if device == "cuda" else "a processor; the figures mean nothing"
-    return {"machine": {"card": card, "torch": torch.__version__, "date": datetime.date.today().isoformat()},
-            "size": vars(size) | {"batch": batch}, "limits": rates, "rows": rows}  # fmt: skip
+    end, found = time.monotonic() + seconds, dict[str, Any](problems={})
+    for part in only or LIMITS:
+        limit = min(LIMITS[part], end - time.monotonic())
+        print(f"{part} …", flush=True)
+        begun = time.monotonic()
+        entries, problem = run_part(part, limit, size, batches, device) if limit > 1 else ([], "no time was left for it")
+        for entry in entries:
+            merge(found, entry)
+        if problem:
+            found["problems"][part] = problem
+        found.setdefault("took", {})[part] = round(time.monotonic() - begun, 1)
+        write(out, found)
+    print(say(found))
+    print(f"written to {out}; python -m bench page puts it on the page from bench/results/gpu.json")
+    tests = found.get("tests", {})
+    return len(found["problems"]) + tests.get("failed", 0)
 
 
-def main(size: Size, batch: int, on_cpu: bool = False, folder: Path = RESULTS) -> int:
-    """Print and, from a card, store. 1 where there is no card."""
-    if not on_cpu and not torch.cuda.is_available():
-        print("torch finds no graphics card with CUDA here, so there is nothing to measure; "
-              "--on-cpu --size 400,500,3000,64,8 tries the command itself")  # fmt: skip
-        return 1
-    record = measure(size, batch, "cpu" if on_cpu else "cuda")
-    for name, r in record["rows"].items():
-        print(f"{name}: {r['seconds']:.3g} s, {r['ratio']:.2f} times the larger of its floors "
-              f"(memory {r['floor_memory']:.3g} s, products {r['floor_products']:.3g} s)")  # fmt: skip
-    if not on_cpu:
-        print(save(record, "gpu", folder))
-    return 0
+def run_part(part: str, limit: float, size: str, batches: str, device: str) -> tuple[list[dict[str, Any]], str]:
+    """What a part reported, line by line, until it ended or its time was up; and what went wrong, if anything did."""
+    with tempfile.TemporaryDirectory() as folder:
+        report, notes = Path(folder) / "report", Path(folder) / "notes"
+        command = [sys.executable, "-m", "bench", "gpu-part", part, str(report), "--size", size, "--batches", batches,
+                   "--device", device]  # fmt: skip
+        paths = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+        environment = {**os.environ, "PYTHONPATH": paths, "TQDM_DISABLE": "1"}
+        with notes.open("w") as sink:
+            process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=sink, stderr=sink, start_new_session=True)
+            try:
+                process.wait(limit)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        lines = report.read_text("utf-8").splitlines() if report.exists() else []
+        words = [line.strip() for line in notes.read_text("utf-8", "replace").splitlines() if line.strip()]
+    entries = []
+    for line in lines:
+        try:
+            entries.append(json.loads(line))
+        except ValueError:  # cut off by the end of its time
+            pass
+    if process.returncode == -signal.SIGKILL:
+        return entries, f"stopped after {limit:.0f} s"
+    return entries, "" if process.returncode == 0 else words[-1] if words else f"ended with {process.returncode}"
+
+
+def merge(into: dict[str, Any], entry: dict[str, Any]) -> None:
+    """Put an entry in, dictionaries into dictionaries."""
+    for key, value in entry.items():
+        if isinstance(value, dict) and isinstance(into.get(key), dict):
+            merge(into[key], value)
+        else:
+            into[key] = value
+
+
+def write(out: Path, found: dict[str, Any]) -> None:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    part = out.with_suffix(".part")
+    part.write_text(json.dumps(found, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    part.replace(out)
+
+
+def say(found: dict[str, Any]) -> str:
+    """The record in words."""
+    machine, lines = found.get("machine", {}), []
+    lines.append(", ".join(f"{k} {v}" for k, v in machine.items()))
+    if tests := found.get("tests"):
+        counts = ", ".join(f"{tests[kind]} {kind}" for kind in ("passed", "failed", "skipped"))
+        lines.append(f"tests ({tests['runner']}): {counts}")
+        lines += [f"  FAILED {name}: {why}" for name, why in tests["failures"].items()]
+    for name, row in found.get("rows", {}).items():
+        lines.append(f"{name}: {row['seconds']:.3g} s, {row['ratio']:.2f} times the larger of its floors "
+                     f"(memory {row['floor_memory']:.3g} s, products {row['floor_products']:.3g} s)")  # fmt: skip
+    for model, devices in found.get("chain", {}).items():
+        for measure, (mean, half) in devices["difference"].items():
+            lines.append(f"{model}, {measure}: card less processor {mean:+.4f} ± {half:.4f}")
+    lines += [f"PROBLEM {part}: {why}" for part, why in found["problems"].items()]
+    return "\n".join(lines)

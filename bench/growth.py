@@ -60,7 +60,7 @@ def timed_fit(data: Any, size: Size, batch: int, seconds: float) -> list[float]:
             state["count"] += len(users)
             return super().step(users, pos, neg)
 
-    model = amrlib.AMR(data, dim=size.K, epsilon=EPSILON)
+    model = amrlib.AMR(dim=size.K, epsilon=EPSILON)
     try:
         model.fit(data, epochs=10**9, batch_size=batch, lr=LR, device="cpu", progress=False, trainer=Timed)
     except Done:

@@ -195,12 +195,28 @@ def device(training: dict[str, Any]) -> str:
 def card(gpu: dict[str, Any] | None) -> str:
     if gpu is None:
         return "No graphics card was at hand when this page was made, so there is no figure here."
-    rows = [
-        [name, *(f"{v:.3g}" for v in (r["seconds"], r["floor_memory"], r["floor_products"], r["ratio"]))]
-        for name, r in gpu["rows"].items()
-    ]
-    head = ["", "seconds", "floor of the memory, s", "floor of the products, s", "times the larger floor"]
-    return f"{gpu['machine']['card']}, torch {gpu['machine']['torch']}, {gpu['machine']['date']}.\n\n" + grid(head, rows)
+    parts, size = [], gpu.get("size", {})
+    if machine := gpu.get("machine"):
+        shop = ", ".join(f"{size[key]:,} {key}" for key in ("users", "items", "interactions"))
+        parts.append(f"{machine['card']}, torch {machine['torch']}, {machine['date']}; "
+                     f"a shop of {shop}, D {size['D']:,}, K {size['K']}.")  # fmt: skip
+    if tests := gpu.get("tests"):
+        parts.append(f"Tests of `tests/cuda`: {tests['passed']} passed, {tests['failed']} failed, {tests['skipped']} skipped.")
+    if "rows" in gpu:
+        values = ("seconds", "floor_memory", "floor_products", "ratio")
+        rows = [[name, *(f"{row[k]:.3g}" for k in values)] for name, row in gpu["rows"].items()]
+        head = ["an epoch of", "seconds", "floor of the memory, s", "floor of the products, s", "times the larger"]
+        parts.append(grid(head, rows))
+    if "chain" in gpu:
+        rows = []
+        for model, found in gpu["chain"].items():
+            for measure, (mean, half) in found["difference"].items():
+                places = [f"{np.mean(found[place][measure]):.4f}" for place in ("processor", "card")]
+                rows.append([f"{model}, {measure}", *places, f"{mean:+.4f} ± {half:.4f}"])
+        parts.append(grid(["the boutique, three seeds", "processor", "card", "difference"], rows))
+    if gpu.get("problems"):
+        parts.append("Not measured: " + "; ".join(f"{name} ({why})" for name, why in gpu["problems"].items()) + ".")
+    return "\n\n".join(parts)
 
 
 # ---------------------------------------------------------------- figures

@@ -29,7 +29,7 @@ def precision(seeds: Sequence[int] = range(5), epochs: int | None = None, dim: i
     for seed in progress_bar(seeds, "precision, seeds"):
         first: dict[str, np.ndarray] = {}
         for kind in KINDS:
-            model = amrlib.VBPR(shop, dim=dim, seed=seed)
+            model = amrlib.VBPR(dim=dim, seed=seed).bind(shop)
             for name in found:
                 if name == "AMR":
                     model = amrlib.AMR.warm_start(model, shop, **strength)

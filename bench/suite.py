@@ -53,7 +53,7 @@ def ranking_agrees(size: Size, seed: int = 0, users: int = 200) -> dict[str, Any
     test = np.where(np.arange(size.users) < users, shop.test, -1)
     data = dataset(shop._replace(test=test), size)
     P, Q = (v.astype(np.float64) for v in vectors(size))
-    model = amrlib.MFBPR(data, dim=size.K, dtype=torch.float64)
+    model = amrlib.MFBPR(dim=size.K, dtype=torch.float64).bind(data)
     model.P, model.Q = torch.as_tensor(P), torch.as_tensor(Q)
     report = amrlib.evaluate(model, data, k=(5, 10, 20), ranking="full")
     places = []

@@ -27,7 +27,7 @@ class Size:
 SIZES = {
     "pinterest": Size(3_226, 4_998, 6_618),  # the AMR paper's Pinterest set
     "medium": Size(20_000, 20_000, 400_000),
-    "women": Size(83_337, 299_555, 706_949),  # the AMR paper's Amazon women set; for a graphics card
+    "women": Size(83_337, 299_555, 706_949, 4_096),  # the AMR paper's Amazon women set; for a graphics card
 }
 BASE = Size(4_096, 4_096, 65_536, 1_024, 64)  # what growth is measured around
 MICRO = Size(40, 50, 200, 16, 4)  # for the tests

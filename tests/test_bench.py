@@ -2,16 +2,20 @@
 
 import io
 import json
+import os
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 
 import amrlib
-from amrlib.training.compiled import CompiledTrainer
+from amrlib.models import mf_eals
 from amrlib.training import AutogradTrainer, PairwiseTrainer
-from bench import gpu, growth, page, precision, run, suite
+from amrlib.training.compiled import CompiledTrainer
+from bench import gpu, gpu_parts, growth, page, precision, run, suite
 from bench.__main__ import main
 from bench.contenders import CONTENDERS, RIVALS, dataset, ticking
 from bench.naive import NaiveAMR
@@ -58,7 +62,7 @@ def test_the_sizes_are_the_paper_s_and_ours():
 @pytest.mark.parametrize("frugal", [False, True])
 def test_the_naive_port_takes_our_steps(shop, trainer, reg, reg_item, adv_weight, frugal):
     data = dataset(shop._replace(features=shop.features.astype(np.float64)), MICRO)
-    model = amrlib.AMR(data, dim=4, epsilon=0.5, adv_weight=adv_weight, init_std=0.5, dtype=torch.float64)
+    model = amrlib.AMR(dim=4, epsilon=0.5, adv_weight=adv_weight, init_std=0.5, dtype=torch.float64).bind(data)
     theirs = NaiveAMR(*(getattr(model, n).clone() for n in "PQE"), model.features, lr=0.1, epsilon=0.5,
                       adv_weight=adv_weight, reg=reg, reg_item=reg_item, frugal=frugal)  # fmt: skip
     ours = trainer(model, lr=0.1, reg=(reg, reg_item, reg))
@@ -87,22 +91,31 @@ def test_the_clock_counts_what_lies_between_two_ticks():
     assert first["seconds"] >= 0
 
 
-OURS = [name for name, c in CONTENDERS.items() if c.library in suite.OURS]
-
-
-@pytest.mark.slow
 def test_a_contest_on_a_micro_shop(monkeypatch, tmp_path):
-    """All of ours and the naive port run; peers that are not there are left out, with a line that says so."""
+    """Two of ours, each in its process; peers that are not there are left out, with a line that says so."""
     monkeypatch.setenv("AMRLIB_BENCH_PYTHON", str(tmp_path / "none"))
-    said = []
-    found = run.compare([*OURS, "cornac AMR", "RecBole BPR"], MICRO, 32, rounds=2, seconds=0.02, say=said.append)
+    ours, said = ["AMR", "ceiling"], []
+    found = run.compare([*ours, "cornac AMR", "RecBole BPR"], MICRO, 32, rounds=2, seconds=0.02, say=said.append)
     assert set(found) == {"size", "rounds", "seconds", "seed", "rates", "skipped", "versions"}
-    assert set(found["rates"]) == set(OURS), found["skipped"]
+    assert set(found["rates"]) == set(ours), found["skipped"]
     assert found["size"] == vars(MICRO) | {"batch": 32}
-    assert all(rate > 0 for name, rates in found["rates"].items() if name != "ceiling" for rate in rates)
+    assert all(rate > 0 for rate in found["rates"]["AMR"])
     assert set(found["rates"]["ceiling"][0]) == {"forward", "backward", "square", "gather"}
     assert set(found["skipped"]) == {"cornac AMR", "RecBole BPR"} and "cornac is not installed" in said[0]
     assert "AMR" in suite.table({"workload": "micro", **found})
+
+
+OURS = [name for name, c in CONTENDERS.items() if c.library in suite.OURS and c.kind != "ceiling"]
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_each_of_ours_works_for_as_long_as_it_is_asked(name, shop, monkeypatch):
+    """In this process, for two windows of no length."""
+    monkeypatch.setattr(mf_eals, "progress_bar", mf_eals.progress_bar)  # a contender that has a process puts its own there
+    said = io.StringIO()
+    with pytest.raises(SystemExit):
+        CONTENDERS[name].run(Clock(io.StringIO("0\n0\n"), said, versions={}), shop, MICRO, 32)
+    assert [json.loads(line)["count"] > 0 for line in said.getvalue().splitlines()[1:]] == [True, True]
 
 
 def test_a_contender_whose_library_is_missing_ends_at_once(monkeypatch, tmp_path):
@@ -172,14 +185,87 @@ def test_every_axis_of_growth_has_four_doublings_and_the_base_in_it():
         assert (growth.BATCH if axis == "batch" else getattr(growth.BASE, axis)) in values
 
 
-def test_the_card_s_command_runs_on_a_processor_and_refuses_without_leave(capsys, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert main(["gpu"]) == 1
-    assert "no graphics card" in capsys.readouterr().out
-    assert main(["gpu", "--on-cpu", "--size", "40,50,200,16,4", "--batch", "64"]) == 0
-    assert "an epoch of AMR, features in float16" in capsys.readouterr().out
-    record = gpu.measure(MICRO, 64, "cpu")
-    assert set(record) == {"machine", "size", "limits", "rows"} and len(record["rows"]) == 4
+def on_a_processor(tmp_path, *parts):
+    """What parts of the card's command report, run on the CPU."""
+    found = {"problems": {}}
+    for part in parts:
+        gpu_parts.PARTS[part](gpu_parts.Setting(tmp_path / "report", MICRO, [32, 64], "cpu"))
+    for line in (tmp_path / "report").read_text().splitlines():
+        gpu.merge(found, json.loads(line))
+    return found
+
+
+def test_the_parts_of_the_card_s_command_on_a_processor(tmp_path):
+    found = on_a_processor(tmp_path, "about", "speed", "naive", "host", "ranking", "chain")
+    assert found["problems"] == {} and found["machine"]["missing"] == "nothing"
+    names = list(found["rows"])
+    assert len(names) == 2 * (4 + 1) + 4 + 1 + 1
+    for word in ("CUDA graph", "launch by launch", "float16 features", "on the host", "naive AMR", "VBPR", "ranking all items"):
+        assert any(word in name for name in names), word
+    assert all(set(row) == {"seconds", "floor_memory", "floor_products", "ratio"} for row in found["rows"].values())
+    assert list(found["chain"]) == ["MF-BPR", "VBPR", "AMR"]
+    for devices in found["chain"].values():  # the same device twice here, so the same numbers
+        assert devices["card"] == devices["processor"] and devices["difference"]["NDCG@10"] == [0.0, 0.0]
+    text = page.card(found | {"tests": {"passed": 3, "failed": 1, "skipped": 0}, "problems": {"host": "stopped after 9 s"}})
+    assert "3 passed, 1 failed" in text and "Not measured: host (stopped after 9 s)." in text
+    assert all(f"| {name} |" in text for name in names) and "| AMR, NDCG@10 |" in text
+    assert "AMR, NDCG@10: card less processor" in gpu.say(found)
+
+
+def test_one_command_writes_one_file_and_a_part_that_fails_stops_none(tmp_path):
+    """tools/gpu_check.sh itself: parts that run, and one whose time is up."""
+    out = tmp_path / "new" / "gpu.json"
+    environment = {**os.environ, "AMRLIB_GPU_CHECK_DEVICE": "cpu", "PYTHON": sys.executable}
+    command = [str(run.ROOT / "tools" / "gpu_check.sh"), str(out), "--only", "about", "tests"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(out.read_text())
+    assert found["problems"] == {} and list(found["took"]) == ["about", "tests"]
+    assert found["tests"]["runner"] == "pytest" and found["tests"]["passed"] > 3 and found["tests"]["failed"] == 0
+    assert gpu.check(out, "40,50,200,16,4", "32", "cpu", ["ranking", "about"], seconds=0.5) == 2
+    problems = json.loads(out.read_text())["problems"]
+    assert set(problems) == {"ranking", "about"} and set(problems.values()) <= {"no time was left for it", "stopped after 0 s"}
+
+
+def test_a_part_says_why_it_failed_and_where_there_is_no_card(tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert gpu.run_part("about", 60, "40,50,200,16,4", "32", "cuda") == ([], "torch finds no graphics card with CUDA here")
+    setting = gpu_parts.Setting(tmp_path / "report", MICRO, [32], "cpu")
+    with setting.part("a row"):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory.\nTried")
+    assert json.loads((tmp_path / "report").read_text()) == {"problems": {"a row": "CUDA out of memory."}}
+
+
+def test_what_pytest_says_is_counted_as_it_goes():
+    lines = ["tests/cuda/test_a.py::test_x[1-a b] PASSED   [ 1%]", "tests/cuda/test_a.py::test_x[2] FAILED  [ 2%]",
+             "tests/cuda/test_a.py::test_y SKIPPED (torch finds no card) [ 3%]", "tests/cuda/test_a.py::test_z ERROR [4%]",
+             "FAILED tests/cuda/test_a.py::test_x[2] - assert 1 == 2", "ERROR tests/cuda/test_a.py::test_z - no"]  # fmt: skip
+    *_, last = gpu_parts.pytest_lines(lines)
+    assert last == {"passed": 1, "failed": 2, "skipped": 1,
+                    "failures": {"test_a.py::test_x[2]": "assert 1 == 2", "test_a.py::test_z": "no"}}  # fmt: skip
+
+
+def test_the_runner_without_pytest(tmp_path):
+    """The same tests as pytest takes, and a failure is told from a skip."""
+    folder, report = tmp_path / "tests" / "cuda", tmp_path / "report"
+    folder.mkdir(parents=True)
+    (folder / "conftest.py").write_text("import pytest\n@pytest.fixture\ndef device():\n    return 'here'\n")
+    (folder / "test_some.py").write_text(
+        "import os\nimport pytest\npytestmark = pytest.mark.cuda\n"
+        "@pytest.mark.parametrize('a, b', [(1, 2), (3, 4)])\n@pytest.mark.parametrize('c', [5, 6, 7])\n"
+        "def test_cases(device, a, b, c, tmp_path):\n"
+        "    assert device == 'here' and b == a + 1 and tmp_path.is_dir() and c < 7\n"
+        "def test_skipped():\n    pytest.skip('no card')\n"
+        "def test_patched(monkeypatch):\n    monkeypatch.setattr(os, 'getcwd', lambda: 'x')\n    assert os.getcwd() == 'x'\n"
+        "def test_undone():\n    assert os.getcwd() != 'x'\n"
+        "def test_raises():\n    with pytest.raises(ValueError, match='b.d'):\n        raise ValueError('bad')\n"
+        "def test_does_not_raise():\n    with pytest.raises(ValueError):\n        pass\n"
+    )
+    command = [sys.executable, "-m", "bench.tiny_pytest", str(report), str(folder)]
+    assert subprocess.run(command, cwd=run.ROOT).returncode == 0
+    found = json.loads(report.read_text())["tests"]
+    assert (found["passed"], found["failed"], found["skipped"]) == (7, 3, 1)
+    assert found["failures"]["test_does_not_raise[0]"] == "no ValueError"
 
 
 def record_of(names, batch, rounds=3):

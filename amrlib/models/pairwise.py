@@ -42,6 +42,7 @@ class PairwiseModel(Newcomers):
     adv_weight: float = 0.0  # no adversary
     perturbation: str = "gradient"
     feature_dtype: torch.dtype | None = None  # None: as the data set stores them
+    features_on_host: bool = False  # whatever device the rest of the model is on
 
     P: Tensor = None  # type: ignore[assignment]  # (M, K) once the model is bound
     Q: Tensor | None = None  # (N, K)
@@ -79,7 +80,7 @@ class PairwiseModel(Newcomers):
         if shop.feature_table.array.shape[1] != len(self.E):
             raise ValueError(f"features must have {len(self.E)} columns, as those this model was bound to, "
                              f"not {shop.feature_table.array.shape[1]}; pass reset=True to start anew")  # fmt: skip
-        self.features = shop.feature_table.on(self.P.device, self.feature_dtype)
+        self.features = shop.feature_table.on("cpu" if self.features_on_host else self.P.device, self.feature_dtype)
 
     @classmethod
     def warm_start(cls, model: PairwiseModel, shop: Dataset, **settings: Any) -> Self:
@@ -111,11 +112,13 @@ class PairwiseModel(Newcomers):
         new.start = type(model).__name__
         return new
 
-    def to(self, device: str | torch.device, features: torch.dtype | None = None) -> Self:
+    def to(self, device: str | torch.device, features: torch.dtype | str | None = None) -> Self:
         """Move to ``"cpu"``, ``"cuda"`` or ``"auto"``; in place, and returned. All of the model moves, or nothing.
 
         ``features=torch.float16`` or ``torch.bfloat16`` keeps the features in half the bytes, which is half the traffic of a
         step; a batch's rows are turned into the type of E before they are used. Models of one data set share them.
+        ``features="host"`` leaves them in the host's memory, or in their file, for a card that is too small: ``fit`` brings a
+        batch's rows over while the card computes the one before. ``"device"`` takes that back.
 
         Raises
         ------
@@ -123,16 +126,23 @@ class PairwiseModel(Newcomers):
             A device that is not there; a type for the features of a model without any, or one that cannot hold them.
         """
         target, table = resolve_device(device), self.data.feature_table
-        if features is not None and (self.features is None or not features.is_floating_point):
-            raise ValueError(f"features={features}: {type(self).__name__} "
-                             + ("has none" if self.features is None else "needs a floating-point type"))  # fmt: skip
-        dtype = features or self.feature_dtype
+        is_type = isinstance(features, torch.dtype) and features.is_floating_point
+        if features is not None and (self.features is None or not (is_type or features in ("host", "device"))):
+            wanted = "has none" if self.features is None else "needs a floating-point type, 'host' or 'device'"
+            raise ValueError(f"features={features}: {type(self).__name__} {wanted}")
+        dtype = features if isinstance(features, torch.dtype) else self.feature_dtype
+        on_host = features == "host" if isinstance(features, str) else self.features_on_host
         moved = {n: v.to(target) for n in ("P", "Q", "E", "epsilon", "cold") if isinstance(v := getattr(self, n), Tensor)}
-        if self.features is not None and table is not None and (features or self.features.device != moved["P"].device):
-            moved["features"] = table.on(target, dtype)
+        place = torch.device("cpu") if on_host else moved["P"].device
+        if self.features is not None and table is not None and (features or self.features.device != place):
+            try:
+                moved["features"] = table.on(place, dtype)
+            except torch.cuda.OutOfMemoryError as error:
+                error.add_note("nothing of the model has moved; features=\"host\" leaves the features where they are")
+                raise
         for name, value in moved.items():  # only now: memory that ran out has changed nothing
             setattr(self, name, value)
-        self.feature_dtype = dtype
+        self.feature_dtype, self.features_on_host = dtype, on_host
         return self
 
     def _train(self, shop: Dataset, device: str = "auto", **settings: Any) -> pd.DataFrame:
@@ -141,7 +151,8 @@ class PairwiseModel(Newcomers):
 
     def identity(self) -> dict[str, Any]:
         """What a checkpoint compares: the model's settings, its data, and the parameters it stands at."""
-        settings = {k: digest(v) if np.ndim(v) else str(v) if k == "dtype" else v for k, v in self.get_params().items()}
+        settings = {k: digest(v.cpu().numpy()) if isinstance(v, Tensor) else str(v) if k == "dtype" else v
+                    for k, v in self.get_params().items()}  # fmt: skip
         start = digest(*(theta.detach().cpu().contiguous().numpy() for theta in self.parameters().values()))
         table = self.data.feature_table if self.uses_features else None
         return dict(model=type(self).__name__, **settings, train=self.data.train_digest, ids=self.data.ids_digest,

@@ -70,7 +70,9 @@ def gradients(
     each_item = bool(reg_item) or (E is not None and U <= B)
     p = P.index_select(0, batch.users)  # (B, K̃)
     C = Z = q = None
-    if E is not None and model.features is not None:  # (R, D) c_n, or c_i − c_j, and (R, K) CE
+    if E is not None and model.features is not None:
+        gather.begin(model.features, batch)
+        # (R, D) c_n, or c_i − c_j, and (R, K) CE
         C, Z = gather(model.features, E, ids) if each_item else gather(model.features, E, batch.pos, batch.neg)
     if each_item:
         q = item_vectors(None if Q is None else Q.index_select(0, ids), Z, model.joint)  # (U, K̃)
@@ -118,7 +120,7 @@ def gradients(
     grad_E = None
     if E is not None and C is not None:
         grad_Z = (grad_q if each_item else pull)[:, visual]  # (R, K)
-        out = gather.memory("grad_E", *E.T.shape, E).T  # laid out as E is
+        out = gather.memory("grad_E", E.shape[1], len(E), E).T  # laid out as E is
         grad_E = torch.mm(C.T, grad_Z, out=out)  # (D, K)
         if EM is not None:
             grad_E.addmm_(*EM)

@@ -19,6 +19,7 @@ from ..datasets.dataset import Dataset
 from ..progress import progress_bar
 from .callbacks import Callback, EarlyStopping, run_callbacks
 from .checkpoint import Checkpoint
+from .gather import HostGather
 from .sampler import NegativeSampler
 from .trainer import PairwiseTrainer, trainer_class
 
@@ -75,8 +76,8 @@ def train(
         batch counts too.
     lr, reg, optimizer : see :class:`PairwiseTrainer`
     seed : int
-        Order and negatives; the same seed on the same device gives the same parameters bit for bit. Another ``fit`` begins
-        with a fresh optimiser, this order again, and a new history.
+        Order and negatives; the same seed on the same device gives the same parameters bit for bit (on a card, ``"autograd"``
+        adds in no fixed order). Another ``fit`` begins with a fresh optimiser, this order again, and a new history.
     negatives : ``"uniform"`` or ``"popularity"``
     validation : bool
         Hold one training item of each user out (:meth:`Dataset.validation_split`), rank it every
@@ -124,8 +125,7 @@ def train(
         early = EarlyStopping(dataset, every, patience, last=epochs)
     generator = torch.Generator(device).manual_seed(seed)
     sampler = NegativeSampler(dataset, device, negatives, allow_full=True)
-    users, items = _training_rows(dataset, sampler)
-    all_users, all_pos = (torch.as_tensor(ids, device=device) for ids in (users, items))  # (n,), (n,)
+    all_users, all_pos = (torch.as_tensor(ids, device=device) for ids in _training_rows(dataset, sampler))  # (n,), (n,)
     step = trainer_class(trainer, model, optimizer)(model, lr, reg, optimizer, generator=generator)
     step.checks_ids = False  # the data set's ids are in range
     history: list[dict[str, Any]] = []
@@ -153,11 +153,15 @@ def train(
             order = torch.randperm(len(all_users), generator=generator, device=device)
             users, pos = all_users[order], all_pos[order]  # (n,), (n,)
             neg = sampler(users, generator)
+            on_host = torch.stack([pos, neg]).cpu() if isinstance(step.gather, HostGather) else None  # (2, n)
             sums = torch.zeros(3, dtype=torch.float64, device=device)  # on the device: no wait inside an epoch
             for start in range(0, len(order), batch_size):
                 batch, following = slice(start, start + batch_size), slice(start + batch_size, start + 2 * batch_size)
                 if ahead is not None:
                     ahead(pos[following], neg[following])
+                if on_host is not None:
+                    for part in (batch, following) if start == 0 else (following,):
+                        step.gather.fetch(model.features, pos[part], neg[part], on_host[:, part].flatten())
                 sums += torch.stack(step.step(users[batch], pos[batch], neg[batch]))
             bpr, adversarial, objective = (sums / len(order)).tolist()
             if not np.isfinite(objective):

@@ -25,7 +25,7 @@ def gradients(
     theta = {name: value.detach().requires_grad_() for name, value in tables.items() if value is not None}
     c = None
     if model.E is not None and model.features is not None:
-        c = model.features.to(model.E.dtype).detach().requires_grad_()  # (N, D)
+        c = model.features.to(model.E.device, model.E.dtype).detach().requires_grad_()  # (N, D)
 
     def vectors(items: Tensor, features: Tensor | None) -> Tensor:  # (B, K̃)
         # index_select: the backward pass of theta[items] depends on the number of threads

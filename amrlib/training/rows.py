@@ -50,15 +50,17 @@ def distinct(ids: Tensor, may_wait: bool) -> Rows:
 
 def sum_rows(rows: int, index: Tensor, values: Tensor) -> Tensor:
     """(rows, K): ``values`` added up by ``index``, in the same order every time."""
-    total = values.new_zeros(rows, values.shape[1])
-    if values.is_cuda:  # index_add_ adds atomically there, in no fixed order; this sorts instead
-        return total.index_put_((index,), values, accumulate=True)
-    return total.index_add_(0, index, values)
+    return _add_rows(values.new_zeros(rows, values.shape[1]), index, values)
 
 
 def sum_differences(rows: int, i: Tensor, j: Tensor, values: Tensor) -> Tensor:
     """(rows, K): each row b of ``values`` added to row i_b and taken from row j_b, in the same order every time."""
-    total = values.new_zeros(rows, values.shape[1])
-    if values.is_cuda:
-        return total.index_put_((i,), values, accumulate=True).index_put_((j,), -values, accumulate=True)
-    return total.index_add_(0, i, values).index_add_(0, j, values, alpha=-1)
+    return _add_rows(_add_rows(values.new_zeros(rows, values.shape[1]), i, values), j, values, -1)
+
+
+def _add_rows(total: Tensor, index: Tensor, values: Tensor, sign: int = 1) -> Tensor:
+    if total.device.type == "cpu":
+        return total.index_add_(0, index, values, alpha=sign)
+    # On a card index_add_ adds atomically, in no fixed order; this sorts instead. "unsafe" leaves out the check of the
+    # range, for which most versions of torch wait.
+    return torch._index_put_impl_(total, [index], values if sign == 1 else -values, accumulate=True, unsafe=True)

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from . import closed_form, reference
-from .gather import FeatureGather
+from .gather import FeatureGather, HostGather
 from .gradients import Batch, Gradients, Losses, Trainable
+from .graph import RecordedStep
 from .optimizer import Optimizer
 
 __all__ = ["TRAINERS", "AutogradTrainer", "PairwiseTrainer", "trainer_class"]
@@ -35,6 +36,9 @@ class PairwiseTrainer:
     generator : torch.Generator, optional
         Where ``perturbation="random"`` draws its directions; by default a fresh one, seed 0. ``fit`` passes
         its own, so that a checkpoint holds its state.
+    cuda_graph : bool
+        On a card, record Adagrad's step and play it back: see :mod:`amrlib.training.graph`. For ``fit``, a subclass with
+        ``can_be_recorded = False`` leaves it out.
 
     Raises
     ------
@@ -44,6 +48,7 @@ class PairwiseTrainer:
     """
 
     gradients: ClassVar[Callable[..., Gradients]] = staticmethod(closed_form.gradients)
+    can_be_recorded: ClassVar[bool] = True  # it never waits for the card
 
     def __init__(
         self,
@@ -53,6 +58,7 @@ class PairwiseTrainer:
         optimizer: str = "adagrad",
         initial_accumulator: float = 0.1,
         generator: torch.Generator | None = None,
+        cuda_graph: bool = True,
     ) -> None:
         if model.P is None:
             raise ValueError(f"this {type(model).__name__} has no parameters yet; call bind(shop) first")
@@ -62,7 +68,9 @@ class PairwiseTrainer:
         rates = dict(zip(("P", "Q", "E"), self.lr, strict=True))
         parameters = {name: getattr(model, name) for name in "PQE" if getattr(model, name) is not None}
         self.optimizer = Optimizer(parameters, rates, optimizer, initial_accumulator)
-        self.gather = FeatureGather()
+        self.on_host = model.features is not None and model.features.device != model.P.device
+        self.gather: FeatureGather = HostGather(model.P.device) if self.on_host else FeatureGather()
+        self.recorded = RecordedStep(self._eager_step) if cuda_graph and self.can_be_recorded else None
         self.checks_ids = True  # ``fit`` looks at the whole data set's ids once instead
 
     def step(self, users: Tensor, pos: Tensor, neg: Tensor) -> Losses:
@@ -73,8 +81,22 @@ class PairwiseTrainer:
         return self._step(batch)
 
     def _step(self, batch: Batch) -> Losses:
+        if self.recorded is None or not self._fixed():
+            return self._eager_step(batch, self.gather)
+        m, lr = self.model, self.optimizer.lr.values()
+        losses = self.recorded(batch, (m.P, m.Q, m.E, m.features, m.epsilon, m.adv_weight, self.reg, *lr))
+        for theta in self.optimizer.parameters.values():
+            torch.autograd.graph.increment_version(theta)  # torch does not see what a recording writes
+        return losses
+
+    def _fixed(self) -> bool:
+        """Whether a step is the same launches each time, with nothing from the host but the ids."""
+        draws = self.model.perturbation == "random" and self.model.adv_weight > 0
+        return self.model.P.is_cuda and self.optimizer.kind == "adagrad" and not draws and not self.on_host
+
+    def _eager_step(self, batch: Batch, gather: FeatureGather) -> Losses:
         sparse = self.optimizer.kind != "adagrad"  # Adam's momentum would move a row without gradient, Adagrad would not
-        gradients = self.gradients(self.model, batch, self.reg, self.generator, self.gather, sparse)
+        gradients = self.gradients(self.model, batch, self.reg, self.generator, gather, sparse)
         self.optimizer.step(gradients)
         return gradients.losses
 
@@ -97,6 +119,7 @@ class AutogradTrainer(PairwiseTrainer):
     """The same step as the paper writes it: see :mod:`amrlib.training.reference`."""
 
     gradients = staticmethod(reference.gradients)
+    can_be_recorded = False
 
 
 def trainer_class(trainer: str | type[PairwiseTrainer], model: Trainable, optimizer: str) -> type[PairwiseTrainer]:
