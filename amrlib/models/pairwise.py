@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -59,7 +60,7 @@ class PairwiseModel(Newcomers):
             self.Q[self.cold] = 0  # never trained: known by features alone
         self._use_features(shop)
         self._kept_key = None
-        self._starts: dict[str, str] = {}  # of each checkpoint's run, a digest of the parameters it began with
+        self._runs: dict[Path, tuple[str, str]] = {}  # digests of the parameters a checkpoint's run began with, and left
 
     def _start_values(self, shop: Dataset, generator: torch.Generator) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """P (M, K), Q (N, K) and E (D, K)."""
@@ -139,13 +140,24 @@ class PairwiseModel(Newcomers):
         self.to(device)
         return train(self, shop, **settings)
 
-    def identity(self) -> dict[str, Any]:
-        """What a checkpoint compares: the model's settings, its data, and the parameters it stands at."""
-        settings = {k: digest(v) if np.ndim(v) else str(v) if k == "dtype" else v for k, v in self.get_params().items()}
-        start = digest(*(theta.detach().cpu().contiguous().numpy() for theta in self.parameters().values()))
+    def identity(self, checkpoint: Path) -> dict[str, Any]:
+        """What a checkpoint compares: the model's settings, its data, and the parameters that its run began with."""
+        settings = {k: digest(np.asarray(v.cpu())) if isinstance(v, Tensor) else str(v) if k == "dtype" else v
+                    for k, v in self.get_params().items()}  # fmt: skip
+        start = self._stand()
+        began, left = self._runs.get(checkpoint, ("", ""))
+        if start == left and checkpoint.exists():  # where that run left this very model: the same run
+            start = began
         table = self.data.feature_table if self.uses_features else None
         return dict(model=type(self).__name__, **settings, train=self.data.train_digest, ids=self.data.ids_digest,
                     features=None if table is None else table.fingerprint, start=start)  # fmt: skip
+
+    def leave_run(self, checkpoint: Path, began: str) -> None:
+        """Remember where a checkpoint's run has left the parameters, so that this model can go on with it."""
+        self._runs[checkpoint] = (began, self._stand())
+
+    def _stand(self) -> str:
+        return digest(*(theta.detach().cpu().contiguous().numpy() for theta in self.parameters().values()))
 
     def parameters(self) -> dict[str, Tensor]:
         return {name: value for name in "PQE" if (value := getattr(self, name)) is not None}

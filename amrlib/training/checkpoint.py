@@ -102,6 +102,8 @@ class Checkpoint:
             )
         if different:
             k = different[0]
-            raise ValueError(f"checkpoint {self.path} is of another run: its {k} is {theirs.get(k)!r}, here it is "
-                             f"{self.identity[k]!r}; name another file, or delete it to start again")  # fmt: skip
+            what = "it began with other parameters, as of another seed or warm start, or trained further since"
+            if k != "start":
+                what = f"its {k} is {theirs.get(k)!r}, here it is {self.identity[k]!r}"
+            raise ValueError(f"checkpoint {self.path} is of another run: {what}; name another file, or delete it to start again")
         return tensors, meta

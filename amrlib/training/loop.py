@@ -133,7 +133,8 @@ def train(
     if checkpoint is not None:
         run = dict(batch_size=batch_size, lr=step.lr, reg=step.reg, seed=seed, optimizer=optimizer, negatives=negatives,
                    validation=validation)  # fmt: skip
-        saved = Checkpoint(Path(checkpoint), model.identity() | run, features)
+        path = Path(checkpoint).resolve()
+        saved = Checkpoint(path, model.identity(path) | run, features)
         history = saved.read(step, early, generator)
         if len(history) > epochs:
             raise ValueError(f"checkpoint {checkpoint} is {len(history)} epochs old already, epochs={epochs}; "
@@ -179,6 +180,8 @@ def train(
             ahead.close()
         if early is not None:
             early.restore(model)
+        if saved is not None:
+            model.leave_run(saved.path, saved.identity["start"])
     table = pd.DataFrame(history)
     table.attrs |= {"stopped": stopped, "trainer": _name_of(step)}
     return table
