@@ -226,7 +226,10 @@ class Recommender:
         settings = dict(header["settings"])
         if "dtype" in settings:
             settings["dtype"] = getattr(torch, settings["dtype"].removeprefix("torch."))
-        model = kind(**settings).bind(shop)
+        try:
+            model = kind(**settings).bind(shop)
+        except TypeError as error:
+            raise ValueError(f"{path} was saved by another version of amrlib ({error}); train again") from None
         shapes, theirs = ({n: tuple(t.shape) for n, t in x.items()} for x in (model.parameters(), tensors))
         if shapes != theirs:
             raise ValueError(f"{path} holds {theirs}, the data set needs {shapes}; it is damaged, or its features were others")

@@ -85,6 +85,8 @@ class Checkpoint:
         try:
             with safe_open(self.path, framework="pt") as file:
                 meta = json.loads((file.metadata() or {})["amrlib"])
+                if "model" in meta:
+                    raise ValueError("it is a saved model")
                 tensors = {name: file.get_tensor(name) for name in file.keys()}
         except (SafetensorError, KeyError, ValueError) as error:
             raise ValueError(f"checkpoint {self.path} cannot be read ({error}); delete it to start again") from None
