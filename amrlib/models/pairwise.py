@@ -32,7 +32,7 @@ class PairwiseModel(Newcomers):
         Start values, N(0, ``init_std``²); drawn on the CPU, so that a seed means the same on every device.
     init_std : float
     dtype : torch dtype
-        float32; float64 is for proofs.
+        float32; float64 is for proofs. The features have their own: :meth:`to`.
     """
 
     fit_words = FIT_WORDS
@@ -51,6 +51,9 @@ class PairwiseModel(Newcomers):
     def __init__(self, dim: int = 64, seed: int = 0, init_std: float = 0.01, dtype: torch.dtype = torch.float32) -> None:
         self.dim, self.seed = whole_number(dim, "dim", 1), whole_number(seed, "seed", 0)
         self.init_std, self.dtype = float(init_std), dtype
+        if dtype not in (torch.float32, torch.float64):
+            raise ValueError(f"dtype must be torch.float32 or torch.float64, not {dtype!r}: ranks in half precision are wrong; "
+                             "the features may be stored so, by model.to(device, features=dtype)")  # fmt: skip
 
     def _allocate(self, shop: Dataset) -> None:
         generator = torch.Generator().manual_seed(self.seed)
