@@ -124,8 +124,7 @@ def train(
         early = EarlyStopping(dataset, every, patience, last=epochs)
     generator = torch.Generator(device).manual_seed(seed)
     sampler = NegativeSampler(dataset, device, negatives, allow_full=True)
-    users, items = _training_rows(dataset, sampler)
-    all_users, all_pos = (torch.as_tensor(ids, device=device) for ids in (users, items))  # (n,), (n,)
+    all_users, all_pos = _training_rows(dataset, sampler)  # (n,), (n,)
     step = trainer_class(trainer, model, optimizer)(model, lr, reg, optimizer, generator=generator)
     step.checks_ids = False  # the data set's ids are in range
     history: list[dict[str, Any]] = []
@@ -187,17 +186,21 @@ def train(
     return table
 
 
-def _training_rows(dataset: Dataset, sampler: NegativeSampler) -> tuple[np.ndarray, np.ndarray]:
+def _training_rows(dataset: Dataset, sampler: NegativeSampler) -> tuple[Tensor, Tensor]:
     """Users and items of the training rows, less those of users for whom there is no negative."""
     rows = dataset.train
     if len(sampler.full):
+        if np.isin(rows[:, 0], sampler.full).all():
+            raise ValueError("every user of train has touched every warm item, so there is nothing they did not choose to "
+                             "learn from; take in more items, or more users")  # fmt: skip
         first = dataset.user_ids[sampler.full[:1]].tolist()[0]
         warnings.warn(f"{len(sampler.full)} users have touched every warm item ({first!r} first), so there is nothing they "
-                      "did not choose: left out of the training", stacklevel=4)  # fmt: skip
+                      "did not choose: left out of the training", stacklevel=5)  # fmt: skip
         rows = rows[~np.isin(rows[:, 0], sampler.full)]
     if not len(rows):
         raise ValueError("train has no rows to learn from")
-    return np.ascontiguousarray(rows[:, 0]), np.ascontiguousarray(rows[:, 1])
+    users, items = (torch.tensor(rows[:, column], device=sampler.length.device) for column in (0, 1))
+    return users, items
 
 
 def _name_of(step: PairwiseTrainer) -> str:
