@@ -34,8 +34,8 @@ class _ReadAhead:
         self.pending: Future | None = None
 
     def __call__(self, *items: Tensor) -> None:
-        """One number of every page is enough, in the order of the file. A fault in the batch before is raised here."""
-        if self.pending is not None and self.pending.done():
+        """One number of every page is enough, in the order of the file. A fault in reading the batch before is raised here."""
+        if self.pending is not None:
             self.pending.result()
         self.pending = self.pool.submit(self._touch, np.unique(np.concatenate(items)))
 
@@ -44,6 +44,8 @@ class _ReadAhead:
 
     def close(self) -> None:
         self.pool.shutdown(cancel_futures=True)
+        if self.pending is not None and not self.pending.cancelled():
+            self.pending.result()
 
 
 def train(
@@ -175,12 +177,12 @@ def train(
         stopped = "interrupted"
     finally:
         bar.close()
-        if ahead is not None:
-            ahead.close()
         if early is not None:
             early.restore(model)
         if saved is not None:
             model.leave_run(saved.path, saved.identity["start"])
+        if ahead is not None:
+            ahead.close()
     table = pd.DataFrame(history)
     table.attrs |= {"stopped": stopped, "trainer": _name_of(step)}
     return table
