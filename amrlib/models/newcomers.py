@@ -103,5 +103,5 @@ def some_items(items: Any, n_items: int) -> np.ndarray:
     """Distinct item ids, at least one."""
     ids = item_ids(items, n_items, "items")
     if not len(ids):
-        raise ValueError("items is empty: fold_in needs at least one item")
+        raise ValueError("items is empty: fold_in needs at least one item; of whom nothing is known, Popularity knows as much")
     return ids

@@ -8,9 +8,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from ..checks import item_ids
 from ..datasets.dataset import Dataset
 from ..training.callbacks import run_callbacks
-from .newcomers import some_items
 from .recommender import Recommender
 
 __all__ = ["Popularity"]
@@ -42,6 +42,6 @@ class Popularity(Recommender):
         return self.counts
 
     def fold_in(self, items: Any) -> Tensor:
-        """The vector of someone new, whatever they touched: (1,)."""
-        some_items(items, self.n_items)
+        """The vector of someone new, whatever they touched, or nothing: (1,)."""
+        item_ids(items, self.n_items)
         return torch.ones(1)

@@ -132,8 +132,7 @@ class Recommender:
             if features == "same":
                 raise ValueError("the features differ from those this model was fitted on; pass features='other' to go on "
                                  "with them, or reset=True to start anew")  # fmt: skip
-            self.dataset = shop
-            self._use_features(shop)
+            self._use_features(shop)  # which refuses another number of columns
         self.dataset = shop
 
     # ---- training ----
@@ -292,7 +291,10 @@ class Recommender:
         if items is not None:
             left_out[:] = True
             left_out[item_ids(items, N, "items")] = False
-        if exclude is not None and not isinstance(exclude, str):
+        if isinstance(exclude, str):
+            if exclude != "seen":
+                raise ValueError(f"exclude must be item ids, None, or 'seen', not {exclude!r}")
+        elif exclude is not None:
             left_out[item_ids(exclude, N, "exclude")] = True
         U, V = self.user_vectors(), self.item_vectors(features)
         best, scores = np.empty((len(rows), k), dtype=np.int64), np.empty((len(rows), k))
@@ -327,6 +329,8 @@ class Recommender:
         """The k items whose vectors point most nearly the same way, the item itself left out: numbers and cosines, (k,)."""
         V = self.item_vectors()
         number = item_ids(item, self.n_items, "item")
+        if len(number) != 1:
+            raise ValueError(f"item must be one item's number, not {item!r}")
         k = whole_number(k, "k", 1, self.n_items)
         unit = V / V.norm(dim=1, keepdim=True).clamp_min(torch.finfo(V.dtype).tiny)
         items, cosines = best_items(unit[torch.as_tensor(number)], unit, np.zeros(1, dtype=np.int64), number, k)
