@@ -18,7 +18,7 @@ __all__ = ["Newcomers"]
 class Newcomers(Recommender):
     """What models of P, Q and E can do for newcomers."""
 
-    joint: Any
+    joint: bool
     constant_columns: tuple[int, ...]
     P: Tensor
     Q: Tensor | None

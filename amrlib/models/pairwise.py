@@ -35,9 +35,9 @@ class PairwiseModel(Newcomers):
         float32; float64 is for proofs. The features have their own: :meth:`to`.
     """
 
-    fit_words = FIT_WORDS
+    fit_words: ClassVar[tuple[str, ...]] = FIT_WORDS
     has_history: ClassVar[bool] = True  # a q_i of its own for every item
-    joint: ClassVar[bool] = True  # q_i + Eᵀc_i rather than [q_i ; Eᵀc_i]
+    joint: bool = True  # q_i + Eᵀc_i rather than [q_i ; Eᵀc_i]
     constant_columns: tuple[int, ...] = ()  # columns of P that stay 1
     epsilon: float | Tensor = 0.0
     adv_weight: float = 0.0  # no adversary
@@ -139,7 +139,7 @@ class PairwiseModel(Newcomers):
         self.feature_dtype = dtype
         return self
 
-    def _train(self, shop: Dataset, device: str = "auto", **settings: Any) -> pd.DataFrame:
+    def _train(self, shop: Dataset, *, device: str = "auto", **settings: Any) -> pd.DataFrame:
         self.to(device)
         return train(self, shop, **settings)
 

@@ -25,7 +25,7 @@ class Popularity(Recommender):
     def _allocate(self, shop: Dataset) -> None:
         self.counts = torch.as_tensor(shop.item_counts.astype("float32"))[:, None]
 
-    def _train(self, shop: Dataset, callbacks: Any = (), **_: Any) -> pd.DataFrame:
+    def _train(self, shop: Dataset, *, callbacks: Any = (), **_: Any) -> pd.DataFrame:
         self._allocate(shop)
         row = {"epoch": 1}
         run_callbacks(callbacks, self, row)

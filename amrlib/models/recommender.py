@@ -121,8 +121,8 @@ class Recommender:
         if differs:
             if self.start != "seed":
                 raise ValueError(
-                    f"this {type(self).__name__} was warm-started from {self.start} on data with other {' and '.join(differs)}, "
-                    f"and binding it to this shop would lose that start; make it again with "
+                    f"this {type(self).__name__} was warm-started from {self.start} on data with other "
+                    f"{' and '.join(differs)}, and binding it to this shop would lose that start; make it again with "
                     f"{type(self).__name__}.warm_start(model, shop), or pass reset=True to start from the seed"
                 )
             self.bind(shop)
@@ -159,7 +159,8 @@ class Recommender:
             A word that means nothing to this model, or a value that does not fit.
         """
         if not isinstance(shop, Dataset):
-            raise ValueError(f"fit needs a Dataset, as amrlib.load_dataset or amrlib.from_csv make it, not {type(shop).__name__}")
+            raise ValueError("fit needs a Dataset, as amrlib.load_dataset or amrlib.from_csv make it, "
+                             f"not {type(shop).__name__}")  # fmt: skip
         if epochs is not None:
             settings = {"epochs": epochs, **settings}
         for word in settings:
@@ -183,7 +184,8 @@ class Recommender:
     def save(self, path: str | Path) -> None:
         """Write parameters, settings, and the fingerprints of the data to a file that :func:`amrlib.load` reads."""
         data, table = self.data, self.data.feature_table if self.uses_features else None
-        settings = {k: str(v) if k == "dtype" else v.tolist() if hasattr(v, "tolist") else v for k, v in self.get_params().items()}
+        settings = {k: str(v) if k == "dtype" else v.tolist() if hasattr(v, "tolist") else v
+                    for k, v in self.get_params().items()}  # fmt: skip
         prints = {**data.fingerprint._asdict(), "features": None if table is None else table.fingerprint}
         header = {"model": type(self).__name__, "settings": settings, "start": self.start, "fingerprint": prints}
         write_model(path, header, self.parameters())

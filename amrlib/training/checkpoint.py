@@ -107,5 +107,6 @@ class Checkpoint:
             what = "it began with other parameters, as of another seed or warm start, or trained further since"
             if k != "start":
                 what = f"its {k} is {theirs.get(k)!r}, here it is {self.identity[k]!r}"
-            raise ValueError(f"checkpoint {self.path} is of another run: {what}; name another file, or delete it to start again")
+            raise ValueError(f"checkpoint {self.path} is of another run: {what}; "
+                             "name another file, or delete it to start again")  # fmt: skip
         return tensors, meta

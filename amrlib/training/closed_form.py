@@ -118,7 +118,7 @@ def gradients(
     grad_E = None
     if E is not None and C is not None:
         grad_Z = (grad_q if each_item else pull)[:, visual]  # (R, K)
-        out = gather.memory("grad_E", *E.T.shape, E).T  # laid out as E is
+        out = gather.memory("grad_E", E.shape[1], len(E), E).T  # laid out as E is
         grad_E = torch.mm(C.T, grad_Z, out=out)  # (D, K)
         if EM is not None:
             grad_E.addmm_(*EM)

@@ -42,6 +42,6 @@ class FeatureGather:
             part = slice(start, start + block)
             c = self.rows(features, items[part], C[part])
             if minus is not None:
-                c -= self.rows(features, minus[part], self.memory("minus", *c.shape, E))
+                c -= self.rows(features, minus[part], self.memory("minus", len(c), len(E), E))
             torch.mm(c, E, out=Z[part])
         return C, Z
