@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import amrlib
-from amrlib.training import AutogradTrainer, PairwiseTrainer
+from amrlib.training import PairwiseTrainer
 from amrlib.training.compiled import CompiledTrainer
 from amrlib.training.compiled import step as compiled
 
@@ -172,7 +172,7 @@ def test_without_numba_it_says_what_to_install(monkeypatch):
     for module in ("", ".step", ".kernels"):
         monkeypatch.delitem(sys.modules, f"amrlib.training.compiled{module}")
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(ImportError, match="pip install numba; .*does without"):
+    with pytest.raises(ImportError, match=r"pip install numba; .*does without"):
         importlib.import_module("amrlib.training.compiled")
 
 

@@ -130,6 +130,7 @@ TABLE = [
     ("lr NaN", fit(lr=float("nan")), ["lr", "one number or three"]),
     ("optimizer", fit(optimizer="sgd"), ["optimizer", "'adagrad'", "'adam'"]),
     ("negatives", fit(negatives="hard"), ["negatives", "'uniform'", "'popularity'"]),
+    ("patience 0", fit(patience=0, validation=True), ["patience", "at least 1"]),
     ("patience alone", fit(patience=2), ["patience", "validation=True"]),
     ("nothing to validate on", lambda: amrlib.MFBPR().bind(data(train=[[0, 0], [1, 1]])).fit(
         data(train=[[0, 0], [1, 1]]), epochs=1, validation=True), ["validation", "two different", "validation=False"]),
