@@ -335,7 +335,7 @@ class Dataset:
     @cached_property
     def ids_digest(self) -> str:
         given = (self.user_ids, self._has_user_ids), (self.item_ids, self._has_item_ids)
-        return digest(*(ids if has else None for ids, has in given))
+        return digest(*(ids.tolist() if has else None for ids, has in given))  # the same names, however they are stored
 
     @staticmethod
     def _own_ids(ids: Any, size: int, name: str) -> tuple[np.ndarray, bool]:
