@@ -136,10 +136,7 @@ def train(
                    validation=validation)  # fmt: skip
         path = Path(checkpoint).resolve()
         saved = Checkpoint(path, model.identity(path) | run, features)
-        history = saved.read(step, early, generator)
-        if len(history) > epochs:
-            raise ValueError(f"checkpoint {checkpoint} is {len(history)} epochs old already, epochs={epochs}; "
-                             "ask for more, or delete it to start again")  # fmt: skip
+        history = saved.read(step, early, generator, epochs)
     if validation and model.Q is not None:  # an item whose only interaction is held out is cold in this run
         model.Q[torch.tensor(dataset.cold, device=device)] = 0
 
