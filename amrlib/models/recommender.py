@@ -207,6 +207,8 @@ class Recommender:
         ValueError
             Not such a file, one of another version or model, or data with another fingerprint.
         """
+        if features not in ("same", "other"):
+            raise ValueError(f"features must be 'same' or 'other', not {features!r}")
         header, tensors = read_model(path)
         kind = {c.__name__: c for c in _classes(Recommender)}.get(header["model"])
         if kind is None or not issubclass(kind, cls):
