@@ -28,8 +28,10 @@ class Popularity(Recommender):
     def _train(self, shop: Dataset, *, callbacks: Any = (), **_: Any) -> pd.DataFrame:
         self._allocate(shop)
         row = {"epoch": 1}
-        run_callbacks(callbacks, self, row)
-        return pd.DataFrame([row])
+        word = run_callbacks(callbacks, self, row)
+        table = pd.DataFrame([row])
+        table.attrs["stopped"] = word or "done"
+        return table
 
     def parameters(self) -> dict[str, Tensor]:
         return {"counts": self.counts}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -311,7 +311,7 @@ class Recommender:
             )
         return (best[0], scores[0]) if np.ndim(users) == 0 else (best, scores)
 
-    def recommend_for_ids(self, user_ids: Sequence[Any], k: int = 10, **settings: Any) -> pd.DataFrame:
+    def recommend_for_ids(self, user_ids: Any, k: int = 10, **settings: Any) -> pd.DataFrame:
         """:meth:`recommend` in the data's own ids: a table ``user``, ``item``, ``score``, ``rank`` (1 is best).
 
         Raises
@@ -319,7 +319,8 @@ class Recommender:
         ValueError
             A user id that the data do not have; what :meth:`recommend` raises.
         """
-        ids = [user_ids] if isinstance(user_ids, str) or np.ndim(user_ids) == 0 else list(user_ids)
+        one = isinstance(user_ids, str) or not isinstance(user_ids, Iterable) or getattr(user_ids, "ndim", 1) == 0
+        ids = [user_ids] if one else list(user_ids)
         users = np.array([self.data.user_number(key) for key in ids], dtype=np.int64)
         items, scores = self.recommend(users, k, **settings)  # (n, k)
         place, rank = np.nonzero(items >= 0)
