@@ -153,7 +153,7 @@ def test_other_features_alone_are_a_question(kind):
     moved = data.replace(features=data.features[:, ::-1])
     model = fit(make(kind), data)
     before = numbers(model)
-    with pytest.raises(ValueError, match="features='other'.*reset=True"):
+    with pytest.raises(ValueError, match=r"features='other'.*reset=True"):
         fit(model, moved)
     assert same(before, model) and model.dataset is data
     fit(model, moved, features="other")  # goes on, with these
@@ -192,7 +192,8 @@ def test_a_shop_in_the_constructor_is_told_the_new_call(kind):
 def test_without_data_it_says_so(kind):
     model = make(kind)
     for call in (model.user_vectors, model.item_vectors, lambda: model.recommend(0), lambda: model.save("x"),
-                 lambda: model.fold_in([0]), lambda: model.similar_items(0), lambda: model.recommend_for_ids(["ann"])):  # fmt: skip
+                 lambda: model.fold_in([0]), lambda: model.similar_items(0),
+                 lambda: model.recommend_for_ids(["ann"])):  # fmt: skip
         with pytest.raises(ValueError, match=r"has seen no data yet; call fit\(shop\), or bind\(shop\)"):
             call()
 

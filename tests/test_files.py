@@ -128,5 +128,5 @@ def test_a_model_of_one_s_own_is_loaded_too(tmp_path):
     data = shop()
     OwnMF(dim=3).fit(data, epochs=1, progress=False).save(tmp_path / "model")
     assert type(amrlib.load(tmp_path / "model", data)) is OwnMF
-    with pytest.raises(ValueError, match="holds a OwnMF, not a VBPR; load it with amrlib.load"):
+    with pytest.raises(ValueError, match=r"holds a OwnMF, not a VBPR; load it with amrlib.load"):
         amrlib.VBPR.load(tmp_path / "model", data)
