@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
-from . import evaluate, load_dataset, perturb, worst_case_ranks
+from . import evaluate, load, load_dataset, perturb, worst_case_ranks
 from .datasets import Dataset, list_datasets
 from .datasets.download import cache_folder
 from .evaluation.ranks import hr, ndcg
@@ -18,7 +17,7 @@ MODELS: dict[str, Any] = {c.__name__.lower(): c for c in (Popularity, MFBPR, MFe
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m amrlib", description="Recommenders that look at pictures.")
+    parser = argparse.ArgumentParser(prog="python -m amrlib", description="Recommenders that use pictures.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
 
     def add(name: str, help: str) -> argparse.ArgumentParser:
@@ -52,20 +51,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _load(path: Path, shop: Dataset) -> Any:
-    from safetensors import SafetensorError, safe_open
-
     if str(path) == "popularity":
-        return Popularity(shop)
+        return Popularity().fit(shop)
     if not path.exists():
         raise ValueError(f"no such file: {path}; `python -m amrlib train` makes one")
-    try:
-        with safe_open(path, framework="pt") as file:
-            kind = json.loads((file.metadata() or {})["amrlib"])["model"]
-    except (SafetensorError, KeyError, OSError):
-        kind = ""
-    if kind.lower() not in MODELS:
-        raise ValueError(f"{path} is not a model saved by amrlib")
-    return MODELS[kind.lower()].load(path, shop)
+    return load(path, shop)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -89,12 +79,9 @@ def main(arguments: list[str] | None = None) -> int:
                     raise ValueError("--start needs a saved model: popularity has nothing to start from")
                 model = kind.warm_start(_load(options.start, shop), shop, seed=options.seed, **special)
             else:
-                model = kind(shop, dim=options.dim, seed=options.seed, **special)
-            if kind is MFeALS:
-                model.fit(shop, epochs=options.epochs, device=options.device)
-            else:
-                model.fit(shop, epochs=options.epochs, lr=options.lr, reg=options.reg, seed=options.seed,
-                          device=options.device)  # fmt: skip
+                model = kind(dim=options.dim, seed=options.seed, **special)
+            of_triples = {} if kind is MFeALS else {"lr": options.lr, "reg": options.reg, "seed": options.seed}
+            model.fit(shop, epochs=options.epochs, device=options.device, **of_triples)
             model.save(options.out)
             print(f"{options.out}: {type(model).__name__} after {options.epochs} epochs")
             return 0

@@ -9,11 +9,12 @@ import pytest
 import torch
 
 import amrlib
-from amrlib import compiled
+from amrlib.training import PairwiseTrainer
 from amrlib.training.compiled import CompiledTrainer
-from amrlib.training import AutogradTrainer, PairwiseTrainer
+from amrlib.training.compiled import step as compiled
 
-SMALL = dict(epochs=4, batch_size=16, lr=0.1, device="cpu", progress=False)
+SMALL = dict(epochs=4, batch_size=16, lr=0.1, device="cpu", trainer="compiled", progress=False)
+CLOSED = SMALL | {"trainer": "closed_form"}
 
 
 def shop(M=30, N=40, D=12, rows=150, seed=0):
@@ -42,8 +43,8 @@ def furthest(a, b):
 def test_fit_is_the_closed_form_s(reg, dtype, close):
     data = shop()
     one, other = amr(data, dtype), amr(data, dtype)
-    mine = one.fit(data, reg=reg, trainer=CompiledTrainer, **SMALL)
-    theirs = other.fit(data, reg=reg, **SMALL)
+    mine = one.fit(data, reg=reg, **SMALL).history
+    theirs = other.fit(data, reg=reg, **CLOSED).history
     assert furthest(one, other) < close
     assert np.allclose(mine, theirs, rtol=close)
 
@@ -52,16 +53,16 @@ def test_a_seed_is_a_result():
     data = shop()
     one, again = amr(data), amr(data)
     for model in (one, again):
-        model.fit(data, trainer=CompiledTrainer, **SMALL)
+        model.fit(data, **SMALL)
     assert all(torch.equal(a, b) for a, b in zip(weights(one), weights(again), strict=True))
 
 
 def test_it_goes_on_from_the_closed_form_s_checkpoint(tmp_path):
     data = shop()
     whole, halved = amr(data, torch.float64), amr(data, torch.float64)
-    whole.fit(data, trainer=CompiledTrainer, **SMALL)
-    halved.fit(data, checkpoint=tmp_path / "half", **SMALL | {"epochs": 2})
-    halved.fit(data, checkpoint=tmp_path / "half", trainer=CompiledTrainer, **SMALL)
+    whole.fit(data, **SMALL)
+    halved.fit(data, checkpoint=tmp_path / "half", **CLOSED | {"epochs": 2})
+    halved.fit(data, checkpoint=tmp_path / "half", **SMALL)
     assert furthest(halved, whole) < 1e-12
 
 
@@ -73,7 +74,7 @@ def test_the_number_of_threads_changes_no_number(reg, monkeypatch):
         for threads in (1, 3):
             torch.set_num_threads(threads)
             models.append(amr(data))
-            models[-1].fit(data, reg=reg, trainer=CompiledTrainer, **SMALL | {"batch_size": 70})
+            models[-1].fit(data, reg=reg, **SMALL | {"batch_size": 70})
     finally:
         torch.set_num_threads(before)
     assert all(torch.equal(a, b) for a, b in zip(*map(weights, models), strict=True))
@@ -96,9 +97,9 @@ def test_features_in_another_number_type(reg, monkeypatch):
     monkeypatch.setattr(compiled, "BLOCK_BYTES", 5 * 12 * 4)  # five rows of 12 float32 at a time
     data = shop()
     pair = amr(data), amr(data)
-    for model, trainer in zip(pair, (CompiledTrainer, PairwiseTrainer), strict=True):
-        model.features = model.features.to(torch.bfloat16)
-        model.fit(data, reg=reg, trainer=trainer, **SMALL)
+    for model, settings in zip(pair, (SMALL, CLOSED), strict=True):
+        model.to("cpu", features=torch.bfloat16).fit(data, reg=reg, **settings)
+        assert model.features.dtype == torch.bfloat16
     assert furthest(*pair) < 1e-5
 
 
@@ -107,9 +108,9 @@ def test_where_it_has_no_loop_the_step_is_the_closed_form_s(what):
     data = shop()
     settings = {"optimizer": "adam"} if what == "adam" else {}
     models = []
-    for trainer in (CompiledTrainer, PairwiseTrainer):
+    for run in (SMALL, CLOSED):
         model = amr(data, **({"perturbation": "random"} if what == "random directions" else {}))
-        model.fit(data, trainer=trainer, **SMALL, **settings)
+        model.fit(data, **run, **settings)
         models.append(model)
     assert all(torch.equal(a, b) for a, b in zip(weights(models[0]), weights(models[1]), strict=True))
 
@@ -148,8 +149,8 @@ def test_the_loops_are_what_runs(kind, monkeypatch):
 def test_every_item_has_its_own_epsilon():
     data, epsilon = shop(), np.random.default_rng(0).uniform(0.1, 2.0, 40)
     pair = amr(data, torch.float64, epsilon=epsilon), amr(data, torch.float64, epsilon=epsilon)
-    for trainer, model in zip((CompiledTrainer, AutogradTrainer), pair, strict=True):
-        model.fit(data, trainer=trainer, **SMALL)
+    for trainer, model in zip(("compiled", "autograd"), pair, strict=True):
+        model.fit(data, **SMALL | {"trainer": trainer})
     assert furthest(*pair) < 1e-10
 
 
@@ -168,17 +169,17 @@ def test_without_numba_it_says_what_to_install(monkeypatch):
             raise ImportError("No module named 'numba'")
         return real(name, *rest)
 
-    for module in ("amrlib.compiled", "amrlib.products"):
-        monkeypatch.delitem(sys.modules, module)
+    for module in ("", ".step", ".kernels"):
+        monkeypatch.delitem(sys.modules, f"amrlib.training.compiled{module}")
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(ImportError, match="pip install numba; the default trainer does without"):
-        importlib.import_module("amrlib.compiled")
+    with pytest.raises(ImportError, match=r"pip install numba; .*does without"):
+        importlib.import_module("amrlib.training.compiled")
 
 
 def test_amrlib_itself_does_without_numba():
     import subprocess
 
-    code = "import sys; sys.modules['numba'] = None; import amrlib; assert 'amrlib.compiled' not in sys.modules"
+    code = "import sys; sys.modules['numba'] = None; import amrlib; assert 'amrlib.training.compiled' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

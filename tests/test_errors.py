@@ -72,6 +72,7 @@ TABLE = [
     ("no features to look at", lambda: amrlib.VBPR().bind(data(**BLIND)), ["VBPR", "features", "MFBPR"]),
     ("dim 0", lambda: amrlib.MFBPR(dim=0).bind(data()), ["dim", "at least 1"]),
     ("dim of a fraction", lambda: amrlib.MFBPR(dim=2.5).bind(data()), ["dim", "whole number"]),
+    ("number type of 16 bits", lambda: amrlib.MFBPR(dtype=torch.bfloat16), ["dtype", "float32", "float64", "features"]),
     ("epsilon below 0", lambda: amrlib.AMR(epsilon=-1).bind(data()), ["epsilon", "at least 0", "-1"]),
     ("epsilon NaN", lambda: amrlib.AMR(epsilon=np.nan).bind(data()), ["epsilon", "finite"]),
     ("epsilon of too few", lambda: amrlib.AMR(epsilon=[0.1, 0.2]).bind(data()), ["epsilon", "(5,)", "(2,)"]),
@@ -86,9 +87,21 @@ TABLE = [
     # ---- recommending
     ("user out of range", lambda: mf().recommend(3), ["users", "3", "0…2", "fold_in"]),
     ("user below 0", lambda: mf().recommend([-1]), ["users", "-1", "0…2"]),
-    ("user by name", lambda: mf().recommend("ann"), ["users", "whole numbers"]),
-    ("k over the catalogue", lambda: mf().recommend(0, k=6), ["k", "5 items", "6"]),
-    ("k 0", lambda: mf().recommend(0, k=0), ["k", "between 1"]),
+    ("user by name", lambda: mf().recommend("ann"), ["users", "whole numbers", "recommend_for_ids"]),
+    ("someone by no such id", lambda: mf().recommend_for_ids(["ann"]), ["no user has the id 'ann'", "like 0"]),
+    ("something by no such id", lambda: data().item_number("hat"), ["no item has the id 'hat'", "like 0"]),
+    ("items unknown", lambda: mf().recommend(0, 2, items=[1, 5]), ["items: item 5", "0…4"]),
+    ("leave out unknown", lambda: mf().recommend(0, 2, exclude=[7]), ["exclude: item 7", "0…4"]),
+    ("leave out how", lambda: mf().recommend(0, 2, exclude="all"), ["exclude", "'all'"]),
+    ("similar to nothing", lambda: mf().similar_items(5), ["item", "5", "0…4"]),
+    ("similar to several", lambda: mf().similar_items([0, 1]), ["item", "one"]),
+    ("no data yet", lambda: amrlib.MFBPR().recommend(0), ["MFBPR", "no data yet", "fit(shop)"]),
+    ("no data to save", lambda: amrlib.VBPR().save("x"), ["VBPR", "no data yet", "fit(shop)"]),
+    ("no data to move", lambda: amrlib.VBPR().to("cpu"), ["VBPR", "no data yet", "fit(shop)"]),
+    ("no data to start from", lambda: amrlib.VBPR.warm_start(amrlib.MFBPR(), data()), ["MFBPR", "no data yet"]),
+    ("no data to step on", lambda: PairwiseTrainer(amrlib.MFBPR()), ["MFBPR", "bind(shop)"]),
+    ("k over the catalogue", lambda: mf().recommend(0, k=6), ["k", "between 1 and 5", "6"]),
+    ("k 0", lambda: mf().recommend(0, k=0), ["k", "at least 1"]),
     ("k of a fraction", lambda: mf().recommend(0, k=2.5), ["k", "whole number"]),
     ("changed features NaN", lambda: vbpr().recommend(0, k=2, features=NAN), ["features", "NaN"]),
     ("changed features short", lambda: vbpr().recommend(0, k=2, features=C[:3]), ["features", "(5, 4)", "(3, 4)"]),
@@ -117,16 +130,19 @@ TABLE = [
     ("lr NaN", fit(lr=float("nan")), ["lr", "one number or three"]),
     ("optimizer", fit(optimizer="sgd"), ["optimizer", "'adagrad'", "'adam'"]),
     ("negatives", fit(negatives="hard"), ["negatives", "'uniform'", "'popularity'"]),
+    ("patience 0", fit(patience=0, validation=True), ["patience", "at least 1"]),
     ("patience alone", fit(patience=2), ["patience", "validation=True"]),
     ("nothing to validate on", lambda: amrlib.MFBPR().bind(data(train=[[0, 0], [1, 1]])).fit(
         data(train=[[0, 0], [1, 1]]), epochs=1, validation=True), ["validation", "two different", "validation=False"]),
     ("no training rows", lambda: amrlib.MFBPR().bind(Dataset([], [0])).fit(Dataset([], [0]), epochs=1), ["train has no rows"]),
-    ("other data", lambda: mf().fit(data(test=[0] * 4), epochs=1), ["dataset", "3 users", "4"]),
-    ("eALS on other data", lambda: eals().fit(data(test=[0] * 4)), ["dataset", "3 users", "4"]),
-    ("counts of other data", lambda: amrlib.Popularity().bind(data()).fit(data(test=[0] * 4)), ["dataset", "3 users", "4"]),
+    ("fit on no data", lambda: mf().fit(TRAIN), ["Dataset", "ndarray", "from_csv"]),
+    ("features which", fit(features="new"), ["features", "'same'", "'other'", "'new'"]),
+    ("trainer", fit(trainer="fast"), ["trainer", "closed_form", "compiled", "'fast'"]),
+    ("checkpoint in a folder", fit(checkpoint="."), ["checkpoint", "folder", "name a file"]),
     ("no such device", lambda: mf().fit(data(), epochs=1, device="gpu"), ["device", "'gpu'", "auto"]),
     ("device a number", lambda: resolve_device(1.5), ["device", "auto"]),
     ("someone who has it all", lambda: NegativeSampler(data(train=[[0, 0], [0, 1], [1, 1]])), ["user 0", "drop"]),
+    ("all have it all", lambda: amrlib.MFBPR().fit(Dataset([[0, 0], [0, 1]], [-1]), epochs=1), ["every user", "train"]),
     ("step, user", step([3], [0], [1]), ["users", "3", "0…2"]),
     ("step, user below 0", step([-1], [0], [1]), ["users", "-1"]),
     ("step, item", step([0], [0], [5]), ["neg", "5", "0…4"]),
@@ -171,10 +187,12 @@ def test_parameters_gone_wrong():
 
 def altered(path, **changes):
     """A saved model with something in its header or tensors changed."""
+    from safetensors import safe_open
     from safetensors.torch import load_file, save_file
 
     tensors = load_file(path)
-    header = {"model": "MFBPR", "settings": {"dim": 2}, **changes.pop("header", {})}
+    with safe_open(path, framework="pt") as file:
+        header = json.loads(file.metadata()["amrlib"]) | changes.pop("header", {})
     save_file({**tensors, **changes}, path, metadata={"amrlib": json.dumps(header)})
 
 
@@ -182,12 +200,13 @@ def test_models_that_cannot_be_loaded(tmp_path):
     path = tmp_path / "model"
     mf().save(path)
     wrong = [
-        (amrlib.VBPR, data(), {}, "holds a MFBPR; load it with amrlib.MFBPR.load"),
-        (amrlib.MFBPR, data(test=[0] * 4), {}, r"the data set needs .*\(4, 2\).*load it with the data it was made for"),
+        (amrlib.VBPR, data(), {}, "holds a MFBPR, not a VBPR; load it with amrlib.load"),
+        (amrlib.MFBPR, data(test=[0] * 4), {}, "was fitted on data with other rows.* load it with the data it was fitted on"),
         (amrlib.MFBPR, data(), {"E": torch.zeros(4, 2)}, "the data set needs"),
         (amrlib.MFBPR, data(), {"history": torch.zeros(4)}, "the data set needs"),
         (amrlib.MFBPR, data(), {"header": {"settings": {"dim": 2, "depth": 3}}}, "another version of amrlib"),
         (amrlib.MFBPR, data(), {"header": {"settings": None}}, "not a model saved by amrlib"),
+        (amrlib.MFBPR, data(), {"header": {"format": 1}}, r"another version of amrlib \(format 1, here 2\)"),
     ]
     for kind, shop, changes, words in wrong:
         mf().save(path)
@@ -209,7 +228,7 @@ def test_checkpoints_of_another_run(tmp_path):
     vbpr().fit(data(), **settings)
     wrong = [
         (mf(), data(), {}, "model is 'VBPR', here it is 'MFBPR'"),
-        (amrlib.VBPR(dim=3).bind(data()), data(), {}, "shapes"),
+        (amrlib.VBPR(dim=3).bind(data()), data(), {}, "dim is 2, here it is 3"),
         (vbpr(), data(), {"lr": 0.2}, "lr"),
         (vbpr(), data(), {"seed": 5}, "seed is 0, here it is 5"),
         (vbpr(), data(train=TRAIN[:4]), {}, "train"),  # as many rows or not: other rows

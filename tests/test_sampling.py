@@ -36,15 +36,17 @@ def test_the_whole_line_of_every_user(data, kind):
     if full:
         with pytest.raises(ValueError, match=f"user {full[0]} has touched every warm item"):
             NegativeSampler(data, kind=kind)
-        return
-    sampler = NegativeSampler(data, kind=kind)
+    sampler = NegativeSampler(data, kind=kind, allow_full=True)
+    assert sampler.full.tolist() == full
     for user in range(data.n_users):
-        room = int(sampler.room[user])
-        users = torch.full((room,), user)
-        every_point = (torch.arange(room, dtype=torch.float64) + 0.5) / room
+        if user in full:
+            continue
+        length = int(sampler.length[user])
+        users = torch.full((length,), user)
+        every_point = (torch.arange(length, dtype=torch.float64) + 0.5) / length
         with mock.patch("torch.rand", return_value=every_point):
             drawn = sampler(users)
-        assert np.allclose(np.bincount(drawn, minlength=data.n_items) / room, shares(data, user, kind), atol=1e-12)
+        assert np.allclose(np.bincount(drawn, minlength=data.n_items) / length, shares(data, user, kind), atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", ["uniform", "popularity"])

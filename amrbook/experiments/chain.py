@@ -37,6 +37,7 @@ class FeatureDropout(SeparateNoise):
 
     def step(self, users: torch.Tensor, pos: torch.Tensor, neg: torch.Tensor) -> Losses:
         whole = self.model.features
+        assert whole is not None
         rows = torch.unique(torch.cat([pos, neg]))
         c = whole[rows]
         stays = torch.rand(c.shape, generator=self.generator, device=c.device) >= DROPOUT

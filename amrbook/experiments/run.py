@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from amrlib.datasets import load_dataset
 from amrlib.atomic_files import write_atomically
+from amrlib.datasets import load_dataset
 from amrlib.progress import progress_bar
 
 from ..settings import settings

@@ -39,7 +39,7 @@ def main_experiment(
     models = train_chain(shop, settings, seed, only, **options)
     sampled = shop if shop.candidates is not None else shop.replace(candidates=sample_candidates(shop, seed=seed))
     transferred = None
-    surrogate = models.get("VBPR, as long")
+    surrogate: Any = models.get("VBPR, as long")
     if surrogate is not None and surrogate.features is not None:
         transferred = perturb(surrogate, shop, 1.0) - surrogate.features
     return {name: main_entry(model, shop, sampled, seed, transferred) for name, model in models.items()}

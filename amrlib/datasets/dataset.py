@@ -78,6 +78,12 @@ class FeatureTable:
                     f"features, row {start + wrong[0]}: NaN or infinite; drop the item or give it a finite vector"
                 )
 
+    def __deepcopy__(self, memo: Any) -> FeatureTable:
+        return self  # read-only, so as good as a copy
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FeatureTable, (self.array, len(self.array))
+
     @cached_property
     def fingerprint(self) -> str:
         """A digest of the numbers, their type and their shape."""
@@ -272,6 +278,15 @@ class Dataset:
             raise AttributeError(f"a Dataset cannot be changed; make another with dataset.replace({name}=…)")
         super().__setattr__(name, value)
 
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"a Dataset cannot be changed; make another with dataset.replace({name}=…)")
+
+    def __deepcopy__(self, memo: Any) -> Dataset:
+        return self  # it cannot be changed, so it is as good as a copy
+
+    def __reduce__(self) -> tuple[Any, ...]:  # made anew: an array forgets in a pickle that it is read-only
+        return _made_of, (self._settings(),)
+
     def __repr__(self) -> str:
         features = "no features" if self.features is None else f"features ({self.features.shape[1]}-d)"
         return (
@@ -298,7 +313,7 @@ class Dataset:
     @cached_property
     def ids_digest(self) -> str:
         given = (self.user_ids, self._has_user_ids), (self.item_ids, self._has_item_ids)
-        return digest(*(ids if has else None for ids, has in given))
+        return digest(*(ids.tolist() if has else None for ids, has in given))  # the same names, however they are stored
 
     @staticmethod
     def _own_ids(ids: Any, size: int, name: str) -> tuple[np.ndarray, bool]:
@@ -384,17 +399,18 @@ class Dataset:
 
     def replace(self, **changes: Any) -> Dataset:
         """The same data with some constructor arguments replaced; what is not replaced is shared, not copied."""
-        settings: dict[str, Any] = dict(
+        if {"train", "test"} & set(changes):
+            return Dataset(**{**self._settings(), **changes})
+        return _made_of({**self._settings(), **changes})
+
+    def _settings(self) -> dict[str, Any]:
+        return dict(
             train=self.train, test=self.test, features=self.feature_table, n_users=self.n_users,
             n_items=self.n_items, candidates=self.candidates, images=self.images, name=self.name,
             user_ids=self.user_ids if self._has_user_ids else None,
             item_ids=self.item_ids if self._has_item_ids else None,
             extras=self.extras, notes=self.source_notes,
-        )
-        with warnings.catch_warnings():
-            if not {"train", "test"} & set(changes):  # a leak that was told of already
-                warnings.simplefilter("ignore", UserWarning)
-            return Dataset(**{**settings, **changes})
+        )  # fmt: skip
 
     def validation_split(self, seed: int = 0) -> Dataset:
         """The data set to choose settings on: one random training item of each user becomes the held-out one.
@@ -413,6 +429,12 @@ class Dataset:
         test[able] = chosen % self.n_items
         kept = ~np.isin(self.train[:, 0] * self.n_items + self.train[:, 1], chosen)
         return self.replace(train=self.train[kept], test=test, candidates=None, name=f"{self.name} (validation)")
+
+
+def _made_of(settings: dict[str, Any]) -> Dataset:
+    with warnings.catch_warnings():  # of a leak it was told already
+        warnings.simplefilter("ignore", UserWarning)
+        return Dataset(**settings)
 
 
 def expand_rows(indptr: np.ndarray, indices: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

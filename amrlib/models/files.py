@@ -13,6 +13,7 @@ from ..atomic_files import write_atomically
 __all__ = ["read_model", "write_model"]
 
 FORMAT = 2  # 1 was amrlib 0.1's, without fingerprints
+HEADER = ("model", "settings", "start", "fingerprint")
 
 
 def write_model(path: str | Path, header: dict[str, Any], tensors: dict[str, Tensor]) -> None:
@@ -33,11 +34,15 @@ def read_model(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """
     from safetensors import SafetensorError, safe_open
 
+    if Path(path).is_dir():
+        raise ValueError(f"{path} is not a model saved by amrlib (it is a folder); write one with model.save")
     try:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {})["amrlib"])
+            version = header.get("format", 1)
+            if version == FORMAT and not all(header.get(word) is not None for word in HEADER):
+                raise ValueError("a checkpoint of fit" if "history" in header else "its header is damaged")
             tensors = {name: file.get_tensor(name) for name in file.keys()}
-        version = header.get("format", 1)
     except (SafetensorError, KeyError, AttributeError, ValueError) as error:
         raise ValueError(f"{path} is not a model saved by amrlib ({error}); write one with model.save") from None
     if version != FORMAT:

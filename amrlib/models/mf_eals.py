@@ -105,7 +105,7 @@ class MFeALS(PairwiseModel):
 
     @torch.no_grad()
     def _train(
-        self, shop: Dataset, epochs: int = 20, device: str = "auto", callbacks: Any = (), progress: bool = True,
+        self, shop: Dataset, *, epochs: int = 20, device: str = "auto", callbacks: Any = (), progress: bool = True, **_: Any,
     ) -> pd.DataFrame:  # fmt: skip
         """``epochs`` iterations: every user's coordinates in order, then every item's.
 
@@ -255,7 +255,7 @@ class MFeALS(PairwiseModel):
         self._pairs = (indptr, np.insert(indices, place, i))
 
     @torch.no_grad()
-    def fold_in(self, items: Any, reg: float | None = None, steps: int = 1) -> Tensor:  # type: ignore[override]
+    def fold_in(self, items: Any, reg: float | None = None, steps: int = 1) -> Tensor:
         """The vector of someone new who touched ``items``: the exact minimum of eq. (7) in p, (K,).
 
         Given Q the loss is a parabola: (Σ_{i∈items} (w − c_i) q_i q_iᵀ + S^q + reg I) p = w Σ_{i∈items} q_i, one

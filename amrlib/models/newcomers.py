@@ -18,7 +18,7 @@ __all__ = ["Newcomers"]
 class Newcomers(Recommender):
     """What models of P, Q and E can do for newcomers."""
 
-    joint: Any
+    joint: bool
     constant_columns: tuple[int, ...]
     P: Tensor
     Q: Tensor | None
@@ -103,5 +103,5 @@ def some_items(items: Any, n_items: int) -> np.ndarray:
     """Distinct item ids, at least one."""
     ids = item_ids(items, n_items, "items")
     if not len(ids):
-        raise ValueError("items is empty: fold_in needs at least one item")
+        raise ValueError("items is empty: fold_in needs at least one item; of whom nothing is known, Popularity knows as much")
     return ids

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -31,12 +32,12 @@ class PairwiseModel(Newcomers):
         Start values, N(0, ``init_std``²); drawn on the CPU, so that a seed means the same on every device.
     init_std : float
     dtype : torch dtype
-        float32; float64 is for proofs.
+        float32; float64 is for proofs. The features have their own: :meth:`to`.
     """
 
-    fit_words = FIT_WORDS
+    fit_words: ClassVar[tuple[str, ...]] = FIT_WORDS
     has_history: ClassVar[bool] = True  # a q_i of its own for every item
-    joint: ClassVar[bool] = True  # q_i + Eᵀc_i rather than [q_i ; Eᵀc_i]
+    joint: bool = True  # q_i + Eᵀc_i rather than [q_i ; Eᵀc_i]
     constant_columns: tuple[int, ...] = ()  # columns of P that stay 1
     epsilon: float | Tensor = 0.0
     adv_weight: float = 0.0  # no adversary
@@ -51,6 +52,9 @@ class PairwiseModel(Newcomers):
     def __init__(self, dim: int = 64, seed: int = 0, init_std: float = 0.01, dtype: torch.dtype = torch.float32) -> None:
         self.dim, self.seed = whole_number(dim, "dim", 1), whole_number(seed, "seed", 0)
         self.init_std, self.dtype = float(init_std), dtype
+        if dtype not in (torch.float32, torch.float64):
+            raise ValueError(f"dtype must be torch.float32 or torch.float64, not {dtype!r}: ranks in half precision are wrong; "
+                             "the features may be stored so, by model.to(device, features=dtype)")  # fmt: skip
 
     def _allocate(self, shop: Dataset) -> None:
         generator = torch.Generator().manual_seed(self.seed)
@@ -60,7 +64,7 @@ class PairwiseModel(Newcomers):
             self.Q[self.cold] = 0  # never trained: known by features alone
         self._use_features(shop)
         self._kept_key = None
-        self._starts: dict[str, str] = {}  # of each checkpoint's run, a digest of the parameters it began with
+        self._runs: dict[Path, tuple[str, str]] = {}  # digests of the parameters a checkpoint's run began with, and left
 
     def _start_values(self, shop: Dataset, generator: torch.Generator) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """P (M, K), Q (N, K) and E (D, K)."""
@@ -145,18 +149,28 @@ class PairwiseModel(Newcomers):
         self.feature_dtype, self.features_on_host = dtype, on_host
         return self
 
-    def _train(self, shop: Dataset, device: str = "auto", **settings: Any) -> pd.DataFrame:
+    def _train(self, shop: Dataset, *, device: str = "auto", **settings: Any) -> pd.DataFrame:
         self.to(device)
         return train(self, shop, **settings)
 
-    def identity(self) -> dict[str, Any]:
-        """What a checkpoint compares: the model's settings, its data, and the parameters it stands at."""
-        settings = {k: digest(v.cpu().numpy()) if isinstance(v, Tensor) else str(v) if k == "dtype" else v
+    def identity(self, checkpoint: Path) -> dict[str, Any]:
+        """What a checkpoint compares: the model's settings, its data, and the parameters that its run began with."""
+        settings = {k: digest(np.asarray(v.cpu())) if isinstance(v, Tensor) else str(v) if k == "dtype" else v
                     for k, v in self.get_params().items()}  # fmt: skip
-        start = digest(*(theta.detach().cpu().contiguous().numpy() for theta in self.parameters().values()))
+        start = self._stand()
+        began, left = self._runs.get(checkpoint, ("", ""))
+        if start == left and checkpoint.exists():  # where that run left this very model: the same run
+            start = began
         table = self.data.feature_table if self.uses_features else None
         return dict(model=type(self).__name__, **settings, train=self.data.train_digest, ids=self.data.ids_digest,
                     features=None if table is None else table.fingerprint, start=start)  # fmt: skip
+
+    def leave_run(self, checkpoint: Path, began: str) -> None:
+        """Remember where a checkpoint's run has left the parameters, so that this model can go on with it."""
+        self._runs[checkpoint] = (began, self._stand())
+
+    def _stand(self) -> str:
+        return digest(*(theta.detach().cpu().contiguous().numpy() for theta in self.parameters().values()))
 
     def parameters(self) -> dict[str, Tensor]:
         return {name: value for name in "PQE" if (value := getattr(self, name)) is not None}

@@ -8,9 +8,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from ..checks import item_ids
 from ..datasets.dataset import Dataset
 from ..training.callbacks import run_callbacks
-from .newcomers import some_items
 from .recommender import Recommender
 
 __all__ = ["Popularity"]
@@ -25,11 +25,13 @@ class Popularity(Recommender):
     def _allocate(self, shop: Dataset) -> None:
         self.counts = torch.as_tensor(shop.item_counts.astype("float32"))[:, None]
 
-    def _train(self, shop: Dataset, callbacks: Any = (), **_: Any) -> pd.DataFrame:
+    def _train(self, shop: Dataset, *, callbacks: Any = (), **_: Any) -> pd.DataFrame:
         self._allocate(shop)
         row = {"epoch": 1}
-        run_callbacks(callbacks, self, row)
-        return pd.DataFrame([row])
+        word = run_callbacks(callbacks, self, row)
+        table = pd.DataFrame([row])
+        table.attrs["stopped"] = word or "done"
+        return table
 
     def parameters(self) -> dict[str, Tensor]:
         return {"counts": self.counts}
@@ -42,6 +44,6 @@ class Popularity(Recommender):
         return self.counts
 
     def fold_in(self, items: Any) -> Tensor:
-        """The vector of someone new, whatever they touched: (1,)."""
-        some_items(items, self.n_items)
+        """The vector of someone new, whatever they touched, or nothing: (1,)."""
+        item_ids(items, self.n_items)
         return torch.ones(1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -121,8 +121,8 @@ class Recommender:
         if differs:
             if self.start != "seed":
                 raise ValueError(
-                    f"this {type(self).__name__} was warm-started from {self.start} on data with other {' and '.join(differs)}, "
-                    f"and binding it to this shop would lose that start; make it again with "
+                    f"this {type(self).__name__} was warm-started from {self.start} on data with other "
+                    f"{' and '.join(differs)}, and binding it to this shop would lose that start; make it again with "
                     f"{type(self).__name__}.warm_start(model, shop), or pass reset=True to start from the seed"
                 )
             self.bind(shop)
@@ -132,8 +132,7 @@ class Recommender:
             if features == "same":
                 raise ValueError("the features differ from those this model was fitted on; pass features='other' to go on "
                                  "with them, or reset=True to start anew")  # fmt: skip
-            self.dataset = shop
-            self._use_features(shop)
+            self._use_features(shop)  # which refuses another number of columns
         self.dataset = shop
 
     # ---- training ----
@@ -160,7 +159,8 @@ class Recommender:
             A word that means nothing to this model, or a value that does not fit.
         """
         if not isinstance(shop, Dataset):
-            raise ValueError(f"fit needs a Dataset, as amrlib.load_dataset or amrlib.from_csv make it, not {type(shop).__name__}")
+            raise ValueError("fit needs a Dataset, as amrlib.load_dataset or amrlib.from_csv make it, "
+                             f"not {type(shop).__name__}")  # fmt: skip
         if epochs is not None:
             settings = {"epochs": epochs, **settings}
         for word in settings:
@@ -184,7 +184,8 @@ class Recommender:
     def save(self, path: str | Path) -> None:
         """Write parameters, settings, and the fingerprints of the data to a file that :func:`amrlib.load` reads."""
         data, table = self.data, self.data.feature_table if self.uses_features else None
-        settings = {k: str(v) if k == "dtype" else v.tolist() if hasattr(v, "tolist") else v for k, v in self.get_params().items()}
+        settings = {k: str(v) if k == "dtype" else v.tolist() if hasattr(v, "tolist") else v
+                    for k, v in self.get_params().items()}  # fmt: skip
         prints = {**data.fingerprint._asdict(), "features": None if table is None else table.fingerprint}
         header = {"model": type(self).__name__, "settings": settings, "start": self.start, "fingerprint": prints}
         write_model(path, header, self.parameters())
@@ -206,6 +207,8 @@ class Recommender:
         ValueError
             Not such a file, one of another version or model, or data with another fingerprint.
         """
+        if features not in ("same", "other"):
+            raise ValueError(f"features must be 'same' or 'other', not {features!r}")
         header, tensors = read_model(path)
         kind = {c.__name__: c for c in _classes(Recommender)}.get(header["model"])
         if kind is None or not issubclass(kind, cls):
@@ -226,7 +229,10 @@ class Recommender:
         settings = dict(header["settings"])
         if "dtype" in settings:
             settings["dtype"] = getattr(torch, settings["dtype"].removeprefix("torch."))
-        model = kind(**settings).bind(shop)
+        try:
+            model = kind(**settings).bind(shop)
+        except TypeError as error:
+            raise ValueError(f"{path} was saved by another version of amrlib ({error}); train again") from None
         shapes, theirs = ({n: tuple(t.shape) for n, t in x.items()} for x in (model.parameters(), tensors))
         if shapes != theirs:
             raise ValueError(f"{path} holds {theirs}, the data set needs {shapes}; it is damaged, or its features were others")
@@ -289,7 +295,10 @@ class Recommender:
         if items is not None:
             left_out[:] = True
             left_out[item_ids(items, N, "items")] = False
-        if exclude is not None and not isinstance(exclude, str):
+        if isinstance(exclude, str):
+            if exclude != "seen":
+                raise ValueError(f"exclude must be item ids, None, or 'seen', not {exclude!r}")
+        elif exclude is not None:
             left_out[item_ids(exclude, N, "exclude")] = True
         U, V = self.user_vectors(), self.item_vectors(features)
         best, scores = np.empty((len(rows), k), dtype=np.int64), np.empty((len(rows), k))
@@ -302,7 +311,7 @@ class Recommender:
             )
         return (best[0], scores[0]) if np.ndim(users) == 0 else (best, scores)
 
-    def recommend_for_ids(self, user_ids: Sequence[Any], k: int = 10, **settings: Any) -> pd.DataFrame:
+    def recommend_for_ids(self, user_ids: Any, k: int = 10, **settings: Any) -> pd.DataFrame:
         """:meth:`recommend` in the data's own ids: a table ``user``, ``item``, ``score``, ``rank`` (1 is best).
 
         Raises
@@ -310,7 +319,8 @@ class Recommender:
         ValueError
             A user id that the data do not have; what :meth:`recommend` raises.
         """
-        ids = [user_ids] if isinstance(user_ids, str) or np.ndim(user_ids) == 0 else list(user_ids)
+        one = isinstance(user_ids, str) or not isinstance(user_ids, Iterable) or getattr(user_ids, "ndim", 1) == 0
+        ids = [user_ids] if one else list(user_ids)
         users = np.array([self.data.user_number(key) for key in ids], dtype=np.int64)
         items, scores = self.recommend(users, k, **settings)  # (n, k)
         place, rank = np.nonzero(items >= 0)
@@ -324,6 +334,8 @@ class Recommender:
         """The k items whose vectors point most nearly the same way, the item itself left out: numbers and cosines, (k,)."""
         V = self.item_vectors()
         number = item_ids(item, self.n_items, "item")
+        if len(number) != 1:
+            raise ValueError(f"item must be one item's number, not {item!r}")
         k = whole_number(k, "k", 1, self.n_items)
         unit = V / V.norm(dim=1, keepdim=True).clamp_min(torch.finfo(V.dtype).tiny)
         items, cosines = best_items(unit[torch.as_tensor(number)], unit, np.zeros(1, dtype=np.int64), number, k)

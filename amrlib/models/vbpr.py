@@ -47,9 +47,9 @@ class VBPRTwoVector(PairwiseModel):
     Q: Tensor
     E: Tensor
 
-    @property
-    def constant_columns(self) -> tuple[int, ...]:  # type: ignore[override]
-        return (self.dim, 2 * self.dim + 1)
+    def __init__(self, dim: int = 64, seed: int = 0, init_std: float = 0.01, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__(dim, seed, init_std, dtype)
+        self.constant_columns = (self.dim, 2 * self.dim + 1)
 
     def _start_values(self, shop: Dataset, generator: torch.Generator) -> tuple[Tensor, Tensor | None, Tensor | None]:
         p, q, E = super()._start_values(shop, generator)

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from ..checks import whole_number
 from ..datasets.dataset import Dataset
 from ..evaluation.ranks import held_out_ranks, hr, ndcg
 
@@ -45,7 +46,8 @@ class EarlyStopping:
     """
 
     def __init__(self, held_out: Dataset, every: int = 10, patience: int | None = None, last: int = 0) -> None:
-        self.held_out, self.every, self.patience, self.last = held_out, every, patience, last
+        self.held_out, self.every, self.last = held_out, whole_number(every, "every", 1), last
+        self.patience = None if patience is None else whole_number(patience, "patience", 1)
         self.best: dict[str, Tensor] = {}
         self.best_score, self.since_best = -1.0, 0
 

@@ -52,17 +52,24 @@ class Checkpoint:
         data = to_bytes({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, {"amrlib": json.dumps(meta)})
         write_atomically(self.path, data)
 
-    def read(self, step: PairwiseTrainer, early: EarlyStopping | None, generator: torch.Generator) -> list[dict[str, Any]]:
+    def read(
+        self, step: PairwiseTrainer, early: EarlyStopping | None, generator: torch.Generator, epochs: int
+    ) -> list[dict[str, Any]]:  # fmt: skip
         """Put everything back; the history so far, empty when there is no file yet.
 
         Raises
         ------
         ValueError
-            A file that cannot be read, of another version, or of another run; nothing has been changed then.
+            A file that cannot be read, of another version, of another run, or of more than so many epochs; nothing has been
+            changed then.
         """
         if not self.path.exists():
             return []
         tensors, meta = self._open()
+        history = meta["history"]
+        if len(history) > epochs:
+            raise ValueError(f"checkpoint {self.path} is {len(history)} epochs old already, epochs={epochs}; "
+                             "ask for more, or delete it to start again")  # fmt: skip
         for name, theta in step.optimizer.parameters.items():
             theta.copy_(tensors[name])
         for name, state in step.optimizer.state.items():
@@ -70,7 +77,6 @@ class Checkpoint:
         if early is not None:
             early.best = {k[5:]: v.to(step.model.P.device) for k, v in tensors.items() if k.startswith("best.")}
             early.best_score, early.since_best = meta["best_score"], meta["since_best"]
-        history = meta["history"]
         if meta["device"] == generator.device.type:
             generator.set_state(tensors["generator"])
         else:
@@ -85,6 +91,8 @@ class Checkpoint:
         try:
             with safe_open(self.path, framework="pt") as file:
                 meta = json.loads((file.metadata() or {})["amrlib"])
+                if "model" in meta:
+                    raise ValueError("it is a saved model")
                 tensors = {name: file.get_tensor(name) for name in file.keys()}
         except (SafetensorError, KeyError, ValueError) as error:
             raise ValueError(f"checkpoint {self.path} cannot be read ({error}); delete it to start again") from None
@@ -102,6 +110,9 @@ class Checkpoint:
             )
         if different:
             k = different[0]
-            raise ValueError(f"checkpoint {self.path} is of another run: its {k} is {theirs.get(k)!r}, here it is "
-                             f"{self.identity[k]!r}; name another file, or delete it to start again")  # fmt: skip
+            what = "it began with other parameters, as of another seed or warm start, or trained further since"
+            if k != "start":
+                what = f"its {k} is {theirs.get(k)!r}, here it is {self.identity[k]!r}"
+            raise ValueError(f"checkpoint {self.path} is of another run: {what}; "
+                             "name another file, or delete it to start again")  # fmt: skip
         return tensors, meta

@@ -35,8 +35,8 @@ class _ReadAhead:
         self.pending: Future | None = None
 
     def __call__(self, *items: Tensor) -> None:
-        """One number of every page is enough, in the order of the file. A fault in the batch before is raised here."""
-        if self.pending is not None and self.pending.done():
+        """One number of every page is enough, in the order of the file. A fault in reading the batch before is raised here."""
+        if self.pending is not None:
             self.pending.result()
         self.pending = self.pool.submit(self._touch, np.unique(np.concatenate(items)))
 
@@ -45,6 +45,8 @@ class _ReadAhead:
 
     def close(self) -> None:
         self.pool.shutdown(cancel_futures=True)
+        if self.pending is not None and not self.pending.cancelled():
+            self.pending.result()
 
 
 def train(
@@ -125,7 +127,7 @@ def train(
         early = EarlyStopping(dataset, every, patience, last=epochs)
     generator = torch.Generator(device).manual_seed(seed)
     sampler = NegativeSampler(dataset, device, negatives, allow_full=True)
-    all_users, all_pos = (torch.as_tensor(ids, device=device) for ids in _training_rows(dataset, sampler))  # (n,), (n,)
+    all_users, all_pos = _training_rows(dataset, sampler)  # (n,), (n,)
     step = trainer_class(trainer, model, optimizer)(model, lr, reg, optimizer, generator=generator)
     step.checks_ids = False  # the data set's ids are in range
     history: list[dict[str, Any]] = []
@@ -133,11 +135,9 @@ def train(
     if checkpoint is not None:
         run = dict(batch_size=batch_size, lr=step.lr, reg=step.reg, seed=seed, optimizer=optimizer, negatives=negatives,
                    validation=validation)  # fmt: skip
-        saved = Checkpoint(Path(checkpoint), model.identity() | run, features)
-        history = saved.read(step, early, generator)
-        if len(history) > epochs:
-            raise ValueError(f"checkpoint {checkpoint} is {len(history)} epochs old already, epochs={epochs}; "
-                             "ask for more, or delete it to start again")  # fmt: skip
+        path = Path(checkpoint).resolve()
+        saved = Checkpoint(path, model.identity(path) | run, features)
+        history = saved.read(step, early, generator, epochs)
     if validation and model.Q is not None:  # an item whose only interaction is held out is cold in this run
         model.Q[torch.tensor(dataset.cold, device=device)] = 0
 
@@ -179,26 +179,32 @@ def train(
         stopped = "interrupted"
     finally:
         bar.close()
-        if ahead is not None:
-            ahead.close()
         if early is not None:
             early.restore(model)
+        if saved is not None:
+            model.leave_run(saved.path, saved.identity["start"])
+        if ahead is not None:
+            ahead.close()
     table = pd.DataFrame(history)
     table.attrs |= {"stopped": stopped, "trainer": _name_of(step)}
     return table
 
 
-def _training_rows(dataset: Dataset, sampler: NegativeSampler) -> tuple[np.ndarray, np.ndarray]:
+def _training_rows(dataset: Dataset, sampler: NegativeSampler) -> tuple[Tensor, Tensor]:
     """Users and items of the training rows, less those of users for whom there is no negative."""
     rows = dataset.train
     if len(sampler.full):
+        if np.isin(rows[:, 0], sampler.full).all():
+            raise ValueError("every user of train has touched every warm item, so there is nothing they did not choose to "
+                             "learn from; take in more items, or more users")  # fmt: skip
         first = dataset.user_ids[sampler.full[:1]].tolist()[0]
         warnings.warn(f"{len(sampler.full)} users have touched every warm item ({first!r} first), so there is nothing they "
-                      "did not choose: left out of the training", stacklevel=4)  # fmt: skip
+                      "did not choose: left out of the training", stacklevel=5)  # fmt: skip
         rows = rows[~np.isin(rows[:, 0], sampler.full)]
     if not len(rows):
         raise ValueError("train has no rows to learn from")
-    return np.ascontiguousarray(rows[:, 0]), np.ascontiguousarray(rows[:, 1])
+    users, items = (torch.tensor(rows[:, column], device=sampler.length.device) for column in (0, 1))
+    return users, items
 
 
 def _name_of(step: PairwiseTrainer) -> str:

@@ -139,7 +139,6 @@ def trainer_class(trainer: str | type[PairwiseTrainer], model: Trainable, optimi
     if trainer == "auto":
         random = model.perturbation == "random" and model.adv_weight > 0
         has_loop = model.P.device.type == "cpu" and optimizer == "adagrad" and not random
-        has_loop = has_loop and model.P.dtype in (torch.float32, torch.float64)
         trainer = "compiled" if has_loop and importlib.util.find_spec("numba") else "closed_form"
     if trainer == "compiled":
         from .compiled import CompiledTrainer  # numba is asked for only here

@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 
 import amrlib
-from amrlib.training import AutogradTrainer, PairwiseTrainer, _Optimizer
+from amrlib.training import AutogradTrainer, Gradients, PairwiseTrainer, RowGradient
+from amrlib.training.optimizer import Optimizer
 
 PAGE = Path(__file__).resolve().parents[2] / "book" / "departures.md"
 EPSILON = 0.5
@@ -109,9 +110,9 @@ def test_the_papers_is_the_librarys(figures):
 def regularised(power, steps=300):
     """‖θ‖ after steps of Adagrad on 0.1 Σ θ^power alone, from ‖θ‖ = 1."""
     theta = unit(torch.randn(1, 50, generator=torch.Generator().manual_seed(0), dtype=torch.float64))
-    optimizer = _Optimizer({"P": theta}, {"P": 0.05}, "adagrad", 0.1)
+    optimizer = Optimizer({"P": theta}, {"P": 0.05}, "adagrad", 0.1)
     for _ in range(steps):
-        optimizer.update("P", 0.1 * power * theta ** (power - 1))
+        optimizer.step(Gradients(RowGradient(None, 0.1 * power * theta ** (power - 1)), None, None, None))
     return float(theta.norm()), float(theta.sum())
 
 

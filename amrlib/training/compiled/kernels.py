@@ -1,8 +1,8 @@
 """The step's two products in D dimensions for a CPU, with the gather of the features inside the first.
 
-:mod:`amrlib.training.compiled.step` uses them. A library's matrix product wants its rows side by side in memory, so they are gathered
-first, and the processor waits for memory; then it multiplies, and memory waits. Here a few rows are multiplied while the
-next ones are on their way: each turn of the innermost loop asks for one line of memory that will be needed soon.
+A library's matrix product wants its rows side by side in memory, so they are gathered first, and the processor waits for
+memory; then it multiplies, and memory waits. Here a few rows are multiplied while the next ones are on their way: each turn
+of the innermost loop asks for one line of memory that will be needed soon.
 
 Both products are made of tiles of the result that stay in registers while the sum runs:
 

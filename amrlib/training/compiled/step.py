@@ -2,7 +2,7 @@
 
 There, with batches of hundreds, torch's many small calls cost about as much as one of the step's two large products.
 Compiled, the step makes one pass over a triple's numbers where torch makes ten over the whole batch's, and the large
-products are those of ````kernels.py````, which gather the features on their way. numba compiles the loops when they are
+products are those of ``kernels.py``, which gather the features on their way. numba compiles the loops when they are
 first used, which takes some seconds, and keeps them for the next time.
 
 >>> model.fit(shop, epochs=100, trainer="compiled")
@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ..closed_form import NORM_FLOOR
 from ..gradients import Batch, Losses
@@ -380,6 +379,7 @@ class CompiledTrainer(PairwiseTrainer):
         """What the first product gathers, and which rows of it; none where the features' number type is not the
         parameters', and X is filled here."""
         features = self.model.features
+        assert features is not None
         if features.dtype == self.model.P.dtype:
             return features.numpy(), plus, minus
         D = features.shape[1]
