@@ -21,7 +21,7 @@ def shop(seed=0, M=9, N=12, D=5):
 
 
 def make(kind, data):
-    model = kind(data, dim=3, dtype=torch.float64, init_std=0.7)
+    model = kind(dim=3, dtype=torch.float64, init_std=0.7).bind(data)
     if kind is amrlib.VBPRTwoVector:
         model.E[:, -1] = 0.3  # a visual bias that counts
     return model
@@ -104,7 +104,7 @@ def test_the_worst_case_is_reached_and_never_passed(kind):
 
 def test_who_does_not_look_is_not_moved():
     data = shop()
-    for model in (amrlib.Popularity(data), amrlib.MFBPR(data, dim=3)):
+    for model in (amrlib.Popularity().bind(data), amrlib.MFBPR(dim=3).bind(data)):
         clean = amrlib.evaluate(model, data, k=1, progress=False).ranks
         assert np.array_equal(amrlib.worst_case_ranks(model, data, 5.0, progress=False), clean)
 

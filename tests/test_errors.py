@@ -101,7 +101,7 @@ TABLE = [
     ("no data to start from", lambda: amrlib.VBPR.warm_start(amrlib.MFBPR(), data()), ["MFBPR", "no data yet"]),
     ("no data to step on", lambda: PairwiseTrainer(amrlib.MFBPR()), ["MFBPR", "bind(shop)"]),
     ("k over the catalogue", lambda: mf().recommend(0, k=6), ["k", "between 1 and 5", "6"]),
-    ("k 0", lambda: mf().recommend(0, k=0), ["k", "at least 1"]),
+    ("k 0", lambda: mf().recommend(0, k=0), ["k", "between 1 and"]),
     ("k of a fraction", lambda: mf().recommend(0, k=2.5), ["k", "whole number"]),
     ("changed features NaN", lambda: vbpr().recommend(0, k=2, features=NAN), ["features", "NaN"]),
     ("changed features short", lambda: vbpr().recommend(0, k=2, features=C[:3]), ["features", "(5, 4)", "(3, 4)"]),

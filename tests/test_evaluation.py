@@ -26,7 +26,7 @@ def shop():
 
 
 def model_of(shop, seed=0, kind=amrlib.VBPR):
-    return kind(shop, dim=4, seed=seed, init_std=0.5)
+    return kind(dim=4, seed=seed, init_std=0.5).bind(shop)
 
 
 FIRST = [3, 18, 22, 30, 33, 39, 53, 56, 57, 75, 76, 77]  # what user 0 of ``shop`` is given at seed 5
@@ -199,7 +199,7 @@ def test_exposure_by_hand():
 
 
 def test_popularity_shows_everyone_nearly_the_same(shop):
-    pop, vbpr = exposure(amrlib.Popularity(shop), shop, 5), exposure(model_of(shop), shop, 5)
+    pop, vbpr = exposure(amrlib.Popularity().bind(shop), shop, 5), exposure(model_of(shop), shop, 5)
     assert pop["coverage@5"] < 0.3 and pop["gini@5"] > 0.8 and pop["cold@5"] == 0
     assert pop["popularity@5"] > vbpr["popularity@5"] and 0 <= vbpr["gini@5"] < pop["gini@5"]
 
@@ -210,7 +210,7 @@ def test_popularity_shows_everyone_nearly_the_same(shop):
 @pytest.mark.parametrize("how", ["full", "sampled"])
 def test_compare_holds_what_the_reports_say(shop, how):
     published = shop.replace(candidates=sample_candidates(shop, 30))
-    models = {"Pop": amrlib.Popularity(shop), "VBPR": model_of(shop), "MF": model_of(shop, kind=amrlib.MFBPR)}
+    models = {"Pop": amrlib.Popularity().bind(shop), "VBPR": model_of(shop), "MF": model_of(shop, kind=amrlib.MFBPR)}
     table = compare(models, published, ranking=how, against="MF", progress=False)
     assert list(table.index) == list(models) and table.attrs["interval"] == "NDCG@10"
     reports = {n: evaluate(m, published, ranking=how, progress=False) for n, m in models.items()}
@@ -355,7 +355,7 @@ def test_candidates_are_the_same_in_blocks_of_any_size_and_on_every_machine(shop
 
 def test_nobody_and_nothing_have_clear_answers(shop):
     everything = Dataset(np.argwhere(np.ones((2, 3))), [-1, -1], n_items=3)
-    row = exposure(amrlib.Popularity(everything), everything, 2, users=[0, 1])
+    row = exposure(amrlib.Popularity().bind(everything), everything, 2, users=[0, 1])
     assert row["coverage@2"] == 0 and row.isna().tolist() == [False, True, True, True]
     with pytest.raises(ValueError, match="users is empty"):
         exposure(model_of(shop), shop.replace(test=np.full(shop.n_users, -1)))

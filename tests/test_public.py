@@ -104,7 +104,7 @@ def test_pinterest(web, dtype, on_disk):
     assert "1 repeated training rows" in notes
     assert "users: 3 here, 3,226 in the AMR paper, Table 1" in notes and "interactions: 8 here" in notes
     assert not np.abs(load_public("pinterest", scale=False, progress=False).features - features).any()
-    model = amrlib.VBPR(shop, dim=2)  # whatever the precision, it can be trained
+    model = amrlib.VBPR(dim=2).bind(shop)  # whatever the precision, it can be trained
     model.fit(shop, epochs=1, progress=False)
     amrlib.evaluate(model, shop, k=(1, 2), ranking="sampled")
 

@@ -246,7 +246,7 @@ def test_a_csv_and_a_folder(folder):
     assert np.median(shop.images[:, 0]) == 0 and shop.images.max() > 60  # bright on black, whatever it was on
     raw = small_cnn.extract_features(shop.images, progress=False)
     assert np.allclose(shop.features * shop.feature_scale, raw, atol=1e-4)
-    model = amrlib.VBPR(shop, dim=2)
+    model = amrlib.VBPR(dim=2).bind(shop)
     model.fit(shop, epochs=1, progress=False)
 
 

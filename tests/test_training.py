@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import amrlib
-from amrlib import ranking
+from amrlib.evaluation import ranks as ranking
 from amrlib.training import AutogradTrainer, PairwiseTrainer, closed_form, gather, loop, rows
 from amrlib.training.compiled import CompiledTrainer
 from amrlib.training.gradients import Gradients, RowGradient

@@ -28,9 +28,9 @@ def shop():
 
 def trained(kind, shop, seed=0):
     """A model with parameters large enough to have something to lose, in float64."""
-    model = kind(shop, dim=5, seed=seed, init_std=0.7, dtype=torch.float64)
+    model = kind(dim=5, seed=seed, init_std=0.7, dtype=torch.float64).bind(shop)
     if model.Q is not None:
-        model.Q[model._cold] = 0
+        model.Q[model.cold] = 0
     return model
 
 
@@ -104,7 +104,7 @@ def test_nothing_moves_at_epsilon_zero(shop, kind):
 
 @pytest.mark.parametrize("kind", [amrlib.MFBPR, amrlib.Popularity])
 def test_a_model_that_does_not_look_cannot_be_moved(shop, kind):
-    model = kind(shop)
+    model = kind().bind(shop)
     clean = evaluate(model, shop, k=1, progress=False).ranks
     assert (worst_case_ranks(model, shop, 100.0, progress=False) == clean).all()
     with pytest.raises(ValueError, match="nothing to perturb"):
@@ -244,7 +244,7 @@ def test_sensitivity_is_the_dual_norm(shop, kind):
     model = trained(kind, shop)
     assert torch.allclose(model.sensitivity(), direction(model).norm(dim=1))
     assert torch.allclose(model.sensitivity("linf"), direction(model).abs().sum(1))
-    assert not amrlib.MFBPR(shop).sensitivity("linf").any()
+    assert not amrlib.MFBPR().bind(shop).sensitivity("linf").any()
     with pytest.raises(ValueError, match="norm must be"):
         model.sensitivity("l1")
 
@@ -295,7 +295,7 @@ def test_what_cannot_break_breaks_at_infinity(shop):
     mf = trained(amrlib.MFBPR, shop)
     hit = ranks_under(mf, shop, None) < 5
     assert hit.any() and np.array_equal(adversary.breaking_epsilon(mf, shop, 5), np.where(hit, np.inf, 0.0))
-    popularity = amrlib.Popularity(shop)
+    popularity = amrlib.Popularity().bind(shop)
     hit = ranks_under(popularity, shop, None) < 5
     assert np.array_equal(adversary.breaking_epsilon(popularity, shop, 5), np.where(hit, np.inf, 0.0))
     everything = adversary.breaking_epsilon(trained(amrlib.VBPR, shop), shop, shop.n_items)  # fewer rivals than k
@@ -389,7 +389,7 @@ def test_questions_without_an_answer_are_refused(shop, ask):
 
 def test_promotion_needs_a_model_that_looks(shop):
     with pytest.raises(ValueError, match="nothing to perturb"):
-        adversary.promote(amrlib.MFBPR(shop), shop, [1], 0.1)
+        adversary.promote(amrlib.MFBPR().bind(shop), shop, [1], 0.1)
 
 
 # ---- faults that were, each by its name

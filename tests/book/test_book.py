@@ -111,10 +111,11 @@ def test_version_is_told_once():
 
 
 def test_every_workflow_only_calls_make():
+    by_hand = ("python -m pip install ", "python -m pytest ")  # where there may be no make: Windows
     for path in sorted((ROOT / ".github" / "workflows").glob("*.yml")):
         for job in yaml.safe_load(path.read_text(encoding="utf-8"))["jobs"].values():
             for step in job["steps"]:
-                assert "uses" in step or step["run"].startswith("make "), f"{path.name}: {step}"
+                assert "uses" in step or step["run"].startswith(("make ", *by_hand)), f"{path.name}: {step}"
 
 
 # ---------------------------------------------------------------- the checks find what they are for
@@ -360,11 +361,12 @@ def test_a_smoke_run_needs_every_parameter_and_stops_at_a_failure(small_book):
             tool(folder, "smoke")
 
 
-def test_the_ten_lines_of_the_readme_run():
+def test_the_ten_lines_of_the_readme_run(tmp_path):
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     code = re.search(r"^```python\n(.*?)^```", text, flags=re.S | re.M)[1]
     done = subprocess.run(
-        [sys.executable, "-c", code], env=runner.kernel_environment(), cwd=ROOT, capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", code], env=runner.kernel_environment() | {"PYTHONPATH": str(ROOT)}, cwd=tmp_path,
+        capture_output=True, text=True, timeout=300,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("NDCG@10") == 2

@@ -44,7 +44,7 @@ def movies():
 
 @pytest.fixture(scope="module")
 def mf(movies):
-    model = amrlib.MFBPR(movies, dim=32)
+    model = amrlib.MFBPR(dim=32).bind(movies)
     model.fit(movies, epochs=15, lr=0.1, reg=(0.01, 0.001, 0.0), **FIT)
     return model
 
@@ -58,9 +58,9 @@ def vbpr(movies, mf):
 
 @needs_movies
 def test_personal_beats_popular(movies, mf):
-    eals = amrlib.MFeALS(movies, dim=32, c0=512, alpha=0.4, reg=0.1)
+    eals = amrlib.MFeALS(dim=32, c0=512, alpha=0.4, reg=0.1).bind(movies)
     eals.fit(movies, epochs=8, progress=False)
-    models = {"Pop": amrlib.Popularity(movies), "MF-BPR": mf, "MF-eALS": eals}
+    models = {"Pop": amrlib.Popularity().bind(movies), "MF-BPR": mf, "MF-eALS": eals}
     pop, bpr, als = (say(name, model, movies) for name, model in models.items())
     assert bpr.ndcg(10) > 1.3 * pop.ndcg(10) and als.ndcg(10) > 1.3 * pop.ndcg(10)
 
@@ -79,7 +79,7 @@ def among_new_films(model, data, permutations=199):
 
 @needs_movies
 def test_new_films_are_found_by_their_posters(movies, vbpr):
-    duif = amrlib.DUIF(movies, dim=32)
+    duif = amrlib.DUIF(dim=32).bind(movies)
     duif.fit(movies, epochs=4, lr=(0.1, 0.0, 0.02), reg=(0.01, 0.001, 0.0), **FIT)
     for name, model in (("DUIF", duif), ("VBPR", vbpr)):
         say(name, model, movies)
@@ -91,7 +91,7 @@ def test_new_films_are_found_by_their_posters(movies, vbpr):
         assert abs(exchanged.mean() - 0.5) < 0.02
     # trained on posters that belong to other films, there is nothing to be found by
     wrong = movies.replace(features=movies.features[np.random.default_rng(2).permutation(movies.n_items)])
-    blind = amrlib.DUIF(wrong, dim=32)
+    blind = amrlib.DUIF(dim=32).bind(wrong)
     blind.fit(wrong, epochs=4, lr=(0.1, 0.0, 0.02), reg=(0.01, 0.001, 0.0), **FIT)
     say("DUIF, wrong posters", blind, wrong)
     auc, exchanged = among_new_films(blind, wrong)
@@ -127,16 +127,16 @@ def test_pinterest():
     scores = {}
     for lr in (0.02, 0.1):
         for reg in (0.01, 0.1):
-            model = amrlib.MFBPR(split, dim=32)
+            model = amrlib.MFBPR(dim=32).bind(split)
             model.fit(split, epochs=60, lr=lr, reg=reg, progress=False)
             scores[lr, reg] = amrlib.evaluate(model, split, progress=False).ndcg(10)
     lr, reg = max(scores, key=scores.get)
     print(f"pins: validation NDCG@10 {scores}, chosen lr={lr}, reg={reg}")
-    mf = amrlib.MFBPR(data, dim=32)
+    mf = amrlib.MFBPR(dim=32).bind(data)
     mf.fit(data, epochs=60, lr=lr, reg=reg, progress=False)
-    eals = amrlib.MFeALS(data, dim=64, c0=512, alpha=0.0, reg=0.1)
+    eals = amrlib.MFeALS(dim=64, c0=512, alpha=0.0, reg=0.1).bind(data)
     eals.fit(data, epochs=10, progress=False)
-    models = {"Pop": amrlib.Popularity(data), "MF-BPR": mf, "MF-eALS": eals}
+    models = {"Pop": amrlib.Popularity().bind(data), "MF-BPR": mf, "MF-eALS": eals}
     reports = {}
     for name, model in models.items():
         reports[name] = say(name, model, data)
@@ -153,7 +153,7 @@ def test_the_authors_weights_know_their_training_pins():
     data = amrlib.Dataset(pairs, np.full(3226, -1), n_users=3226, n_items=4998)
     cold = (weights["Q"] == 0).all(1)
     assert np.array_equal(cold, data.cold)
-    model = amrlib.MFBPR(data, dim=64)
+    model = amrlib.MFBPR(dim=64).bind(data)
     for name in "PQ":
         getattr(model, name).copy_(torch.as_tensor(weights[name]))
     users = torch.as_tensor(pairs[:, 0])
