@@ -6,6 +6,7 @@ file needs nothing but Python: where a library is missing, the part that needs i
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ from typing import Any
 __all__ = ["LIMITS", "check", "say"]
 
 ROOT = Path(__file__).resolve().parents[1]
+USED = ("torch", "numpy", "pandas", "scipy", "tqdm", "safetensors", "filelock", "PIL", "numba", "pytest")
 # seconds that each part may take; in this order, so that what tells most comes first
 LIMITS = {"about": 40, "tests": 130, "speed": 140, "chain": 70, "naive": 60, "host": 50, "ranking": 30}
 
@@ -32,6 +34,8 @@ def check(out: Path, size: str, batches: str, device: str = "cuda", only: list[s
     seconds : for all parts together
     """
     end, found = time.monotonic() + seconds, dict[str, Any](problems={})
+    missing = [name for name in USED if importlib.util.find_spec(name) is None]
+    found["machine"] = {"missing": ", ".join(missing) or "nothing"}
     for part in only or LIMITS:
         limit = min(LIMITS[part], end - time.monotonic())
         print(f"{part} …", flush=True)

@@ -83,11 +83,9 @@ class Setting:
 
 
 def about(setting: Setting) -> None:
-    wanted = ("pandas", "scipy", "tqdm", "safetensors", "filelock", "PIL", "numba", "pytest", "matplotlib")
-    missing = [name for name in wanted if importlib.util.find_spec(name) is None]
     card = torch.cuda.get_device_name() if setting.device == "cuda" else "a processor; the figures mean nothing"
     setting.say({"machine": {"card": card, "torch": torch.__version__, "python": sys.version.split()[0],
-                             "date": datetime.date.today().isoformat(), "missing": ", ".join(missing) or "nothing"},
+                             "date": datetime.date.today().isoformat()},
                  "size": vars(setting.size) | {"batches": setting.batches}})  # fmt: skip
 
 

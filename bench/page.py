@@ -196,7 +196,7 @@ def card(gpu: dict[str, Any] | None) -> str:
     if gpu is None:
         return "No graphics card was at hand when this page was made, so there is no figure here."
     parts, size = [], gpu.get("size", {})
-    if machine := gpu.get("machine"):
+    if "card" in (machine := gpu.get("machine", {})):
         shop = ", ".join(f"{size[key]:,} {key}" for key in ("users", "items", "interactions"))
         parts.append(f"{machine['card']}, torch {machine['torch']}, {machine['date']}; "
                      f"a shop of {shop}, D {size['D']:,}, K {size['K']}.")  # fmt: skip

@@ -1,5 +1,8 @@
 """The step that a CUDA graph plays back, with a stand-in for the graph that runs on the CPU: all but the card itself."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -97,6 +100,19 @@ def test_what_a_recording_has_built_in_makes_a_new_one_when_it_changes(recording
             trainer.step(*batch(seed))
         assert same(models)
     assert len(recordings) == 2
+
+
+def test_nothing_keeps_a_trainer_that_nobody_needs(recordings):
+    """A cycle would keep its tables on the card until Python looks for cycles."""
+    _, (trainer, _) = pair()
+    trainer.step(*batch(0))  # the recording of these tests does hold the step, that of a card does not
+    gone = weakref.ref(trainer)
+    gc.disable()
+    try:
+        del trainer, _
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_a_rate_that_changes_in_every_step_is_never_recorded(recordings):

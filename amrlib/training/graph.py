@@ -21,18 +21,13 @@ __all__ = ["RecordedStep"]
 
 UNRECORDED = 3  # steps of a size before it is recorded: they load the kernels, and set up what is set up once
 
+Step = Callable[[Batch, FeatureGather], Losses]  # the gather is where it keeps memory
+
 
 class RecordedStep:
-    """Takes steps by playing back a recording, for the first batch size that comes up often enough; others are taken as ever.
+    """Plays back a recording for the first batch size that comes up often enough; other steps are taken as ever."""
 
-    Parameters
-    ----------
-    step : callable (batch, gather) → Losses
-        Takes a step; the gather is where it keeps memory.
-    """
-
-    def __init__(self, step: Callable[[Batch, FeatureGather], Losses]) -> None:
-        self.step = step
+    def __init__(self) -> None:
         self.gather = FeatureGather()  # of the steps that are not played back
         self.failed = ""  # why recording failed, if it did
         self._forget(())
@@ -42,26 +37,26 @@ class RecordedStep:
         self.play: Callable[[], Any] | None = None
         self.ids = self.losses = torch.empty(0)
 
-    def __call__(self, batch: Batch, constants: tuple[Any, ...]) -> Losses:
-        """A step; ``constants`` are the tensors and numbers that a recording has built in."""
+    def __call__(self, step: Step, batch: Batch, constants: tuple[Any, ...]) -> Losses:
+        """``step`` of a batch; ``constants`` are the tensors and numbers that a recording of it has built in."""
         if not _same(constants, self.constants):
             self._forget(constants)
         B = len(batch.users)
         if self.play is None and not self.failed:
             self.seen[B] = self.seen.get(B, 0) + 1
             if self.seen[B] > UNRECORDED:
-                self._record(batch)
+                self._record(step, batch)
         if self.play is None or self.ids.shape[1] != B:
-            return self.step(batch, self.gather)
+            return step(batch, self.gather)
         torch.stack(batch, out=self.ids)
         self.play()
         return Losses(*self.losses.clone().unbind())  # the next playback writes over them
 
-    def _record(self, batch: Batch) -> None:
+    def _record(self, step: Step, batch: Batch) -> None:
         self.ids, gather = torch.stack(batch), FeatureGather()  # (3, B)
         own = Batch(*self.ids.unbind())
         try:
-            self.play, self.losses = record(lambda: torch.stack(self.step(own, gather)), self.ids.device)
+            self.play, self.losses = record(lambda: torch.stack(step(own, gather)), self.ids.device)
         except RuntimeError as error:
             self.failed = str(error).strip().splitlines()[0]
             warnings.warn(f"the step goes on without a CUDA graph, launch by launch ({self.failed}); "

@@ -70,7 +70,7 @@ class PairwiseTrainer:
         self.optimizer = Optimizer(parameters, rates, optimizer, initial_accumulator)
         self.on_host = model.features is not None and model.features.device != model.P.device
         self.gather: FeatureGather = HostGather(model.P.device) if self.on_host else FeatureGather()
-        self.recorded = RecordedStep(self._eager_step) if cuda_graph and self.can_be_recorded else None
+        self.recorded = RecordedStep() if cuda_graph and self.can_be_recorded else None
         self.checks_ids = True  # ``fit`` looks at the whole data set's ids once instead
 
     def step(self, users: Tensor, pos: Tensor, neg: Tensor) -> Losses:
@@ -84,7 +84,7 @@ class PairwiseTrainer:
         if self.recorded is None or not self._fixed():
             return self._eager_step(batch, self.gather)
         m, lr = self.model, self.optimizer.lr.values()
-        losses = self.recorded(batch, (m.P, m.Q, m.E, m.features, m.epsilon, m.adv_weight, self.reg, *lr))
+        losses = self.recorded(self._eager_step, batch, (m.P, m.Q, m.E, m.features, m.epsilon, m.adv_weight, self.reg, *lr))
         for theta in self.optimizer.parameters.values():
             torch.autograd.graph.increment_version(theta)  # torch does not see what a recording writes
         return losses
