@@ -107,6 +107,8 @@ def test_early_stopping_serves_a_model_that_learns_otherwise(kind):
     stopping.restore(model)
     report = amrlib.evaluate(model, split, progress=False)
     assert report.ndcg(10) == stopping.best_score
+    again = fit(make(kind), split, epochs=50, callbacks=[stopping])  # of one training it knows nothing in the next
+    assert again.history.equals(model.history)
 
 
 # ---------------------------------------------------------------- settings by name
