@@ -67,7 +67,7 @@ def cases():
         [(16, 0.02), (4, 0.0)],  # item by item; differences of features
         [(0.3, 1.0), (2.0, 0.3), (0.0, 1.0), (0.3, 0.0)], ["gradient", "random"], ["adagrad", "adam"],
     ):  # fmt: skip
-        if kind is amrlib.MFBPR and epsilon != 2.0 or adv_weight == 0 and perturbation == "random":
+        if (kind is amrlib.MFBPR and epsilon != 2.0) or (adv_weight == 0 and perturbation == "random"):
             continue
         if kind is amrlib.MFBPR and perturbation == "random":
             continue
