@@ -98,6 +98,11 @@ def test_early_stopping_is_a_callback_like_any_other(kind):
     assert stopping.best_score == inside.history["ndcg@10"].max()
 
 
+def test_as_good_is_no_better():
+    model = fit(make(amrlib.VBPR), shop(M=40, N=30), epochs=9, lr=0.0, validation=True, patience=2, every=1)
+    assert len(model.history) == 3 and model.history.attrs["stopped"] == "patience"
+
+
 @pytest.mark.parametrize("kind", [amrlib.MFeALS])
 def test_early_stopping_serves_a_model_that_learns_otherwise(kind):
     split = shop(M=40, N=30).validation_split(0)
