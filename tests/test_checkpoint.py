@@ -178,8 +178,9 @@ def test_a_run_begun_on_a_card_goes_on_without_one(tmp_path):
     data, path = shop(), tmp_path / "run"
     begun = amrlib.VBPR(dim=4).fit(data, checkpoint=path, **RUN | {"epochs": 4})
     doctored(path, generator=torch.zeros(16, dtype=torch.uint8), device="cuda")
-    with pytest.warns(UserWarning, match="was begun on cuda and goes on on cpu: order and negatives are drawn anew"):
+    with pytest.warns(UserWarning, match="was begun on cuda and goes on on cpu: order and negatives are drawn anew") as told:
         model = amrlib.VBPR(dim=4).fit(data, checkpoint=path, device="cpu", **RUN)
+    assert told[0].filename == __file__  # where fit was called
     assert len(model.history) == 6 and model.history["bpr"][:4].equals(begun.history["bpr"]) and not same(model, begun)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

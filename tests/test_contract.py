@@ -98,6 +98,11 @@ def test_early_stopping_is_a_callback_like_any_other(kind):
     assert stopping.best_score == inside.history["ndcg@10"].max()
 
 
+def test_as_good_is_no_better():
+    model = fit(make(amrlib.VBPR), shop(M=40, N=30), epochs=9, lr=0.0, validation=True, patience=2, every=1)
+    assert len(model.history) == 3 and model.history.attrs["stopped"] == "patience"
+
+
 @pytest.mark.parametrize("kind", [amrlib.MFeALS])
 def test_early_stopping_serves_a_model_that_learns_otherwise(kind):
     split = shop(M=40, N=30).validation_split(0)
@@ -107,6 +112,8 @@ def test_early_stopping_serves_a_model_that_learns_otherwise(kind):
     stopping.restore(model)
     report = amrlib.evaluate(model, split, progress=False)
     assert report.ndcg(10) == stopping.best_score
+    again = fit(make(kind), split, epochs=50, callbacks=[stopping])  # of one training it knows nothing in the next
+    assert again.history.equals(model.history)
 
 
 # ---------------------------------------------------------------- settings by name
@@ -143,7 +150,7 @@ def test_nothing_is_shared_between_models_that_should_not_be():
     for kind in TRIPLES:
         assert isinstance(kind(dim=3).constant_columns, tuple)
     two = amrlib.VBPRTwoVector(dim=3)
-    assert two.constant_columns == (3, 7) and amrlib.VBPRTwoVector(dim=5).constant_columns == (5, 11)
+    assert amrlib.VBPRTwoVector(dim=5).constant_columns == (5, 11) and two.constant_columns == (3, 7)
     two.constant_columns = ()
     assert amrlib.VBPRTwoVector(dim=3).constant_columns == (3, 7) and amrlib.MFBPR().constant_columns == ()
 

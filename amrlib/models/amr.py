@@ -45,6 +45,8 @@ class AMR(VBPR):
         init_std: float = 0.01, dtype: torch.dtype = torch.float32,
     ) -> None:  # fmt: skip
         super().__init__(dim, seed, init_std, dtype)
+        if isinstance(epsilon, torch.Tensor):  # of another model's get_params, on whatever device
+            epsilon = epsilon.cpu().numpy()
         for name, value in (("epsilon", epsilon), ("adv_weight", adv_weight)):
             array = np.asarray(value)
             if not np.issubdtype(array.dtype, np.number) or not (np.isfinite(array) & (array >= 0)).all():

@@ -48,10 +48,15 @@ class EarlyStopping:
     def __init__(self, held_out: Dataset, every: int = 10, patience: int | None = None, last: int = 0) -> None:
         self.held_out, self.every, self.last = held_out, whole_number(every, "every", 1), last
         self.patience = None if patience is None else whole_number(patience, "patience", 1)
+        self._begin()
+
+    def _begin(self) -> None:
         self.best: dict[str, Tensor] = {}
         self.best_score, self.since_best = -1.0, 0
 
     def on_epoch_end(self, model: Any, row: dict[str, Any]) -> str | None:
+        if row["epoch"] == 1:
+            self._begin()  # another training, perhaps of another model
         if row["epoch"] % self.every and row["epoch"] != self.last:
             return None
         ranks = held_out_ranks(model.user_vectors(), model.item_vectors(), self.held_out)

@@ -81,7 +81,7 @@ class Checkpoint:
             generator.set_state(tensors["generator"])
         else:
             warnings.warn(f"checkpoint {self.path} was begun on {meta['device']} and goes on on {generator.device.type}: "
-                          "order and negatives are drawn anew from here", stacklevel=3)  # fmt: skip
+                          "order and negatives are drawn anew from here", stacklevel=5)  # fmt: skip
             generator.manual_seed(self.identity["seed"] + len(history))
         return history
 
