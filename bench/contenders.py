@@ -93,7 +93,7 @@ def ours(model: str, reg: tuple[float, float, float] = (0.0, 0.0, 0.0), compiled
 
         trainer = training.PairwiseTrainer
         if compiled:
-            from amrlib.training.compiled import CompiledTrainer as trainer  # type: ignore[no-redef]
+            from amrlib.training.compiled.step import CompiledTrainer as trainer  # type: ignore[no-redef]
 
         class Timed(trainer):  # type: ignore[misc, valid-type]
             def step(self, users: Any, pos: Any, neg: Any) -> Any:

@@ -14,7 +14,7 @@ import torch
 import amrlib
 from amrlib.models import mf_eals
 from amrlib.training import AutogradTrainer, PairwiseTrainer
-from amrlib.training.compiled import CompiledTrainer
+from amrlib.training.compiled.step import CompiledTrainer
 from bench import gpu, gpu_parts, growth, page, precision, run, suite
 from bench.__main__ import main
 from bench.contenders import CONTENDERS, RIVALS, dataset, ticking

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import amrlib
-from amrlib.models.recommender import FIT_WORDS
+from amrlib.recommender import FIT_WORDS
 from amrlib.training import EarlyStopping
 
 KINDS = [amrlib.Popularity, amrlib.MFBPR, amrlib.MFeALS, amrlib.DUIF, amrlib.VBPR, amrlib.VBPRTwoVector, amrlib.AMR]

@@ -239,5 +239,5 @@ def test_checkpoints_of_another_run(tmp_path):
             model.fit(shop, **{**settings, **changes})
     for content in (b"", b"not a checkpoint"):
         path.write_bytes(content)
-        with pytest.raises(ValueError, match=r"cannot be read .* delete it to start again"):
+        with pytest.raises(ValueError, match=r"is not a checkpoint .* delete it to start again"):
             vbpr().fit(data(), **settings)

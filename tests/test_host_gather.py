@@ -8,7 +8,7 @@ import torch
 
 import amrlib
 from amrlib.training import PairwiseTrainer, gather, trainer
-from amrlib.training.gather import HostGather
+from amrlib.training.compiled.host_gather import HostGather
 
 CPU = torch.device("cpu")
 
@@ -95,7 +95,7 @@ def test_a_model_whose_features_stay_takes_this_gather_and_keeps_them_there(monk
     model = amrlib.VBPR(dim=4).bind(shop()).to("meta", features="host")
     assert (model.P.device.type, model.features.device.type) == ("meta", "cpu")
     assert model.features is shop_features(model)
-    monkeypatch.setattr(trainer, "HostGather", lambda device: gather.HostGather(device) if device.type == "meta" else None)
+    monkeypatch.setattr(trainer, "HostGather", lambda device: HostGather(device) if device.type == "meta" else None)
     assert isinstance(PairwiseTrainer(model, generator=torch.Generator()).gather, HostGather)
     model.to("meta")  # nothing said: they stay
     assert model.features.device.type == "cpu"

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import amrlib
-from amrlib.training import loop
+from amrlib.training.compiled.host_gather import MappedGather
 
 VISUAL = [amrlib.DUIF, amrlib.VBPR, amrlib.VBPRTwoVector, amrlib.AMR]
 
@@ -35,12 +35,12 @@ def mapped(tmp_path):
 def test_a_fault_in_reading_ahead_is_raised(mapped, fails_at, monkeypatch):
     reads = []
 
-    def touch(self, items):
+    def touch(self, features, items):
         reads.append(len(items))
         if len(reads) == fails_at:
             raise OSError("the disk is gone")
 
-    monkeypatch.setattr(loop._ReadAhead, "_touch", touch)
+    monkeypatch.setattr(MappedGather, "_touch", touch)
     batches = -(-len(mapped.train) // 16)
     assert batches == 8
     with pytest.raises(OSError, match="the disk is gone"):
@@ -55,11 +55,11 @@ def test_after_a_fault_the_best_parameters_are_back(mapped, monkeypatch):
         def on_epoch_end(self, model, row):
             ended.append(row)
 
-    def touch(self, items):
+    def touch(self, features, items):
         if len(ended) == 3:
             raise OSError("the disk is gone")
 
-    monkeypatch.setattr(loop._ReadAhead, "_touch", touch)
+    monkeypatch.setattr(MappedGather, "_touch", touch)
     model = amrlib.VBPR(dim=3)
     settings = dict(batch_size=16, validation=True, every=1, device="cpu", progress=False, lr=0.2)
     with pytest.raises(OSError, match="the disk is gone"):

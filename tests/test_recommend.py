@@ -7,7 +7,7 @@ import torch
 
 import amrlib
 from amrlib.training import AutogradTrainer, PairwiseTrainer
-from amrlib.training.compiled import CompiledTrainer
+from amrlib.training.compiled.step import CompiledTrainer
 
 KINDS = [amrlib.Popularity, amrlib.MFBPR, amrlib.MFeALS, amrlib.DUIF, amrlib.VBPR, amrlib.VBPRTwoVector, amrlib.AMR]
 VISUAL = [amrlib.DUIF, amrlib.VBPR, amrlib.VBPRTwoVector, amrlib.AMR]

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 import amrlib
-from amrlib.training import PairwiseTrainer, graph
+from amrlib.training import PairwiseTrainer
+from amrlib.training.compiled import recorded as graph
 
 B = 8
 

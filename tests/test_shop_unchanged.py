@@ -11,7 +11,7 @@ import torch
 import amrlib
 from amrlib import adversary, evaluation
 from amrlib.training import AutogradTrainer, NegativeSampler, PairwiseTrainer
-from amrlib.training.compiled import CompiledTrainer
+from amrlib.training.compiled.step import CompiledTrainer
 
 KINDS = [amrlib.Popularity, amrlib.MFBPR, amrlib.MFeALS, amrlib.DUIF, amrlib.VBPR, amrlib.VBPRTwoVector, amrlib.AMR]
 ARRAYS = ["train", "test", "features", "images", "candidates", "user_ids", "item_ids", "labels", "unique_keys", "indptr",

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..checks import item_ids
-from .recommender import Recommender
+from ..recommender import Recommender
 
 __all__ = ["Newcomers"]
 

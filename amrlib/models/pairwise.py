@@ -13,10 +13,10 @@ from torch import Tensor
 from ..checks import whole_number
 from ..datasets.dataset import Dataset, digest
 from ..device import resolve_device
+from ..recommender import FIT_WORDS
 from ..training import item_vectors
 from ..training.loop import train
 from .newcomers import Newcomers
-from .recommender import FIT_WORDS
 
 __all__ = ["PairwiseModel"]
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ..checks import item_ids
 from ..datasets.dataset import Dataset
+from ..recommender import Recommender
 from ..training.callbacks import run_callbacks
-from .recommender import Recommender
 
 __all__ = ["Popularity"]
 

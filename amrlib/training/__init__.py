@@ -5,10 +5,11 @@ gradients; ``optimizer`` moves the parameters; ``trainer`` is the step of the tw
 ``compiled`` has the same step for a CPU in loops of its own.
 """
 
+from ..negatives import NegativeSampler
+from ..protocols import Trainable
 from .callbacks import Callback, EarlyStopping
 from .closed_form import NORM_FLOOR, item_vectors
-from .gradients import Batch, Gradients, Losses, RowGradient, Trainable
-from .sampler import NegativeSampler
+from .gradients import Batch, Gradients, Losses, RowGradient
 from .trainer import AutogradTrainer, PairwiseTrainer
 
 __all__ = [

@@ -29,20 +29,8 @@ def run_callbacks(callbacks: Iterable[Callback], model: Any, row: dict[str, Any]
 
 
 class EarlyStopping:
-    """Ranks held-out items every so many epochs, remembers the best parameters, and stops when they stay the best.
-
-    ``fit(validation=True)`` is a user of it.
-
-    Parameters
-    ----------
-    held_out : Dataset
-        As :meth:`Dataset.validation_split` makes it.
-    every : int
-        Epochs between two rankings.
-    patience : int, optional
-        Stop after that many rankings without a better one.
-    last : int
-        An epoch that is ranked in any case.
+    """Ranks the held-out items of a ``Dataset.validation_split`` every so many epochs, and at the ``last`` one; remembers
+    the best parameters, and stops after ``patience`` rankings without better ones. ``fit(validation=True)`` is a user of it.
     """
 
     def __init__(self, held_out: Dataset, every: int = 10, patience: int | None = None, last: int = 0) -> None:

@@ -25,8 +25,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..protocols import Trainable
 from .gather import FeatureGather
-from .gradients import Batch, Gradients, Losses, RowGradient, Trainable
+from .gradients import Batch, Gradients, Losses, RowGradient
 from .rows import all_rows, distinct, sum_differences, sum_rows
 
 __all__ = ["NORM_FLOOR", "epsilon_of", "gradients", "item_vectors", "random_directions"]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import mmap
 import warnings
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,81 +14,42 @@ from torch import Tensor
 
 from ..checks import whole_number
 from ..datasets.dataset import Dataset
+from ..negatives import NegativeSampler
 from ..progress import progress_bar
 from .callbacks import Callback, EarlyStopping, run_callbacks
 from .checkpoint import Checkpoint
-from .gather import HostGather
-from .sampler import NegativeSampler
+from .compiled.host_gather import MappedGather
 from .trainer import PairwiseTrainer, trainer_class
 
 __all__ = ["train"]
 
 
-class _ReadAhead:
-    """Has the rows of memory-mapped features fetched from the disk while the batch before them is computed."""
-
-    def __init__(self, features: np.ndarray) -> None:
-        self.features, self.pool = features, ThreadPoolExecutor(1)
-        self.columns = np.arange(0, features.shape[1], max(1, mmap.PAGESIZE // features.itemsize))
-        self.pending: Future | None = None
-
-    def __call__(self, *items: Tensor) -> None:
-        """One number of every page is enough, in the order of the file. A fault in reading the batch before is raised here."""
-        if self.pending is not None:
-            self.pending.result()
-        self.pending = self.pool.submit(self._touch, np.unique(np.concatenate(items)))
-
-    def _touch(self, items: np.ndarray) -> None:
-        self.features[items[:, None], self.columns]
-
-    def close(self) -> None:
-        self.pool.shutdown(cancel_futures=True)
-        if self.pending is not None and not self.pending.cancelled():
-            self.pending.result()
-
-
 def train(
-    model: Any,
-    dataset: Dataset,
-    *,
-    epochs: int = 20,
-    batch_size: int = 512,
-    lr: float | Sequence[float] = 0.05,
-    reg: float | Sequence[float] = 0.0,
-    seed: int = 0,
-    optimizer: str = "adagrad",
-    negatives: str = "uniform",
-    validation: bool = False,
-    patience: int | None = None,
-    every: int = 10,
-    checkpoint: str | Path | None = None,
-    progress: bool = True,
-    trainer: str | type[PairwiseTrainer] = "auto",
-    callbacks: Sequence[Callback] = (),
+    model: Any, dataset: Dataset, *, epochs: int = 20, batch_size: int = 512, lr: float | Sequence[float] = 0.05,
+    reg: float | Sequence[float] = 0.0, seed: int = 0, optimizer: str = "adagrad", negatives: str = "uniform",
+    validation: bool = False, patience: int | None = None, every: int = 10, checkpoint: str | Path | None = None,
+    progress: bool = True, trainer: str | type[PairwiseTrainer] = "auto", callbacks: Sequence[Callback] = (),
     features: str = "same",
-) -> pd.DataFrame:
+) -> pd.DataFrame:  # fmt: skip
     """Train a bound ``model`` in place on shuffled triples; the models' ``fit`` hands over to this.
 
     Parameters
     ----------
     epochs, batch_size : int
-        Each epoch visits every training row once, in a new order with new negatives; the last, smaller
-        batch counts too.
+        Each epoch visits every training row once, in a new order with new negatives; the last, smaller batch counts too.
     lr, reg, optimizer : see :class:`PairwiseTrainer`
     seed : int
         Order and negatives; the same seed on the same device gives the same parameters bit for bit (on a card, ``"autograd"``
         adds in no fixed order). Another ``fit`` begins with a fresh optimiser, this order again, and a new history.
     negatives : ``"uniform"`` or ``"popularity"``
     validation : bool
-        Hold one training item of each user out (:meth:`Dataset.validation_split`), rank it every
-        ``every`` epochs, and end with the parameters that had the best NDCG@10. The test items stay unseen.
+        Hold one training item of each user out (:meth:`Dataset.validation_split`), rank it every ``every`` epochs, and end
+        with the parameters that had the best NDCG@10. The test items stay unseen.
     patience : int, optional
         With ``validation``: stop after that many rankings without a better one.
     checkpoint : path, optional
-        A safetensors file, written every ``every`` epochs and at the end; when it exists and belongs to
-        this run, training goes on from it and ends as if it had never stopped.
-    progress : bool
-        A bar for whatever takes more than a second.
+        A file, written every ``every`` epochs and at the end; when it exists and belongs to this run, training goes on from
+        it and ends as if it had never stopped.
     trainer : ``"auto"``, ``"closed_form"``, ``"autograd"``, ``"compiled"``, or a class
         What takes the steps. ``"compiled"``, for a CPU, needs numba, and compiles for some seconds the first time;
         ``"auto"`` takes it where it can, and ``history.attrs["trainer"]`` says which it was. They differ in the last digits.
@@ -100,21 +59,19 @@ def train(
 
     Returns
     -------
-    DataFrame, one row an epoch: ``epoch``, ``bpr`` and ``adversarial`` (mean per triple), ``objective``,
-    and with ``validation`` ``hr@10`` and ``ndcg@10`` where they were ranked. ``attrs["stopped"]`` is
-    "done", "patience", a callback's word, or "interrupted" (Ctrl-C, which keeps the best parameters so far).
+    DataFrame, one row an epoch: ``epoch``, ``bpr`` and ``adversarial`` (mean per triple), ``objective``, and with
+    ``validation`` ``hr@10`` and ``ndcg@10`` where they were ranked. ``attrs["stopped"]`` is "done", "patience", a callback's
+    word, or "interrupted" (Ctrl-C, which keeps the best parameters so far).
 
     Raises
     ------
     ValueError
         Settings out of range, a checkpoint of another run.
     FloatingPointError
-        The loss is no longer finite; the message says which epoch, and to lower ``lr``. Where validation had best
-        parameters, the model has them again.
+        The loss is no longer finite: lower ``lr``. Where validation had best parameters, the model has them again.
     """
-    epochs, batch_size, every = (whole_number(value, name, 1) for name, value in
-                                 (("epochs", epochs), ("batch_size", batch_size), ("every", every)))  # fmt: skip
-    seed = whole_number(seed, "seed", 0)
+    epochs, batch_size = whole_number(epochs, "epochs", 1), whole_number(batch_size, "batch_size", 1)
+    every, seed = whole_number(every, "every", 1), whole_number(seed, "seed", 0)
     if patience is not None and not validation:
         raise ValueError("patience needs validation=True: without it there is nothing to wait for")
     device = model.P.device
@@ -133,18 +90,16 @@ def train(
     history: list[dict[str, Any]] = []
     saved = None
     if checkpoint is not None:
-        run = dict(batch_size=batch_size, lr=step.lr, reg=step.reg, seed=seed, optimizer=optimizer, negatives=negatives,
-                   validation=validation)  # fmt: skip
-        path = Path(checkpoint).resolve()
+        path, run = Path(checkpoint).resolve(), dict(batch_size=batch_size, lr=step.lr, reg=step.reg, seed=seed)
+        run |= dict(optimizer=optimizer, negatives=negatives, validation=validation)
         saved = Checkpoint(path, model.identity(path) | run, features)
         history = saved.read(step, early, generator, epochs)
     if validation and model.Q is not None:  # an item whose only interaction is held out is cold in this run
         model.Q[torch.tensor(dataset.cold, device=device)] = 0
 
-    watchers = [*([] if early is None else [early]), *callbacks]
-    ahead = None
     if model.E is not None and device.type == "cpu" and isinstance(dataset.features, np.memmap):
-        ahead = _ReadAhead(dataset.features)
+        step.gather = MappedGather()
+    watchers = [*([] if early is None else [early]), *callbacks]
     stopped = "patience" if early is not None and early.exhausted else "done"
     bar = progress_bar(range(len(history), epochs if stopped == "done" else 0), type(model).__name__, progress,
                        initial=len(history), total=epochs, unit="epoch")  # fmt: skip
@@ -153,15 +108,13 @@ def train(
             order = torch.randperm(len(all_users), generator=generator, device=device)
             users, pos = all_users[order], all_pos[order]  # (n,), (n,)
             neg = sampler(users, generator)
-            on_host = torch.stack([pos, neg]).cpu() if isinstance(step.gather, HostGather) else None  # (2, n)
+            both = torch.stack([pos, neg]).cpu() if step.gather.fetches else None  # (2, n)
             sums = torch.zeros(3, dtype=torch.float64, device=device)  # on the device: no wait inside an epoch
             for start in range(0, len(order), batch_size):
                 batch, following = slice(start, start + batch_size), slice(start + batch_size, start + 2 * batch_size)
-                if ahead is not None:
-                    ahead(pos[following], neg[following])
-                if on_host is not None:
+                if both is not None:
                     for part in (batch, following) if start == 0 else (following,):
-                        step.gather.fetch(model.features, pos[part], neg[part], on_host[:, part].flatten())
+                        step.gather.fetch(model.features, pos[part], neg[part], both[:, part].flatten())
                 sums += torch.stack(step.step(users[batch], pos[batch], neg[batch]))
             bpr, adversarial, objective = (sums / len(order)).tolist()
             if not np.isfinite(objective):
@@ -183,10 +136,9 @@ def train(
             early.restore(model)
         if saved is not None:
             model.leave_run(saved.path, saved.identity["start"])
-        if ahead is not None:
-            ahead.close()
+        step.gather.close()
     table = pd.DataFrame(history)
-    table.attrs |= {"stopped": stopped, "trainer": _name_of(step)}
+    table.attrs |= {"stopped": stopped, "trainer": step.name}
     return table
 
 
@@ -205,8 +157,3 @@ def _training_rows(dataset: Dataset, sampler: NegativeSampler) -> tuple[Tensor, 
         raise ValueError("train has no rows to learn from")
     users, items = (torch.tensor(rows[:, column], device=sampler.length.device) for column in (0, 1))
     return users, items
-
-
-def _name_of(step: PairwiseTrainer) -> str:
-    names = {"PairwiseTrainer": "closed_form", "AutogradTrainer": "autograd", "CompiledTrainer": "compiled"}
-    return names.get(type(step).__name__, type(step).__name__)

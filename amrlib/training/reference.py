@@ -6,9 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..protocols import Trainable
 from .closed_form import NORM_FLOOR, epsilon_of, item_vectors, random_directions
 from .gather import FeatureGather
-from .gradients import Batch, Gradients, Losses, RowGradient, Trainable
+from .gradients import Batch, Gradients, Losses, RowGradient
 
 __all__ = ["gradients"]
 

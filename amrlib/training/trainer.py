@@ -10,10 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..protocols import Trainable
 from . import closed_form, reference
-from .gather import FeatureGather, HostGather
-from .gradients import Batch, Gradients, Losses, Trainable
-from .graph import RecordedStep
+from .compiled.host_gather import HostGather
+from .compiled.recorded import RecordedStep
+from .gather import FeatureGather
+from .gradients import Batch, Gradients, Losses
 from .optimizer import Optimizer
 
 __all__ = ["TRAINERS", "AutogradTrainer", "PairwiseTrainer", "trainer_class"]
@@ -34,11 +36,10 @@ class PairwiseTrainer:
     initial_accumulator : float
         Adagrad's start; 0.1 in the authors' program.
     generator : torch.Generator, optional
-        Where ``perturbation="random"`` draws its directions; by default a fresh one, seed 0. ``fit`` passes
-        its own, so that a checkpoint holds its state.
+        Where ``perturbation="random"`` draws its directions; by default a fresh one, seed 0.
     cuda_graph : bool
-        On a card, record Adagrad's step and play it back: see :mod:`amrlib.training.graph`. For ``fit``, a subclass with
-        ``can_be_recorded = False`` leaves it out.
+        On a card, record Adagrad's step and play it back: see :mod:`amrlib.training.compiled.recorded`. ``fit`` does, unless
+        the class says ``can_be_recorded = False``.
 
     Raises
     ------
@@ -47,31 +48,29 @@ class PairwiseTrainer:
         range.
     """
 
+    name: ClassVar[str] = "closed_form"
     gradients: ClassVar[Callable[..., Gradients]] = staticmethod(closed_form.gradients)
     can_be_recorded: ClassVar[bool] = True  # it never waits for the card
 
     def __init__(
-        self,
-        model: Trainable,
-        lr: float | Sequence[float] = 0.05,
-        reg: float | Sequence[float] = 0.0,
-        optimizer: str = "adagrad",
-        initial_accumulator: float = 0.1,
-        generator: torch.Generator | None = None,
+        self, model: Trainable, lr: float | Sequence[float] = 0.05, reg: float | Sequence[float] = 0.0,
+        optimizer: str = "adagrad", initial_accumulator: float = 0.1, generator: torch.Generator | None = None,
         cuda_graph: bool = True,
-    ) -> None:
+    ) -> None:  # fmt: skip
         if model.P is None:
             raise ValueError(f"this {type(model).__name__} has no parameters yet; call bind(shop) first")
         self.model = model
         self.generator = generator or torch.Generator(model.P.device).manual_seed(0)
         self.lr, self.reg = _three(lr, "lr"), _three(reg, "reg")
-        rates = dict(zip(("P", "Q", "E"), self.lr, strict=True))
         parameters = {name: getattr(model, name) for name in "PQE" if getattr(model, name) is not None}
-        self.optimizer = Optimizer(parameters, rates, optimizer, initial_accumulator)
+        self.optimizer = Optimizer(parameters, dict(zip("PQE", self.lr, strict=True)), optimizer, initial_accumulator)
         self.on_host = model.features is not None and model.features.device != model.P.device
         self.gather: FeatureGather = HostGather(model.P.device) if self.on_host else FeatureGather()
         self.recorded = RecordedStep() if cuda_graph and self.can_be_recorded else None
         self.checks_ids = True  # ``fit`` looks at the whole data set's ids once instead
+
+    def __init_subclass__(cls) -> None:
+        cls.name = cls.__dict__.get("name", cls.__name__)  # what history.attrs["trainer"] says
 
     def step(self, users: Tensor, pos: Tensor, neg: Tensor) -> Losses:
         """One mini-batch of B triples: int64 ids, each ``(B,)``. Returns the losses before the update."""
@@ -118,6 +117,7 @@ class PairwiseTrainer:
 class AutogradTrainer(PairwiseTrainer):
     """The same step as the paper writes it: see :mod:`amrlib.training.reference`."""
 
+    name = "autograd"
     gradients = staticmethod(reference.gradients)
     can_be_recorded = False
 
@@ -125,12 +125,7 @@ class AutogradTrainer(PairwiseTrainer):
 def trainer_class(trainer: str | type[PairwiseTrainer], model: Trainable, optimizer: str) -> type[PairwiseTrainer]:
     """The class that ``fit(trainer=…)`` names; ``"auto"`` is the compiled one where it has a loop and numba is there.
 
-    Raises
-    ------
-    ValueError
-        An unknown name.
-    ImportError
-        ``"compiled"`` without numba.
+    An unknown name is a ValueError; ``"compiled"`` without numba an ImportError.
     """
     if isinstance(trainer, type):
         return trainer
@@ -141,7 +136,7 @@ def trainer_class(trainer: str | type[PairwiseTrainer], model: Trainable, optimi
         has_loop = model.P.device.type == "cpu" and optimizer == "adagrad" and not random
         trainer = "compiled" if has_loop and importlib.util.find_spec("numba") else "closed_form"
     if trainer == "compiled":
-        from .compiled import CompiledTrainer  # numba is asked for only here
+        from .compiled.step import CompiledTrainer  # numba is asked for only here
 
         return CompiledTrainer
     return AutogradTrainer if trainer == "autograd" else PairwiseTrainer

@@ -4,7 +4,7 @@ import pytest
 from authors_records import STEPS, record_of, start_from, takes_the_recorded_iterations, takes_the_recorded_steps
 
 from amrlib.training import AutogradTrainer, PairwiseTrainer
-from amrlib.training.compiled import CompiledTrainer
+from amrlib.training.compiled.step import CompiledTrainer
 
 
 @pytest.mark.parametrize("trainer", [PairwiseTrainer, CompiledTrainer, AutogradTrainer])

@@ -1,5 +1,2 @@
-"""The step in compiled loops, for a CPU: nothing else in the library needs numba."""
-
-from .step import CompiledTrainer
-
-__all__ = ["CompiledTrainer"]
+"""What makes a step faster and no clearer, walled off: compiled loops for a CPU (``step``, ``kernels``: they alone need
+numba), and for a card a recorded step (``recorded``) and features that are brought over in time (``host_gather``)."""

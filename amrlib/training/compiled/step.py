@@ -313,6 +313,8 @@ class CompiledTrainer(PairwiseTrainer):
     adds E M, without a call more.
     """
 
+    name = "compiled"
+
     def __init__(self, model: Any, *args: Any, **kwargs: Any) -> None:
         if model.P.device.type != "cpu":
             raise ValueError(f"CompiledTrainer is for the CPU and the model is on {model.P.device}; leave trainer= out there")

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..datasets.dataset import Dataset
+from .datasets.dataset import Dataset
 
 __all__ = ["NegativeSampler"]
 

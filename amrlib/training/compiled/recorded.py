@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .gather import FeatureGather
-from .gradients import Batch, Losses
+from ..gather import FeatureGather
+from ..gradients import Batch, Losses
 
 __all__ = ["RecordedStep"]
 

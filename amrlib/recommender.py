@@ -1,0 +1,232 @@
+"""What all models share: their settings, the data they belong to, ``fit``, and their files."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from .checks import one_of
+from .datasets.dataset import Dataset
+from .recommending import Recommending
+from .tensor_files import read_tensors, write_tensors
+
+__all__ = ["Recommender"]
+
+# Every word of every model's fit. A model that has no use for one refuses it by name.
+FIT_WORDS = ("epochs", "batch_size", "lr", "reg", "seed", "optimizer", "negatives", "validation", "patience", "every",
+             "checkpoint", "device", "trainer", "callbacks", "progress", "features", "reset")  # fmt: skip
+
+
+class Recommender(Recommending):
+    """A recommender: made without data, it belongs to the data set it was last bound to, by :meth:`bind` or :meth:`fit`.
+
+    That is where features come from, what each user has, and which items are cold.
+    """
+
+    fit_words: ClassVar[tuple[str, ...]] = ("device", "callbacks", "progress", "reset")
+    uses_features: ClassVar[bool] = False
+
+    features: Tensor | None = None  # (N, D) of a bound model that uses them
+    E: Tensor | None = None
+    dataset: Dataset | None = None  # the data it is bound to
+    history: pd.DataFrame | None = None  # of the last fit, a row an epoch
+    fit_settings: dict[str, Any] | None = None  # and the words it was called with
+    start: str = "seed"  # where the parameters began: "seed", or "MFBPR" for a warm start from one
+
+    def __new__(cls, *arguments: Any, **settings: Any) -> Self:
+        if any(isinstance(value, Dataset) for value in (*arguments, *settings.values())):
+            raise TypeError(f"{cls.__name__}(shop, …) was amrlib 0.1; a model is made without data now: "
+                            f"{cls.__name__}(…).fit(shop)")  # fmt: skip
+        return super().__new__(cls)
+
+    def get_params(self) -> dict[str, Any]:
+        """The settings that the model was made with, by name."""
+        return {name: getattr(self, name) for name in inspect.signature(type(self).__init__).parameters if name != "self"}
+
+    def __repr__(self) -> str:
+        settings = self.get_params() | (self.fit_settings or {})
+        words = [f"{k}={v!r}" if np.ndim(v) == 0 else f"{k}=<{len(v)} numbers>" for k, v in settings.items()]
+        return f"{type(self).__name__}({', '.join(words)})"
+
+    # ---- what each model says for itself ----
+
+    def parameters(self) -> dict[str, Tensor]:
+        """What training changes and :meth:`save` writes, by name."""
+        raise NotImplementedError
+
+    def _allocate(self, shop: Dataset) -> None:
+        raise NotImplementedError
+
+    def _use_features(self, shop: Dataset) -> None:
+        """Take the features of a data set, where the model uses any."""
+
+    def _train(self, shop: Dataset, **settings: Any) -> pd.DataFrame:
+        raise NotImplementedError
+
+    # ---- data ----
+
+    @property
+    def data(self) -> Dataset:
+        """The data set that the model is bound to; a ValueError where there is none yet."""
+        if self.dataset is None:
+            raise ValueError(f"this {type(self).__name__} has seen no data yet; call fit(shop), or bind(shop)")
+        return self.dataset
+
+    @property
+    def n_users(self) -> int:
+        return self.data.n_users
+
+    @property
+    def n_items(self) -> int:
+        return self.data.n_items
+
+    def bind(self, shop: Dataset) -> Self:
+        """Start on a data set: parameters from the seed, features, what each user has. Returns the model.
+
+        A ValueError where the model uses features and the data set has none.
+        """
+        self._check_features_of(shop)
+        self.dataset, self.start, self.history, self.fit_settings = shop, "seed", None, None
+        self._allocate(shop)
+        return self
+
+    def _check_features_of(self, shop: Dataset) -> None:
+        if self.uses_features and shop.features is None:
+            raise ValueError(f"{type(self).__name__} uses item features, and this data set has none; "
+                             "give Dataset(features=…), or use MFBPR")  # fmt: skip
+
+    def _bind_to_fit(self, shop: Dataset, features: str, reset: bool) -> None:
+        """On the same shop (train, ids and features) go on; on another one bind anew, unless that loses a warm start."""
+        one_of(features, "features", ("same", "other"))
+        bound, name = self.dataset, type(self).__name__
+        other = "" if bound is None or bound is shop else " and ".join(w for w in ("train", "ids") if _differ(bound, shop, w))
+        if other and self.start != "seed" and not reset:
+            raise ValueError(f"this {name} was warm-started from {self.start} on data with other {other}, and binding it to "
+                             f"this shop would lose that start; make it again with {name}.warm_start(model, shop), or pass "
+                             "reset=True to start from the seed")  # fmt: skip
+        if bound is None or other or reset:
+            self.bind(shop)
+            return
+        self._check_features_of(shop)
+        if self.uses_features and _differ(bound, shop, "features"):
+            if features == "same":
+                raise ValueError("the features differ from those this model was fitted on; pass features='other' to go on "
+                                 "with them, or reset=True to start anew")  # fmt: skip
+            self._use_features(shop)  # which refuses another number of columns
+        self.dataset = shop
+
+    def fit(self, shop: Dataset, epochs: int | None = None, **settings: Any) -> Self:
+        """Train on a data set, and return the model; ``history`` is then a DataFrame with a row an epoch.
+
+        On the data it is bound to, training goes on from the parameters the model has; on other data it starts from
+        its seed (a warm-started model refuses). Other features alone are refused, unless ``features="other"`` (go on)
+        or ``reset=True`` (start anew).
+
+        Parameters
+        ----------
+        shop : Dataset
+        epochs : int
+            20 where the model learns in epochs.
+        **settings
+            ``device`` ("auto", "cpu", "cuda"), ``callbacks``, ``progress``, ``features``, ``reset``; and of the models
+            trained on triples those of :func:`amrlib.training.loop.train`.
+
+        Raises
+        ------
+        ValueError
+            A word that means nothing to this model, or a value that does not fit.
+        """
+        if not isinstance(shop, Dataset):
+            raise ValueError("fit needs a Dataset, as amrlib.load_dataset or amrlib.from_csv make it, "
+                             f"not {type(shop).__name__}")  # fmt: skip
+        if epochs is not None:
+            settings = {"epochs": epochs, **settings}
+        for word in settings:
+            if word not in self.fit_words:
+                reason = "means nothing to" if word in FIT_WORDS else "is no word of fit for"
+                raise ValueError(f"{word} {reason} {type(self).__name__}; its fit takes {', '.join(self.fit_words)}")
+        self._bind_to_fit(shop, settings.get("features", "same"), bool(settings.pop("reset", False)))
+        self.history = self._train(shop, **settings)
+        self.fit_settings = {k: v for k, v in settings.items() if k not in ("callbacks", "progress", "features")}
+        return self
+
+    # ---- files ----
+
+    def save(self, path: str | Path) -> None:
+        """Write parameters, settings, and the fingerprints of the data to a file that :func:`amrlib.load` reads."""
+        data, table = self.data, self.data.feature_table if self.uses_features else None
+        settings = {k: str(v) if k == "dtype" else v.tolist() if hasattr(v, "tolist") else v
+                    for k, v in self.get_params().items()}  # fmt: skip
+        prints = {**data.fingerprint._asdict(), "features": None if table is None else table.fingerprint}
+        header = {"model": type(self).__name__, "settings": settings, "start": self.start, "fingerprint": prints}
+        write_tensors(path, header, self.parameters())
+
+    @classmethod
+    def load(cls, path: str | Path, shop: Dataset, features: str = "same") -> Self:
+        """The model that ``model.save(path)`` wrote, bound to the data set; ``amrlib.load`` is this for all models.
+
+        Parameters
+        ----------
+        path : path
+        shop : Dataset
+            The data it was fitted on: they bring the features, and what users have.
+        features : ``"same"`` or ``"other"``
+            ``"other"`` takes features that differ from those of the training.
+
+        Raises
+        ------
+        ValueError
+            Not such a file, one of another version or model, or data with another fingerprint.
+        """
+        one_of(features, "features", ("same", "other"))
+        words = ("model", "settings", "start", "fingerprint")
+        header, tensors = read_tensors(path, "a model saved by amrlib", words, "train again, and write it with model.save")
+        kind = {c.__name__: c for c in _classes(Recommender)}.get(header["model"])
+        if kind is None or not issubclass(kind, cls):
+            raise ValueError(f"{path} holds a {header['model']}, not a {cls.__name__}; load it with amrlib.load")
+        theirs, ours = header["fingerprint"], shop.fingerprint._asdict()
+        for word, what in (("train", "rows"), ("ids", "user or item ids")):
+            if theirs[word] != ours[word]:
+                raise ValueError(f"{path} was fitted on data with other {what}, or in another order (their fingerprint is "
+                                 f"{theirs[word]}, here {ours[word]}); load it with the data it was fitted on")  # fmt: skip
+        table = shop.feature_table if kind.uses_features else None
+        if table is not None and features == "same" and theirs["features"] != table.fingerprint:
+            raise ValueError(
+                f"{path} was fitted with other features; pass features=\"other\" to use these, or copy along the cached "
+                "features it was fitted with: a network's features differ in the last bits between processors"
+            )
+        settings = dict(header["settings"])
+        if "dtype" in settings:
+            settings["dtype"] = getattr(torch, settings["dtype"].removeprefix("torch."))
+        try:
+            model = kind(**settings).bind(shop)
+        except TypeError as error:
+            raise ValueError(f"{path} was saved by another version of amrlib ({error}); train again") from None
+        here, there = ({n: tuple(t.shape) for n, t in x.items()} for x in (model.parameters(), tensors))
+        if here != there:
+            raise ValueError(f"{path} holds {there}, the data set needs {here}; it is damaged, or its features were others")
+        for name, theta in model.parameters().items():
+            theta.copy_(tensors[name])
+        model.start = header["start"]
+        return model
+
+
+def _differ(a: Dataset, b: Dataset, word: str) -> bool:
+    """Whether the "train", "ids" or "features" of two data sets differ; what they share is not read for it."""
+    if word == "features":
+        ours, theirs = a.feature_table, b.feature_table
+        return ours is not theirs and (ours is None or theirs is None or ours.fingerprint != theirs.fingerprint)
+    if word == "train" and a.train is b.train and (a.n_users, a.n_items) == (b.n_users, b.n_items):
+        return False
+    return getattr(a, f"{word}_digest") != getattr(b, f"{word}_digest")
+
+
+def _classes(kind: type[Recommender]) -> list[type[Recommender]]:
+    """A class and all that derive from it, users' own among them."""
+    return [kind, *(c for below in kind.__subclasses__() for c in _classes(below))]
