@@ -85,7 +85,7 @@ def test_datasets_and_help(capsys):
 @pytest.mark.parametrize("arguments, says", [
     (["evaluate", "missing.safetensors"], "no such file"),
     (["evaluate", "not-a-model"], "not a model saved by amrlib"),
-    (["evaluate", "."], "is not a model saved by amrlib"),
+    (["evaluate", "."], "not a model saved by amrlib"),
     (["evaluate", "foreign.safetensors"], "is not a model saved by amrlib"),
     (["evaluate", "checkpoint"], "is not a model saved by amrlib (a checkpoint of fit)"),
     (["evaluate", "popularity", "--dataset", "moon"], "unknown data set 'moon'"),

@@ -103,7 +103,11 @@ class FeatureTable:
         key = (torch.empty(0, device=device).device, dtype or shared.dtype)
         tensor = self._tensors.get(key)
         if tensor is None:
-            tensor = shared.to(*key)
+            try:
+                tensor = shared.to(*key)
+            except torch.cuda.OutOfMemoryError as error:
+                error.add_note("the features do not fit there; model.to(device, features=\"host\") leaves them where they are")
+                raise
             if dtype not in (None, shared.dtype) and not bool(torch.isfinite(tensor).all()):
                 raise ValueError(f"the features are too large for {dtype}; take torch.bfloat16, or scale them")
             self._tensors[key] = tensor

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from ..checks import whole_number
+from ..checks import one_of, whole_number
 from ..datasets.dataset import Dataset, digest
 from ..device import resolve_device
 from ..recommender import FIT_WORDS
@@ -63,7 +63,7 @@ class PairwiseModel(Newcomers):
         if self.Q is not None:
             self.Q[self.cold] = 0  # never trained: known by features alone
         self._use_features(shop)
-        self._kept_key = None
+        self._kept = None
         self._runs: dict[Path, tuple[str, str]] = {}  # digests of the parameters a checkpoint's run began with, and left
 
     def _start_values(self, shop: Dataset, generator: torch.Generator) -> tuple[Tensor, Tensor | None, Tensor | None]:
@@ -90,30 +90,24 @@ class PairwiseModel(Newcomers):
     def warm_start(cls, model: PairwiseModel, shop: Dataset, **settings: Any) -> Self:
         """A model bound to a data set that starts from another's P, Q and E, as far as both have them.
 
-        The paper's chain is ``MFBPR`` → ``VBPR.warm_start(mf, shop)`` → ``AMR.warm_start(vbpr, shop)``
-        (§4.1.4). The optimiser starts afresh.
-
-        Raises
-        ------
-        ValueError
-            The two do not have the same users, items or dimension, or ids.
+        The paper's chain is ``MFBPR`` → ``VBPR.warm_start(mf, shop)`` → ``AMR.warm_start(vbpr, shop)`` (§4.1.4). The optimiser
+        starts afresh. Other users, items, ids or another dimension are a ValueError.
         """
+        name = type(model).__name__
         if not isinstance(model, PairwiseModel):
-            raise ValueError(f"cannot start from {type(model).__name__}: it has no P and Q; train an MFBPR first")
+            raise ValueError(f"cannot start from {name}: it has no P and Q; train an MFBPR first")
         new = cls(**{"dim": model.dim, "dtype": model.dtype, **settings}).bind(shop)
-        for name, theta in new.parameters().items():
-            other = model.parameters().get(name)
-            if other is None:
-                continue
-            if other.shape != theta.shape:
-                raise ValueError(f"cannot start from {type(model).__name__}: its {name} is {tuple(other.shape)}, "
-                                 f"here {name} is {tuple(theta.shape)}")  # fmt: skip
-            theta.copy_(other)
+        mine, theirs = new.parameters(), model.parameters()
+        for key in mine.keys() & theirs.keys():
+            if mine[key].shape != theirs[key].shape:
+                raise ValueError(f"cannot start from {name}: its {key} is {tuple(theirs[key].shape)}, "
+                                 f"here {key} is {tuple(mine[key].shape)}")  # fmt: skip
+            mine[key].copy_(theirs[key])
         if model.data.ids_digest != shop.ids_digest:
-            raise ValueError(f"cannot start from {type(model).__name__}: it was fitted on data with other user or item ids")
+            raise ValueError(f"cannot start from {name}: it was fitted on data with other user or item ids")
         if new.Q is not None:
             new.Q[new.cold] = 0  # cold here, whatever the other had learnt
-        new.start = type(model).__name__
+        new.start = name
         return new
 
     def to(self, device: str | torch.device, features: torch.dtype | str | None = None) -> Self:
@@ -139,11 +133,7 @@ class PairwiseModel(Newcomers):
         moved = {n: v.to(target) for n in ("P", "Q", "E", "epsilon", "cold") if isinstance(v := getattr(self, n), Tensor)}
         place = torch.device("cpu") if on_host else moved["P"].device
         if self.features is not None and table is not None and (features or self.features.device != place):
-            try:
-                moved["features"] = table.on(place, dtype)
-            except torch.cuda.OutOfMemoryError as error:
-                error.add_note("nothing of the model has moved; features=\"host\" leaves the features where they are")
-                raise
+            moved["features"] = table.on(place, dtype)
         for name, value in moved.items():  # only now: memory that ran out has changed nothing
             setattr(self, name, value)
         self.feature_dtype, self.features_on_host = dtype, on_host
@@ -157,8 +147,7 @@ class PairwiseModel(Newcomers):
         """What a checkpoint compares: the model's settings, its data, and the parameters that its run began with."""
         settings = {k: digest(np.asarray(v.cpu())) if isinstance(v, Tensor) else str(v) if k == "dtype" else v
                     for k, v in self.get_params().items()}  # fmt: skip
-        start = self._stand()
-        began, left = self._runs.get(checkpoint, ("", ""))
+        start, (began, left) = self._stand(), self._runs.get(checkpoint, ("", ""))
         if start == left and checkpoint.exists():  # where that run left this very model: the same run
             start = began
         table = self.data.feature_table if self.uses_features else None
@@ -184,22 +173,23 @@ class PairwiseModel(Newcomers):
     def item_vectors(self, features: Any = None) -> Tensor:
         """(n_items, K̃); kept until Q, E or the features change, so do not write to it."""
         self.data  # noqa: B018
-        if features is not None and self.E is not None:
+        if self.E is None or self.features is None:
+            return item_vectors(self.Q, None, self.joint)
+        if features is not None:
             c = self._checked_features(features)
-            if self.features is not None and c.shape != self.features.shape:
+            if c.shape != self.features.shape:
                 raise ValueError(f"features must have shape {tuple(self.features.shape)}, not {tuple(c.shape)}")
             return item_vectors(self.Q, self._project(c), self.joint)
         parts = [t for t in (self.Q, self.E, self.features) if t is not None]
-        if self.E is None or self.features is None or any(t.requires_grad for t in parts):
-            return item_vectors(self.Q, None if self.features is None else self._project(self.features), self.joint)
-        key = [(t, t._version) for t in parts]  # torch counts the writes to a tensor
-        if self._kept_key is None or any(a is not b or m != n for (a, m), (b, n) in zip(self._kept_key, key, strict=True)):
-            self._kept = item_vectors(self.Q, self._project(self.features), self.joint).detach()
-            self._kept_key = key
-        return self._kept
+        if any(t.requires_grad for t in parts):
+            return item_vectors(self.Q, self._project(self.features), self.joint)
+        state = [(id(t), t._version) for t in parts]  # torch counts the writes to a tensor
+        if self._kept is None or self._kept[0] != state:
+            self._kept = (state, parts, item_vectors(self.Q, self._project(self.features), self.joint).detach())
+        return self._kept[2]
 
-    _kept: Tensor  # the item vectors of the parameters …
-    _kept_key: list[tuple[Tensor, int]] | None = None  # … at this state
+    # the item vectors, of which tensors (held, so that no other one takes an id), in which state
+    _kept: tuple[list[tuple[int, int]], list[Tensor], Tensor] | None = None
 
     def _project(self, c: Tensor) -> Tensor:
         """Eᵀc of the rows of c, (n, K), in blocks: float16 or mapped features are never copied whole."""
@@ -227,8 +217,7 @@ class PairwiseModel(Newcomers):
         ŷ_ui changes by p_uᵀEᵀΔ_i, at most ‖Δ_i‖₂‖E p_u‖₂ by Cauchy–Schwarz (``norm="l2"``), or ‖Δ_i‖_∞‖E p_u‖₁
         by Hölder (``norm="linf"``, the norm of the noise, not its dual). Zero for a model without features.
         """
-        if norm not in ("l2", "linf"):
-            raise ValueError(f"norm must be 'l2' or 'linf', not {norm!r}")
+        one_of(norm, "norm", ("l2", "linf"))
         if self.E is None:
             return torch.zeros(self.n_users, device=self.P.device, dtype=self.P.dtype)
         V = self.visual_users()  # (M, K)
