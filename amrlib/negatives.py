@@ -1,7 +1,5 @@
 """Negatives: items that a user has not touched."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch import Tensor

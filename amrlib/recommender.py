@@ -1,7 +1,5 @@
 """What all models share: their settings, the data they belong to, ``fit``, and their files."""
 
-from __future__ import annotations
-
 import inspect
 from pathlib import Path
 from typing import Any, ClassVar, Self

@@ -1,7 +1,5 @@
 """Lists for people: whatever has user vectors and item vectors can recommend, and say what is alike."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Models and checkpoints on disk: tensors as safetensors, the rest as JSON in the header. Nothing is ever unpickled."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -6,8 +6,6 @@ Tang, Du, He, Yuan, Tian & Chua, "Adversarial Training Towards Robust Multimedia
 TKDE 32(5), 2020, eqs. (5)–(13). The step itself is :class:`amrlib.training.PairwiseTrainer`.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

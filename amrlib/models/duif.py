@@ -4,8 +4,6 @@ Geng et al., "Learning Image and User Features for Recommendation in Social Netw
 form the AMR paper compares with (§4.1.2): no item vector of its own, trained with BPR.
 """
 
-from __future__ import annotations
-
 from .pairwise import PairwiseModel
 
 __all__ = ["DUIF"]

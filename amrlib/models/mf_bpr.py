@@ -3,8 +3,6 @@
 Rendle et al., "BPR: Bayesian Personalized Ranking from Implicit Feedback", UAI 2009; AMR paper eq. (3).
 """
 
-from __future__ import annotations
-
 from .pairwise import PairwiseModel
 
 __all__ = ["MFBPR"]

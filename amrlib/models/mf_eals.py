@@ -7,8 +7,6 @@ interactions. He, Zhang, Kan & Chua, "Fast Matrix Factorization for Online Recom
 Feedback", SIGIR 2016, eqs. (7), (8), (12), (13).
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

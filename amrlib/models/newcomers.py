@@ -1,7 +1,5 @@
 """Items that are not in the catalogue, and people of whom nothing was known at training time."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

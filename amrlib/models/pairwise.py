@@ -1,7 +1,5 @@
 """A model of P, Q and E, trained on (user, item, negative) triples."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -87,7 +85,7 @@ class PairwiseModel(Newcomers):
         self.features = shop.feature_table.on("cpu" if self.features_on_host else self.P.device, self.feature_dtype)
 
     @classmethod
-    def warm_start(cls, model: PairwiseModel, shop: Dataset, **settings: Any) -> Self:
+    def warm_start(cls, model: "PairwiseModel", shop: Dataset, **settings: Any) -> Self:
         """A model bound to a data set that starts from another's P, Q and E, as far as both have them.
 
         The paper's chain is ``MFBPR`` → ``VBPR.warm_start(mf, shop)`` → ``AMR.warm_start(vbpr, shop)`` (§4.1.4). The optimiser

@@ -1,7 +1,5 @@
 """Popularity: ŷ_ui = the number of training interactions of item i, the same for everyone."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pandas as pd

@@ -8,8 +8,6 @@ one-vector form of the AMR paper, eq. (4), which has MF's size at the same K; ``
 (their α and β_u, the same for all items of a user, do not change a ranking and are left out).
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """What watches a training as it goes: called after every epoch, and able to end it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any, Protocol
 

@@ -1,7 +1,5 @@
 """A run that was stopped goes on from its file, and ends as if it had never stopped."""
 
-from __future__ import annotations
-
 import json
 import warnings
 from pathlib import Path

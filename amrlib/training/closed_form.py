@@ -19,8 +19,6 @@ know items by their differences alone; or over the batch's distinct items, where
 the length of each. (A random direction has no such short cut: its Δ is drawn, and multiplied, in D dimensions.)
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

@@ -1,7 +1,5 @@
 """The only D-dimensional work of a step: a batch's features C, and CE. Memory is kept from step to step."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

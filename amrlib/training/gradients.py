@@ -1,7 +1,5 @@
 """What goes into a step and what comes out of it."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from torch import Tensor

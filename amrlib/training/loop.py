@@ -1,7 +1,5 @@
 """The loop over epochs: order, negatives, batches, and what happens after each epoch."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Adagrad and Adam for tables of which a batch touches some rows."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

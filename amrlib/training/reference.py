@@ -1,7 +1,5 @@
 """The gradients of a mini-batch as the paper writes them, through D dimensions and autograd: slow, and the oracle."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

@@ -1,7 +1,5 @@
 """Which rows of a table a batch touches, and sums over them that are the same every time."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

@@ -1,7 +1,5 @@
 """The step: a batch's gradients, then the update."""
 
-from __future__ import annotations
-
 import importlib.util
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
