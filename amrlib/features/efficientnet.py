@@ -103,7 +103,7 @@ def as_pixels(picture: Any) -> Tensor:
     Parameters
     ----------
     picture : PIL.Image in mode RGB, square; another shape is squeezed
-        :func:`amrlib.features.extractors.square` makes a square of it first.
+        :func:`amrlib.datasets.extractors.square` makes a square of it first.
     """
     from PIL import Image
 
