@@ -1,7 +1,5 @@
 """Files written whole or not at all."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import tempfile
@@ -22,10 +20,7 @@ def write_atomically(path: str | Path, data: bytes) -> None:
 def whole_file(path: str | Path) -> Iterator[BinaryIO]:
     """As :func:`write_atomically`, for content that does not fit in memory: a file to write to.
 
-    Raises
-    ------
-    OSError
-        It cannot be written, because the disk is full, say; nothing is left of it.
+    When it cannot be written, because the disk is full, say, that is an OSError, and nothing is left of it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

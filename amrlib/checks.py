@@ -1,7 +1,5 @@
 """Numbers, words and ids that a call was given: an error names the argument and what it may be."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """One progress bar for everything that may take more than a second."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from tqdm import tqdm

@@ -1,7 +1,5 @@
 """What evaluation and attacks ask of a model: whatever has these can be ranked, shown or attacked."""
 
-from __future__ import annotations
-
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The rivals of a sampled ranking: for each user, some of the items that the user has not touched."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from ..checks import whole_number

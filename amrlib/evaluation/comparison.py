@@ -1,7 +1,5 @@
 """Models side by side: their reports, paired tests between them, and what each puts before people."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -39,9 +37,8 @@ def exposure(
     """What a model puts before people: the items of the top k of ``users`` (m,), whether anyone wants them or not.
 
     Left out of a user's list is what the user has in the data that the model is bound to; ``dataset`` says which items
-    are popular or cold. By default ``users`` is everyone with a held-out item, as in :func:`evaluate`.
-
-    A series of four numbers (where nobody has an item left to be shown, coverage is 0 and the others are NaN):
+    are popular or cold. By default ``users`` is everyone with a held-out item, as in :func:`evaluate`; nobody, and k outside
+    the catalogue, are a ValueError. Four numbers (where nobody has an item left, coverage is 0 and the others are NaN):
 
     * ``coverage``: share of the catalogue that is in somebody's list;
     * ``popularity``: mean training interactions of a place in a list;
@@ -57,29 +54,29 @@ def exposure(
     shown = items[items >= 0]  # a user with little left has -1 at the end
     N = dataset.n_items
     counts = np.sort(np.bincount(shown, minlength=N))  # (N,)
-    means = [np.nan] * 3
+    figures = {"coverage": (counts > 0).mean(), "popularity": np.nan, "cold": np.nan, "gini": np.nan}
     if len(shown):
         gini = ((2 * np.arange(1, N + 1) - N - 1) * counts).sum() / (N * len(shown))
-        means = [dataset.item_counts[shown].mean(), dataset.cold[shown].mean(), gini]
-    names = [f"{name}@{k}" for name in ("coverage", "popularity", "cold", "gini")]
-    return pd.Series([(counts > 0).mean(), *means], index=names, dtype=float)
+        figures |= {"popularity": dataset.item_counts[shown].mean(), "cold": dataset.cold[shown].mean(), "gini": gini}
+    return pd.Series(figures, dtype=float).add_suffix(f"@{k}")
 
 
 def compare(
     models: Mapping[str, Ranked | Report], dataset: Dataset, k: int | Sequence[int] = (5, 10, 20), ranking: str = "full",
     features: Any = None, against: str | None = None, measure: str = "ndcg", seed: int = 0, progress: bool = True,
 ) -> pd.DataFrame:  # fmt: skip
-    """Several models side by side, one row each, in the order given.
+    """Several models side by side, one row each, in the order given; ``k`` and ``ranking`` as in :func:`evaluate`.
 
     Parameters
     ----------
     models : name → model, or a :class:`Report` made already
+        None is a ValueError, as is what :func:`evaluate` refuses.
     features : (N, D), optional
         Changed features for the models that use them; the others are evaluated as they are.
     against : str, optional
-        A name among them: the others are tested against it, user by user (:func:`paired_test`).
+        A name among them (another is a ValueError): the others are tested against it by :func:`paired_test`.
     measure : str
-        What the interval and the test are about, at the middle k; ``"ndcg"`` by default.
+        What the interval and the test are about, at the middle k.
     seed : int
         Of the sampled candidates (the same for all) and of the bootstrap.
 
@@ -88,11 +85,6 @@ def compare(
     DataFrame with the columns of :meth:`Report.table`; ``low`` and ``high``, the 95 % interval over users of the
     measure named in ``attrs["interval"]``; for models that recommend, the columns of :func:`exposure`; with
     ``against`` also ``difference``, ``p_t`` and ``p_bootstrap``.
-
-    Raises
-    ------
-    ValueError
-        No model, or ``against`` is none of them; and what :func:`evaluate` raises.
     """
     if not models:
         raise ValueError("models is empty: there is nothing to compare")
@@ -103,20 +95,19 @@ def compare(
     reports: dict[str, Report] = {}
     rows = []
     for name, model in models.items():
-        shown: dict[str, float] = {}
+        shown: dict[Any, float] = {}
         if isinstance(model, Report):
-            reports[name] = replace(model, name=name, k=ks)
+            report = model
         else:
             changed = features if getattr(model, "E", None) is not None else None
-            reports[name] = replace(evaluate(model, dataset, ks, ranking, changed, seed=seed, progress=progress), name=name)
+            report = evaluate(model, dataset, ks, ranking, changed, seed=seed, progress=progress)
             if isinstance(model, Recommending):
                 shown = exposure(model, dataset, middle, changed).to_dict()
-        low, high = reports[name].interval(measure, middle, seed=seed)
-        rows.append(reports[name].table())
-        place = 1 + list(rows[-1].columns).index(f"NDCG@{ks[-1]}")
-        rows[-1].insert(place, "low", low)
-        rows[-1].insert(place + 1, "high", high)
-        rows[-1] = rows[-1].assign(**shown)
+        reports[name] = report = replace(report, name=name, k=ks)
+        row, interval = report.table(), report.interval(measure, middle, seed=seed)
+        for place, bound in enumerate(("low", "high")):
+            row.insert(1 + row.columns.get_loc(f"NDCG@{ks[-1]}") + place, bound, interval[place])
+        rows.append(row.assign(**shown))
     table = pd.concat(rows)
     if against is not None:
         tests = {n: paired_test(r, reports[against], measure, middle, seed=seed) for n, r in reports.items()}

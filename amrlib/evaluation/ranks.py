@@ -6,8 +6,6 @@ luckiest. Among the k best, ties go to the smaller item number. Scores are float
 vector tie exactly, although a matrix product may round two equal columns differently.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -76,8 +74,7 @@ def _at_least_float32(U: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _twins(V: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The n distinct ones of N item vectors, by the first item that has each: that item (n,), ascending; which of the n
-    each item has (N,); how many items have it (n,)."""
+    """Of the n distinct among N item vectors: the first item with each (n,), which is whose (N,), how many have it (n,)."""
     bits = torch.int32 if V.dtype == torch.float32 else torch.int64
     odd = torch.randint(2**62, (V.shape[1],), generator=torch.Generator().manual_seed(0)).to(V.device) * 2 + 1
     # each row becomes one number, which sorts much faster than rows do; + 0.0 because −0 and 0 are equal
@@ -100,7 +97,7 @@ def held_out_ranks(
     user_vectors: Tensor, item_vectors: Tensor, dataset: Dataset, candidates: np.ndarray | None = None,
     margin: Tensor | None = None, progress: bool = False, items: np.ndarray | None = None,
 ) -> np.ndarray:  # fmt: skip
-    """Rank of each test user's held-out item (0 is best). Implements :eq:`eq-rank`.
+    """Rank of each test user's held-out item: int64, 0 is best, users ascending. Implements :eq:`eq-rank`.
 
     Parameters
     ----------
@@ -112,10 +109,6 @@ def held_out_ranks(
         Added to every rival's score, per user: the worst case of :func:`amrlib.worst_case_ranks`.
     items : int, (M,), optional
         The item to rank for each user, -1 for none; by default the held-out one, ``dataset.test``.
-
-    Returns
-    -------
-    int64, one rank for each user who has an item to rank, users ascending
     """
     U, V = _at_least_float32(user_vectors, item_vectors)
     for name, vectors in (("user", U), ("item", V)):
@@ -144,9 +137,8 @@ def held_out_ranks(
             at, seen = dataset.seen_by(ids)
             other = seen != held[ids][at]
             at, seen = np.concatenate([at[other], np.arange(len(ids))]), np.concatenate([seen[other], held[ids]])
-            columns, order = torch.sort(column[torch.as_tensor(seen, device=device)])
-            out = torch.as_tensor(at, device=device)[order]
-            beaten = _count(u, distinct, weight, bar, column[target], out, columns, budget)
+            out = torch.as_tensor(at, device=device), column[torch.as_tensor(seen, device=device)]
+            beaten = _count(u, distinct, weight, bar, column[target], out, budget)
         else:
             rivals = torch.as_tensor(candidates[ids], device=device)  # (b, C)
             theirs = V.index_select(0, rivals.flatten()).view(*rivals.shape, -1)  # (b, C, K)
@@ -157,16 +149,15 @@ def held_out_ranks(
     return ranks
 
 
-def _count(
-    u: Tensor, v: Tensor, weight: Tensor, bar: Tensor, own: Tensor, rows: Tensor, columns: Tensor, budget: int
-) -> Tensor:
-    """Σ_j weight_j [u·v_j ≥ bar] for each row of ``u``, less one for each (row, column) left out; int64, (b,).
+def _count(u: Tensor, v: Tensor, weight: Tensor, bar: Tensor, own: Tensor, out: tuple[Tensor, Tensor], budget: int) -> Tensor:
+    """Σ_j weight_j [u·v_j ≥ bar] for each row of ``u``, less one for each (row, column) in ``out``; int64, (b,).
     Works through the columns in tiles of ``budget`` bytes, each compared in place: nothing but the tile is held."""
     b = len(u)
     beaten = torch.zeros(b, dtype=torch.int64, device=u.device)
     width = max(1, min(len(v), budget // (u.element_size() * b)))
     edges = torch.arange(0, len(v) + width, width, device=u.device)
     own, who = torch.sort(own)
+    columns, order = torch.sort(out[1])
     cuts = torch.stack([torch.searchsorted(columns, edges), torch.searchsorted(own, edges)]).T.tolist()
     tile = u.new_empty(b * width)
     for place, left in enumerate(range(0, len(v), width)):
@@ -176,7 +167,7 @@ def _count(
         s[who[mine:next_mine], own[mine:next_mine] - left] = torch.inf  # a tie with itself and its twins, however rounded
         s.ge_(bar)  # 1.0 or 0.0
         beaten += (s.to(weight.dtype) @ weight[left : left + len(part)]).long()
-        at = rows[cut:next_cut]
+        at = out[0][order[cut:next_cut]]
         beaten.index_add_(0, at, -s[at, columns[cut:next_cut] - left].long())
     return beaten
 
@@ -191,10 +182,7 @@ def best_items(
     Left out are the pairs ``rows, items`` (p,), a place in ``U`` and an item, as ``dataset.seen_by(users)`` gives them,
     and for everybody the items where ``left_out``, bool (N,), is true. Scores that are not finite are a ValueError.
 
-    Returns
-    -------
-    items : int64, (b, k)
-    scores : float64, (b, k), descending; -1 and -inf where fewer than k items are left
+    Returns items, int64 (b, k), and scores, float64 (b, k), descending; -1 and -inf where fewer than k items are left.
     """
     U, V = _at_least_float32(U, V)
     k = whole_number(k, "k", 1, len(V), "the catalogue's {} items")

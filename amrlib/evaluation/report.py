@@ -10,11 +10,9 @@ Leave-one-out, as in the AMR paper (§4.1.3): each user has one held-out item, w
 With one relevant item per user recall@K is HR@K, and precision@K is HR@K / K.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -39,10 +37,8 @@ def measure_name(measure: str) -> str:
 
 @dataclass
 class Report:
-    """Where each test user's held-out item stands, and every measure that follows from it.
-
-    Arrays (n,), int64 but for ``cold``. ``measure`` below is ``"hr"`` (or ``"recall"``, the same), ``"ndcg"``,
-    ``"mrr"`` or ``"auc"``; the last two have no k.
+    """Where each test user's held-out item stands, and every measure that follows from it. Arrays (n,), int64 but for
+    ``cold``. ``measure`` is ``"hr"`` (or ``"recall"``, the same), ``"ndcg"``, ``"mrr"`` or ``"auc"``; these two have no k.
     """
 
     ranks: np.ndarray  # 0 is best; ties count against the held-out item
@@ -79,7 +75,7 @@ class Report:
         """Chance of beating a random rival."""
         return measures.auc(self.ranks, self.n_candidates)
 
-    def only(self, which: np.ndarray) -> Report:
+    def only(self, which: np.ndarray) -> Self:
         """The report on some of its users: a boolean mask or positions, e.g. ``report.only(report.cold)``."""
         rows = np.arange(len(self.ranks))[which]
         if not len(rows):
@@ -101,32 +97,29 @@ class Report:
         ``groups`` is ``"cold"``: cold and warm held-out items; ``"activity"``: users by the size of their history, in
         steps that double (0, 1, 2–3, 4–7, …); or any labels, (n,), in the order of ``self.users``.
         """
-        if isinstance(groups, str):
-            if groups == "cold":
-                names, labels = ["warm item", "cold item"], np.where(self.cold, "cold item", "warm item")
-            elif groups == "activity":
-                power = np.frexp(self.activity)[1]  # 0; 1; 2 for 2–3; 3 for 4–7; …
-                names = ["0", "1", *(f"{2**p // 2}–{2**p - 1}" for p in range(2, power.max() + 1))]
-                labels = np.array(names)[power]
-            else:
-                raise ValueError(f"groups must be 'cold', 'activity' or labels for the users, not {groups!r}")
-        else:
+        if not isinstance(groups, str):
             labels = np.asarray(groups)
             if labels.shape != self.ranks.shape:
                 raise ValueError(f"groups needs one label for each of {len(self.ranks)} users, not {labels.shape}")
             names = list(np.unique(labels))
-        tables = []
-        for name in names:
-            if (labels == name).any():
-                tables.append(self.only(labels == name).table().set_axis([name]))
-                tables[-1].insert(0, "users", int((labels == name).sum()))
-        return pd.concat(tables)
+        elif groups == "cold":
+            names, labels = ["warm item", "cold item"], np.where(self.cold, "cold item", "warm item")
+        elif groups == "activity":
+            power = np.frexp(self.activity)[1]  # 0; 1; 2 for 2–3; 3 for 4–7; …
+            names = ["0", "1", *(f"{2**p // 2}–{2**p - 1}" for p in range(2, power.max() + 1))]
+            labels = np.array(names)[power]
+        else:
+            raise ValueError(f"groups must be 'cold', 'activity' or labels for the users, not {groups!r}")
+        parts = {name: self.only(labels == name) for name in names if (labels == name).any()}
+        table = pd.concat([part.table() for part in parts.values()]).set_axis(list(parts))
+        table.insert(0, "users", [len(part.ranks) for part in parts.values()])
+        return table
 
     def interval(
         self, measure: str = "ndcg", k: int = 10, level: float = 0.95, n: int = 2000, seed: int = 0
     ) -> tuple[float, float]:
-        """Between which values the measure would lie for other users like these (not after training with another seed):
-        percentile bootstrap, the users drawn again with replacement ``n`` times."""
+        """Where the measure would lie for other users like these (not after training with another seed): percentile
+        bootstrap, the users drawn again with replacement ``n`` times."""
         return bootstrap(self.values(measure, k), level, n, seed)[:2]
 
     def corrected(self, measure: str = "ndcg", k: int = 10, gamma: float = 0.1) -> float:
@@ -139,14 +132,12 @@ class Report:
             f̂ = argmin  Σ_r [ (Σ_s A_rs f̂_s − f_r)² + γ Var(f̂_s | r) ]
               = ((1−γ) AᵀA + γ diag(Aᵀ1))⁻¹ Aᵀ f,      0 < γ ≤ 1,
 
-        bias² plus γ times variance, all ranks r alike. It is *not* unbiased at every rank: no function of s can be, once
-        R is larger than n. It does well while n is a fair part of R (999 of 5,000); of 999 in 300,000 nothing can tell
-        rank 10 from rank 100, and the figure comes out too low where the sampled one comes out far too high. f̂ solves
-        equations and is no share: **the figure can leave [0, 1]**. Every held-out item first among 4,999, with 999
-        drawn, gives HR@10 = 1.073; cut off at 1 it would be biased in the mean of several runs.
-
-        AUC alone is unbiased as sampled, and returned so; a full report is returned as it is. R and n are the medians
-        over the users, who differ by a few items.
+        bias² plus γ times variance, all ranks r alike; R and n are the users' medians, who differ by a few items. It is
+        *not* unbiased at every rank: no function of s can be, once R is larger than n. It does well while n is a fair
+        part of R (999 of 5,000); of 999 in 300,000 nothing can tell rank 10 from rank 100, and the figure comes out too
+        low where the sampled one comes out far too high. f̂ solves equations and is no share: **the figure can leave
+        [0, 1]**. Every held-out item first among 4,999, with 999 drawn, gives HR@10 = 1.073; cut off at 1 it would be
+        biased in the mean of several runs. AUC is unbiased as sampled, and returned so; a full report, as it is.
         """
         values = self.values(measure, k)
         if not 0 < gamma <= 1:
@@ -170,10 +161,11 @@ def evaluate(
     model: Ranked, dataset: Dataset, k: int | Sequence[int] = (5, 10, 20), ranking: str = "full",
     features: Any = None, n_candidates: int = 999, seed: int = 0, progress: bool = True,
 ) -> Report:  # fmt: skip
-    """Rank the held-out item of every user who has one: one held-out item a user is this library's protocol.
+    """Rank the held-out item of every user who has one; ties count against it.
 
-    Several held-out items, and with them recall, precision and MAP beside HR, are not provided for. Ties count
-    against the held-out item.
+    One held-out item a user is this library's protocol: several, and with them recall, precision and MAP beside HR, are
+    not provided for. An unknown ``ranking``, k below 1 or above the catalogue, no test user, or sizes that do not agree are
+    a ValueError.
 
     Parameters
     ----------
@@ -183,11 +175,6 @@ def evaluate(
         user has not touched, drawn with ``seed``.
     features : (N, D), optional
         Evaluate under changed features (see :func:`amrlib.perturb`).
-
-    Raises
-    ------
-    ValueError
-        An unknown ``ranking``, k below 1 or above the catalogue, no test user, sizes that do not agree.
     """
     one_of(ranking, "ranking", ("full", "sampled"))
     ks = cutoffs(k, dataset.n_items)
@@ -198,8 +185,7 @@ def evaluate(
     if (len(user_vectors), len(item_vectors)) != (dataset.n_users, dataset.n_items):
         raise ValueError(f"the model knows {len(user_vectors)} users and {len(item_vectors)} items, "
                          f"the data set has {dataset.n_users} and {dataset.n_items}")  # fmt: skip
-    items = dataset.test[users]
-    activity = np.diff(dataset.indptr)[users]
+    items, activity = dataset.test[users], np.diff(dataset.indptr)[users]
     pool = dataset.n_items - activity - 1 + dataset.is_train(users, items)
     candidates, rivals = None, pool
     if ranking == "sampled":

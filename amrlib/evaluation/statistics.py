@@ -1,7 +1,5 @@
 """Intervals, paired tests and the correction of sampled measures: functions of arrays, one number a user."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 from typing import NamedTuple
 
