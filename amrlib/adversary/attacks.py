@@ -5,8 +5,6 @@ respect to c_i, is therefore E s_i with s_i = Σ_u (∂L/∂ŷ_ui) p_u, and all 
 D dimensions is gone through in blocks of rows.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
@@ -26,9 +24,10 @@ __all__ = ["perturb"]
 NORMS = ("l2", "linf")
 ROW_NUMBERS = 2**22  # of features, or of noise, at a time
 
-# ΔE (n, K), or None for Δ = 0  ->  s (n, K), and the loss: one number, or (n,), one for each item where no item's move
-# touches another's loss
+# ΔE (n, K), or None for Δ = 0  ->  s (n, K), and the loss: one number, or (n,) where no item's move touches another's
 Gradient: TypeAlias = Callable[[Tensor | None], tuple[Tensor, Tensor]]
+# Users (b,), the same as a tensor, held-out items (b, 1), scores (b, N), training items as (row of the block, item)
+Block: TypeAlias = tuple[np.ndarray, Tensor, Tensor, Tensor, tuple[Tensor, Tensor]]
 
 
 @torch.no_grad()
@@ -38,15 +37,18 @@ def perturb(
 ) -> Tensor:  # fmt: skip
     """The item features moved by at most ε each, c_i + Δ_i, one Δ for all users. Implements :eq:`eq-gamma`.
 
+    Returns (N, D) on the model's device, for ``evaluate(..., features=…)``. Noise and a single step use up ε for every item,
+    but an item whose gradient is zero is not moved. A model without features or with parameters that are not finite, an ε
+    that is negative or not finite, and an unknown word are a ValueError.
+
     Parameters
     ----------
     model
-        A model that uses features (DUIF, VBPR, AMR).
+        One that uses features (DUIF, VBPR, AMR).
     epsilon : float
         In the units of the features; compare it with their mean norm.
     kind : ``"adversarial"`` or ``"random"``
-        Along the gradient of the BPR loss, Δ_i = ε Γ_i/‖Γ_i‖ (AMR paper eqs. 11–12), or in a random direction of the
-        same length.
+        Along the gradient of the BPR loss, Δ_i = ε Γ_i/‖Γ_i‖ (AMR paper eqs. 11–12), or in a random direction as far.
     triples : ``"test"`` or ``"train"``
         Which BPR loss is attacked; the paper does not say. ``"test"``: each user's held-out item against every item the
         user has not touched, so that cold items are attacked too, and the attacker knows what is to be ranked.
@@ -58,18 +60,8 @@ def perturb(
         along the gradient at the moved features, every item taken back into its ball; of all the features passed
         through, those with the highest loss are returned. So more steps never attack that loss less than one.
     norm : ``"l2"`` or ``"linf"``
-        The ball: ‖Δ_i‖₂ ≤ ε, or every entry of Δ_i at most ε (a step then goes along the signs of Γ_i). An ℓ∞ step is
-        √D times as long as an ℓ2 step of the same ε.
-
-    Returns
-    -------
-    (N, D) tensor on the model's device, ready for ``evaluate(..., features=…)``.
-    Random noise and a single step use up ε for every item; an item whose gradient is zero is not moved.
-
-    Raises
-    ------
-    ValueError
-        A model without features or with parameters that are not finite; ε negative or not finite; an unknown word.
+        The ball: ‖Δ_i‖₂ ≤ ε, or every entry of Δ_i at most ε (a step then goes along the signs of Γ_i, and is √D times as
+        long as an ℓ2 step of the same ε).
     """
     c, E, epsilon, steps = checked(model, epsilon, steps, norm)
     one_of(kind, "kind", ("adversarial", "random"))
@@ -142,18 +134,14 @@ def ascend(c: Tensor, E: Tensor, gradient: Gradient, epsilon: float, steps: int,
     return best
 
 
-Block: TypeAlias = tuple[np.ndarray, Tensor, Tensor, Tensor, tuple[Tensor, Tensor]]
-
-
 def score_blocks(U: Tensor, V: Tensor, dataset: Dataset, users: np.ndarray) -> Iterator[Block]:
-    """Blocks of ``users``, so small that four arrays (b, N) stay within the bound of the ranks: ids (b,), the same as a
-    tensor, held-out items (b, 1), scores (b, N), and the training items among them as (row of the block, item)."""
+    """The ``users`` in blocks so small that four arrays (b, N) stay within the bound of the ranks."""
     row = len(V) * U.element_size() * 4
-    block = BLOCK_BYTES // row
+    block = max(1, BLOCK_BYTES // row)
     if U.device.type != "cuda":  # on the CPU less is faster, as long as the cache holds it
         block = min(block, max(64, 2 * TILE_BYTES // row))
-    for start in range(0, len(users), max(1, block)):
-        ids = users[start : start + max(1, block)]
+    for start in range(0, len(users), block):
+        ids = users[start : start + block]
         at, items, rows, target = (torch.as_tensor(a, device=U.device) for a in (*dataset.seen_by(ids), ids, dataset.test[ids]))
         yield ids, rows, target[:, None], U[rows] @ V.T, (at, items)
 

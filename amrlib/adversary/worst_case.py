@@ -1,7 +1,5 @@
 """How far each user's held-out item can fall, exactly and for certain, with no attack to run."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -22,28 +20,21 @@ def worst_case_ranks(
 ) -> np.ndarray:  # fmt: skip
     """The furthest each user's held-out item can fall when every item's features move by at most ε: exact.
 
-    Implements :eq:`eq-worst-rank`. For user u the held-out item i loses at most ε‖E p_u‖ and each rival j gains at most
-    as much (Cauchy–Schwarz), all at once under Δ_i = −ε E p_u/‖E p_u‖, Δ_j = +ε E p_u/‖E p_u‖. So
+    int64, (n,), for ``dataset.test_users`` in order. Implements :eq:`eq-worst-rank`. For user u the held-out item i loses
+    at most ε‖E p_u‖ and each rival j gains at most as much (Cauchy–Schwarz), all at once under Δ_i = −ε E p_u/‖E p_u‖,
+    Δ_j = +ε E p_u/‖E p_u‖. So
 
         rank = #{ j : ŷ_uj + 2ε‖E p_u‖ ≥ ŷ_ui },
 
     no attack can do worse and this one does it (:func:`worst_case_perturbation`). Each user gets a perturbation of their
     own; one shared by all users, as in the paper's tables, does no more harm than this. ``hr(worst_case_ranks(…), k)`` is
     therefore a certified HR@k. With ``norm="linf"`` every entry of Δ moves by at most ε, and Hölder's inequality puts the
-    dual norm ‖E p_u‖₁ in the place of ‖E p_u‖₂, with Δ = ±ε sign(E p_u).
+    dual norm ‖E p_u‖₁ in the place of ‖E p_u‖₂, with Δ = ±ε sign(E p_u). ``candidates`` are those of ``held_out_ranks``; an ε
+    that is negative or not finite, or an unknown ``norm``, is a ValueError.
 
     The certificate is about real numbers: the model's vectors and E as they are, with no rounding after that. It is
     computed in float64, and a rival that rounding could hide (about 1e-14 of a score) counts as ahead, so no rank is too
     low. ``evaluate`` of a float32 model rounds at 1e-7 and may differ in near ties.
-
-    Returns
-    -------
-    int64, (n,), for ``dataset.test_users`` in order.
-
-    Raises
-    ------
-    ValueError
-        ε negative or not finite, an unknown ``norm``.
     """
     epsilon = number(epsilon, "epsilon")
     U, V, sensitivity, slack = _certain(model, norm)
@@ -74,7 +65,7 @@ def worst_case_perturbation(model: Attackable, dataset: Dataset, user: int, epsi
 
     Δ_i = −ε d for the held-out item and +ε d for all others, d the unit vector along E p_u (ℓ2) or its signs (ℓ∞). It
     reaches the bound of :func:`worst_case_ranks` for this user, up to the rounding of the model's numbers; for others it
-    is some attack. Raises as :func:`perturb`, and for a user without a held-out item.
+    is some attack. Raises as :func:`perturb`, and a ValueError for a user without a held-out item.
     """
     c, E, epsilon, _ = checked(model, epsilon, 1, norm)
     user = whole_number(user, "user", 0, dataset.n_users - 1)

