@@ -17,14 +17,12 @@ MODELS: dict[str, Any] = {c.__name__.lower(): c for c in (Popularity, MFBPR, MFe
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m amrlib", description="Recommenders that use pictures.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    about = {"train": "train a model and save it", "evaluate": "rank every user's held-out item",
+             "attack": "evaluate under changed features", "datasets": "list the data sets"}  # fmt: skip
+    train, ranked, attack, _ = (commands.add_parser(name, help=text, description=text) for name, text in about.items())
+    for command in (train, ranked, attack):
+        command.add_argument("--dataset", default="boutique", help="a name of `python -m amrlib datasets`")
 
-    def add(name: str, help: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=help, description=help)
-        if name != "datasets":
-            command.add_argument("--dataset", default="boutique", help="a name of `python -m amrlib datasets`")
-        return command
-
-    train = add("train", "train a model and save it")
     train.add_argument("model", choices=[m for m in MODELS if m != "popularity"])
     train.add_argument("--out", type=Path, required=True, help="the file to write, safetensors")
     for word, default in {"epochs": 100, "dim": 64, "lr": 0.05, "reg": 0.01, "seed": 0}.items():
@@ -34,14 +32,11 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("--adv-weight", type=float, default=1.0, help="λ of AMR")
     train.add_argument("--start", type=Path, help="a saved model to start from (the paper's MF → VBPR → AMR)")
 
-    ranked = add("evaluate", "rank every user's held-out item")
-    attack = add("attack", "evaluate under changed features")
     for command in (ranked, attack):
         command.add_argument("file", type=Path, help="a saved model, or the word popularity")
         command.add_argument("--ranking", choices=["full", "sampled"], default="full")
     attack.add_argument("--epsilon", type=float, default=0.1, help="how far each feature vector moves")
     attack.add_argument("--triples", choices=["test", "train"], default="test", help="the loss that is attacked")
-    add("datasets", "list the data sets")
     return parser
 
 

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["whole_file", "write_atomically"]
-
 
 def write_atomically(path: str | Path, data: bytes) -> None:
     """Write to a temporary file beside ``path``, then rename: nobody ever sees half a file."""

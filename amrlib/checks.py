@@ -5,8 +5,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["item_ids", "number", "one_of", "whole_number"]
-
 
 def whole_number(value: Any, name: str, lowest: int, highest: int | None = None, of: str = "{}") -> int:
     """``value`` as a Python int; NumPy's integers are whole numbers too, True and False are not.

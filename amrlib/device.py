@@ -2,8 +2,6 @@
 
 import torch
 
-__all__ = ["resolve_device"]
-
 
 def resolve_device(device: str | torch.device = "auto") -> torch.device:
     """``"auto"`` is a CUDA card where there is one and the CPU otherwise; anything else is what torch understands.

@@ -4,8 +4,6 @@ from typing import Any
 
 from tqdm import tqdm
 
-__all__ = ["progress_bar"]
-
 
 def progress_bar(iterable: Any, desc: str, show: bool = True, **settings: Any) -> tqdm:
     """A bar that appears after a second and leaves no trace; ``TQDM_DISABLE=1`` or ``show=False`` hides it."""

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["data_folder", "read_shipped"]
-
 
 def data_folder() -> Path:
     """The folder of the data that ships: ``AMRLIB_SHIPPED``, the installed package's, or the checkout's.

@@ -19,15 +19,11 @@ from ..evaluation.ranks import BLOCK_BYTES, TILE_BYTES
 from ..protocols import Attackable
 from ..training import NORM_FLOOR, NegativeSampler
 
-__all__ = ["perturb"]
-
 NORMS = ("l2", "linf")
 ROW_NUMBERS = 2**22  # of features, or of noise, at a time
 
 # ΔE (n, K), or None for Δ = 0  ->  s (n, K), and the loss: one number, or (n,) where no item's move touches another's
 Gradient: TypeAlias = Callable[[Tensor | None], tuple[Tensor, Tensor]]
-# Users (b,), the same as a tensor, held-out items (b, 1), scores (b, N), training items as (row of the block, item)
-Block: TypeAlias = tuple[np.ndarray, Tensor, Tensor, Tensor, tuple[Tensor, Tensor]]
 
 
 @torch.no_grad()
@@ -134,8 +130,11 @@ def ascend(c: Tensor, E: Tensor, gradient: Gradient, epsilon: float, steps: int,
     return best
 
 
-def score_blocks(U: Tensor, V: Tensor, dataset: Dataset, users: np.ndarray) -> Iterator[Block]:
-    """The ``users`` in blocks so small that four arrays (b, N) stay within the bound of the ranks."""
+def score_blocks(
+    U: Tensor, V: Tensor, dataset: Dataset, users: np.ndarray
+) -> Iterator[tuple[np.ndarray, Tensor, Tensor, Tensor, tuple[Tensor, Tensor]]]:
+    """Blocks of ``users``, so small that four arrays (b, N) stay within the bound of the ranks: ids (b,), the same as a
+    tensor, held-out items (b, 1), scores (b, N), and the training items among them as (row of the block, item)."""
     row = len(V) * U.element_size() * 4
     block = max(1, BLOCK_BYTES // row)
     if U.device.type != "cuda":  # on the CPU less is faster, as long as the cache holds it

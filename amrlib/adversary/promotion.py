@@ -12,8 +12,6 @@ from ..evaluation.ranks import BLOCK_BYTES, held_out_ranks
 from ..protocols import Attackable, Ranked, Recommending
 from .attacks import ascend, checked, score_blocks
 
-__all__ = ["category_hit_ratio", "item_ranks", "promote"]
-
 
 @torch.no_grad()
 def promote(

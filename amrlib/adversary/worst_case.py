@@ -10,8 +10,6 @@ from ..evaluation.ranks import held_out_ranks
 from ..protocols import Attackable, Ranked
 from .attacks import NORMS, ROW_NUMBERS, checked, direction, score_blocks
 
-__all__ = ["breaking_epsilon", "worst_case_perturbation", "worst_case_ranks"]
-
 
 @torch.no_grad()
 def worst_case_ranks(

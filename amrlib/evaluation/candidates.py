@@ -5,8 +5,6 @@ import numpy as np
 from ..checks import whole_number
 from ..datasets.dataset import Dataset
 
-__all__ = ["sample_candidates"]
-
 BLOCK = 2**16  # candidates at a time: what a core's cache holds
 
 
@@ -58,16 +56,13 @@ def _subsets(rng: np.random.Generator, left: np.ndarray, n: int) -> np.ndarray:
 
 def _with_gaps(dataset: Dataset, users: np.ndarray, held: np.ndarray, places: np.ndarray) -> np.ndarray:
     """The items at ``places`` (b, n), ascending, of the line of what each user has not touched: (b, n)."""
-    b, n = places.shape
+    b = len(users)
     rows, items = dataset.seen_by(users)
     tested = np.flatnonzero(held)
     rows, items = np.concatenate([rows, tested]), np.concatenate([items, dataset.test[users[tested]]])
     order = np.lexsort((items, rows))
     rows, items = rows[order], items[order]
-    nth = np.arange(len(rows)) - np.searchsorted(rows, np.arange(b))[rows]  # 0, 1, … within a user
+    first, line = np.searchsorted(rows, np.arange(b)), np.arange(b) * (dataset.n_items + 1)
     # the user's m-th item stands before place items_m − m: from there on, all places move up by one more
-    stride = dataset.n_items + 1
-    flat = (places + stride * np.arange(b)[:, None]).ravel()  # ascending over all users
-    column = np.searchsorted(flat, rows * stride + items - nth) - rows * n  # n: before none of them
-    up = np.bincount(rows * (n + 1) + column, minlength=b * (n + 1)).reshape(b, n + 1)
-    return places + up[:, :n].cumsum(1)
+    gaps = items - (np.arange(len(rows)) - first[rows]) + line[rows]  # ascending over all users
+    return places + np.searchsorted(gaps, places + line[:, None], side="right") - first[:, None]

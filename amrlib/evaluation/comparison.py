@@ -2,18 +2,27 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from ..checks import whole_number
 from ..datasets.dataset import Dataset
 from ..protocols import Ranked, Recommending
 from .report import Report, cutoffs, evaluate, measure_name
-from .statistics import Paired, paired
+from .statistics import bootstrap
 
-__all__ = ["compare", "exposure", "paired_test"]
+
+class Paired(NamedTuple):
+    """A mean difference over the same users, with its interval and two p-values."""
+
+    difference: float
+    low: float
+    high: float
+    p_bootstrap: float
+    p_t: float
 
 
 def paired_test(
@@ -28,7 +37,13 @@ def paired_test(
     same = np.array_equal(a.users, b.users) and np.array_equal(a.items, b.items) and a.ranking == b.ranking
     if not same or not np.array_equal(a.n_candidates, b.n_candidates):
         raise ValueError("the two reports are not of the same users, held-out items and candidates: nothing to pair")
-    return paired(a.values(measure, k) - b.values(measure, k), level, n, seed)
+    differences = a.values(measure, k) - b.values(measure, k)
+    low, high, means = bootstrap(differences, level, n, seed)
+    if not differences.any():
+        return Paired(0.0, 0.0, 0.0, 1.0, 1.0)
+    p = min(1.0, 2 * (1 + min((means <= 0).sum(), (means >= 0).sum())) / (1 + n))
+    p_t = stats.ttest_1samp(differences, 0.0).pvalue if np.ptp(differences) > 0 else 0.0
+    return Paired(float(differences.mean()), low, high, float(p), float(p_t))
 
 
 def exposure(

@@ -17,8 +17,6 @@ from ..checks import whole_number
 from ..datasets.dataset import Dataset
 from ..progress import progress_bar
 
-__all__ = ["auc", "best_items", "full_precision", "gains", "held_out_ranks", "hr", "mrr", "ndcg"]
-
 BLOCK_BYTES = 2**27  # the most that scores take at a time: 128 MiB, whatever the size of the catalogue
 TILE_BYTES = 2**21  # on the CPU scores are compared while they are still in its cache
 TILE_USERS = 512

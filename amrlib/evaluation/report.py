@@ -24,8 +24,6 @@ from . import ranks as measures
 from .candidates import sample_candidates
 from .statistics import bootstrap, correction
 
-__all__ = ["Report", "evaluate"]
-
 
 def measure_name(measure: str) -> str:
     """``"hr"``, ``"ndcg"``, ``"mrr"`` or ``"auc"``; recall is HR where one item is held out."""

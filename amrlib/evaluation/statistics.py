@@ -1,25 +1,12 @@
-"""Intervals, paired tests and the correction of sampled measures: functions of arrays, one number a user."""
+"""Intervals and the correction of sampled measures: functions of arrays, one number a user."""
 
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 from ..checks import whole_number
 from .ranks import gains
-
-__all__ = ["Paired", "bootstrap", "correction", "paired"]
-
-
-class Paired(NamedTuple):
-    """A mean difference over the same users, with its interval and two p-values."""
-
-    difference: float
-    low: float
-    high: float
-    p_bootstrap: float
-    p_t: float
 
 
 def bootstrap(values: np.ndarray, level: float = 0.95, n: int = 2000, seed: int = 0) -> tuple[float, float, np.ndarray]:
@@ -37,17 +24,6 @@ def bootstrap(values: np.ndarray, level: float = 0.95, n: int = 2000, seed: int 
         means[start : start + step] = values[places].mean(1)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high), means
-
-
-def paired(differences: np.ndarray, level: float = 0.95, n: int = 2000, seed: int = 0) -> Paired:
-    """Is the mean of ``differences`` (one a user) other than 0? Student's t and the bootstrap, both two-sided."""
-    low, high, means = bootstrap(differences, level, n, seed)
-    if not differences.any():
-        return Paired(0.0, 0.0, 0.0, 1.0, 1.0)
-    other_side = min((means <= 0).sum(), (means >= 0).sum())
-    p = min(1.0, 2 * (1 + other_side) / (1 + len(means)))
-    p_t = stats.ttest_1samp(differences, 0.0).pvalue if np.ptp(differences) > 0 else 0.0
-    return Paired(float(differences.mean()), low, high, float(p), float(p_t))
 
 
 def correction(measure: str, k: int, R: int, n: int, gamma: float) -> np.ndarray:

