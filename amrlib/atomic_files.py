@@ -18,8 +18,7 @@ def write_atomically(path: str | Path, data: bytes) -> None:
 def whole_file(path: str | Path) -> Iterator[BinaryIO]:
     """As :func:`write_atomically`, for content that does not fit in memory: a file to write to.
 
-    When it cannot be written, because the disk is full, say, that is an OSError, and nothing is left of it.
-    """
+    When it cannot be written, because the disk is full, say, that is an OSError, and nothing is left of it."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")

