@@ -62,14 +62,25 @@ def main(arguments: list[str] | None = None) -> int:
         shop = load_dataset(options.dataset)
         if options.command == "train":
             _train(options, shop)
-        elif options.command == "evaluate":
-            print(evaluate(_load(options.file, shop), shop, ranking=options.ranking).table().round(4).to_string())
-        else:
-            _attack(_load(options.file, shop), shop, options)
+            return 0
+        model = _load(options.file, shop)
+        clean = evaluate(model, shop, ranking=options.ranking)
+        if options.command == "evaluate":
+            print(clean.table().round(4).to_string())
+            return 0
+        ranks = {"clean": clean.ranks}
+        for kind in ("random", "adversarial"):
+            changed = perturb(model, shop, options.epsilon, kind, options.triples)
+            ranks[kind] = evaluate(model, shop, ranking=options.ranking, features=changed).ranks
+        if options.ranking == "full":
+            ranks["worst case, certified"] = worst_case_ranks(model, shop, options.epsilon)
+        print(f"{'':22}  HR@10   NDCG@10")
+        for name in ranks:
+            print(f"{name:22}  {hr(ranks[name], 10):.4f}  {ndcg(ranks[name], 10):.4f}")
+        return 0
     except (ValueError, OSError, FloatingPointError) as error:
         print(f"amrlib: {error}", file=sys.stderr)
         return 2
-    return 0
 
 
 def _train(options: argparse.Namespace, shop: Dataset) -> None:
@@ -84,18 +95,6 @@ def _train(options: argparse.Namespace, shop: Dataset) -> None:
     of_triples = {} if kind is MFeALS else {"lr": options.lr, "reg": options.reg, "seed": options.seed}
     model.fit(shop, epochs=options.epochs, device=options.device, **of_triples).save(options.out)
     print(f"{options.out}: {type(model).__name__} after {options.epochs} epochs")
-
-
-def _attack(model: Any, shop: Dataset, options: argparse.Namespace) -> None:
-    ranks = {"clean": evaluate(model, shop, ranking=options.ranking).ranks}
-    for kind in ("random", "adversarial"):
-        changed = perturb(model, shop, options.epsilon, kind, options.triples)
-        ranks[kind] = evaluate(model, shop, ranking=options.ranking, features=changed).ranks
-    if options.ranking == "full":
-        ranks["worst case, certified"] = worst_case_ranks(model, shop, options.epsilon)
-    print(f"{'':22}  HR@10   NDCG@10")
-    for name in ranks:
-        print(f"{name:22}  {hr(ranks[name], 10):.4f}  {ndcg(ranks[name], 10):.4f}")
 
 
 if __name__ == "__main__":

@@ -9,9 +9,9 @@ import numpy as np
 def whole_number(value: Any, name: str, lowest: int, highest: int | None = None, of: str = "{}") -> int:
     """``value`` as a Python int; NumPy's integers are whole numbers too, True and False are not. ``of`` says what ``highest``
     is, e.g. ``"the catalogue's {} items"``."""
-    if isinstance(value, int | np.integer) and not isinstance(value, bool):
-        if lowest <= value and (highest is None or value <= highest):
-            return int(value)
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if whole and lowest <= value and (highest is None or value <= highest):
+        return int(value)
     allowed = f"of at least {lowest}" if highest is None else f"between {lowest} and {of.format(highest)}"
     raise ValueError(f"{name} must be a whole number {allowed}, not {value!r}")
 

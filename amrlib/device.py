@@ -4,10 +4,8 @@ import torch
 
 
 def resolve_device(device: str | torch.device = "auto") -> torch.device:
-    """``"auto"`` is a CUDA card where there is one and the CPU otherwise; anything else is what torch understands.
-
-    A device that torch does not know, that is not there, or that has no float64, in which negatives are drawn (``"mps"``),
-    is a ValueError."""
+    """``"auto"`` is a CUDA card where there is one and the CPU otherwise; anything else is what torch understands. A ValueError
+    for a device that it does not know, that is not there, or that has no float64, in which negatives are drawn (``"mps"``)."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

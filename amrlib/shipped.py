@@ -9,9 +9,8 @@ import numpy as np
 
 
 def data_folder() -> Path:
-    """The folder of the data that ships: ``AMRLIB_SHIPPED``, the installed package's, or the checkout's.
-
-    When none of the three exists, that is a FileNotFoundError."""
+    """The folder of the data that ships: ``AMRLIB_SHIPPED``, the installed package's, or the checkout's. When none of the
+    three exists, that is a FileNotFoundError."""
     package, named = Path(__file__).resolve().parent, os.environ.get("AMRLIB_SHIPPED")
     places = [Path(named)] if named else [package / "data", package.parent / "data"]
     for place in places:
@@ -22,9 +21,8 @@ def data_folder() -> Path:
 
 
 def read_shipped(name: str) -> dict[str, np.ndarray]:
-    """The arrays of ``data/boutique/<name>``, read-only, after comparing it with ``data/SHA256SUMS``.
-
-    A missing file is a FileNotFoundError, one that is not what shipped a ValueError; both name it and the remedy."""
+    """The arrays of ``data/boutique/<name>``, read-only, after comparing it with ``data/SHA256SUMS``. A missing file is a
+    FileNotFoundError, one that is not what shipped a ValueError; both name it and the remedy."""
     folder, path = data_folder(), f"boutique/{name}"
     remedy = "restore it with `git checkout -- data`, or make it again with `python data/make_boutique.py`"
     try:

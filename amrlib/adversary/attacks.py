@@ -61,8 +61,7 @@ def perturb(
     if kind == "adversarial":
         gradient = _test_gradient(model, dataset) if triples == "test" else _train_gradient(model, dataset, seed)
         return ascend(c, E, gradient, epsilon, steps, norm)
-    generator = torch.Generator().manual_seed(seed)
-    moved = E.new_empty(c.shape)
+    generator, moved = torch.Generator().manual_seed(seed), E.new_empty(c.shape)
     for rows in _row_blocks(*c.shape):
         noise = torch.randn(c[rows].shape, generator=generator, dtype=torch.float64).to(E)  # (b, D)
         moved[rows] = c[rows].to(E) + epsilon * direction(noise, norm)
@@ -132,8 +131,7 @@ def score_blocks(U: Tensor, V: Tensor, dataset: Dataset, users: np.ndarray) -> I
     block = max(1, BLOCK_BYTES // row)
     if U.device.type != "cuda":  # on the CPU less is faster, as long as the cache holds it
         block = min(block, max(64, 2 * TILE_BYTES // row))
-    for start in range(0, len(users), block):
-        ids = users[start : start + block]
+    for ids in np.split(users, range(block, len(users), block)):
         rows, at, items = (torch.as_tensor(a, device=U.device) for a in (ids, *dataset.seen_by(ids)))
         target = torch.as_tensor(dataset.test[ids, None], device=U.device)
         scores = U[rows] @ V.T
@@ -154,8 +152,7 @@ def _test_gradient(model: Attackable, dataset: Dataset) -> Gradient:
     vectors, visual = _moved_vectors(model), model.visual_users()
 
     def gradient(seen: Tensor | None) -> tuple[Tensor, Tensor]:
-        s = visual.new_zeros(dataset.n_items, visual.shape[1])
-        loss = torch.zeros((), device=s.device, dtype=torch.float64)
+        s, loss = visual.new_zeros(dataset.n_items, visual.shape[1]), visual.new_zeros((), dtype=torch.float64)
         for rows, target, own, scores in score_blocks(*vectors(seen), dataset, dataset.test_users):
             behind = (scores - own).scatter_(1, target, -torch.inf)  # (b, N)  −(ŷ_ui − ŷ_uj); −∞ of no rival: no loss
             share = 1 / (behind > -torch.inf).sum(1, keepdim=True).clamp_min(1).to(s.dtype)  # (b, 1)
@@ -176,8 +173,7 @@ def _train_gradient(model: Attackable, dataset: Dataset, seed: int) -> Gradient:
 
     def gradient(seen: Tensor | None) -> tuple[Tensor, Tensor]:
         U, V = vectors(seen)
-        s = visual.new_zeros(dataset.n_items, visual.shape[1])
-        loss = torch.zeros((), device=s.device, dtype=torch.float64)
+        s, loss = visual.new_zeros(dataset.n_items, visual.shape[1]), visual.new_zeros((), dtype=torch.float64)
         block = max(1, BLOCK_BYTES // (4 * U.shape[1] * U.element_size()))
         for u, i, j in zip(users.split(block), pos.split(block), neg.split(block)):
             x = (U[u] * (V[i] - V[j])).sum(1)

@@ -23,10 +23,16 @@ def sample_candidates(dataset: Dataset, n: int = 999, seed: int = 0) -> np.ndarr
     if left.min() < n:
         raise ValueError(f"n_candidates={n}: user {left.argmin()} has only {left.min()} untouched items")
     drawn = np.empty((dataset.n_users, n), dtype=np.int64)
-    block = max(1, BLOCK // n)
-    for start in range(0, dataset.n_users, block):
-        ids = users[start : start + block]
-        drawn[ids] = _with_gaps(dataset, ids, held[ids], _subsets(rng, left[ids], n))
+    stride, block = dataset.n_items + 1, max(1, BLOCK // n)
+    for ids in np.split(users, range(block, dataset.n_users, block)):
+        line = np.arange(len(ids)) * stride  # where each user's line begins
+        rows, items = dataset.seen_by(ids)
+        own = np.sort(np.concatenate([line[rows] + items, (line + dataset.test[ids])[held[ids]]]))
+        first = np.searchsorted(own, line)
+        # the user's m-th item stands before place items_m − m: from there on, all places move up by one more
+        gaps = own - (np.arange(len(own)) - first[own // stride])  # ascending over all users
+        places = _subsets(rng, left[ids], n)  # (b, n)
+        drawn[ids] = places + np.searchsorted(gaps, places + line[:, None], side="right") - first[:, None]
     return drawn
 
 
@@ -49,15 +55,3 @@ def _subsets(rng: np.random.Generator, left: np.ndarray, n: int) -> np.ndarray:
     while (new := taken[row, earlier] & ~taken[row, later]).any():
         taken[row[new], later[new]] = True
     return np.sort(np.where(taken, window, t), axis=1)
-
-
-def _with_gaps(dataset: Dataset, users: np.ndarray, held: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """The items at ``places`` (b, n), ascending, of the line of what each user has not touched: (b, n)."""
-    stride = dataset.n_items + 1
-    line = np.arange(len(users)) * stride  # where each user's line begins
-    rows, items = dataset.seen_by(users)
-    own = np.sort(np.concatenate([line[rows] + items, (line + dataset.test[users])[held]]))
-    first = np.searchsorted(own, line)
-    # the user's m-th item stands before place items_m − m: from there on, all places move up by one more
-    gaps = own - (np.arange(len(own)) - first[own // stride])  # ascending over all users
-    return places + np.searchsorted(gaps, places + line[:, None], side="right") - first[:, None]

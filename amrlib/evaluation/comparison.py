@@ -33,8 +33,8 @@ def paired_test(
     ``p_t`` is Student's paired t-test, two-sided, the AMR paper's (§4.1.3); ``p_bootstrap`` draws the users again and is
     twice the share of draws on the other side of zero. Both take the two trained models as they are: whether another
     training seed would end otherwise they cannot tell. Reports of other users, items or candidates are a ValueError."""
-    same = np.array_equal(a.users, b.users) and np.array_equal(a.items, b.items) and a.ranking == b.ranking
-    if not same or not np.array_equal(a.n_candidates, b.n_candidates):
+    same = (np.array_equal(getattr(a, column), getattr(b, column)) for column in ("users", "items", "n_candidates"))
+    if a.ranking != b.ranking or not all(same):
         raise ValueError("the two reports are not of the same users, held-out items and candidates: nothing to pair")
     differences = a.values(measure, k) - b.values(measure, k)
     low, high, means = bootstrap(differences, level, n, seed)
@@ -78,25 +78,15 @@ def compare(
     models: Mapping[str, Ranked | Report], dataset: Dataset, k: int | Sequence[int] = (5, 10, 20), ranking: str = "full",
     features: Any = None, against: str | None = None, measure: str = "ndcg", seed: int = 0, progress: bool = True,
 ) -> pd.DataFrame:  # fmt: skip
-    """Several models side by side, one row each, in the order given.
+    """Several models side by side, one row each, in the order given: name → model, or a :class:`Report` made already.
+
+    ``k`` and ``ranking`` are as in :func:`evaluate`, ``features`` (N, D) changed ones for the models that use them. With
+    ``against``, a name among them, the others are tested against it, user by user (:func:`paired_test`). Interval and test are
+    about ``measure`` at the middle k. ``seed`` is that of the sampled candidates, the same for all, and of the bootstrap.
 
     The columns are those of :meth:`Report.table`; ``low`` and ``high``, the 95 % interval over users of the measure named in
     ``attrs["interval"]``; for models that recommend, those of :func:`exposure`; with ``against`` also ``difference``, ``p_t``
-    and ``p_bootstrap``. No model, ``against`` that is none of them, and what :func:`evaluate` refuses are a ValueError.
-
-    Parameters
-    ----------
-    models : name → model, or a :class:`Report` made already
-    k, ranking : as in :func:`evaluate`
-    features : (N, D), optional
-        Changed features for the models that use them; the others are evaluated as they are.
-    against : str, optional
-        A name among them: the others are tested against it, user by user (:func:`paired_test`).
-    measure : str
-        What the interval and the test are about, at the middle k.
-    seed : int
-        Of the sampled candidates (the same for all) and of the bootstrap.
-    """
+    and ``p_bootstrap``. No model, ``against`` that is none of them, and what :func:`evaluate` refuses are a ValueError."""
     if not models:
         raise ValueError("models is empty: there is nothing to compare")
     if against is not None and against not in models:

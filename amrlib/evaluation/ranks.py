@@ -21,10 +21,12 @@ TILE_BYTES = 2**21  # on the CPU scores are compared while they are still in its
 TILE_USERS = 512
 
 
-def gains(measure: str, ranks: np.ndarray, k: int) -> np.ndarray:
-    """What each rank adds to ``"hr"``, ``"ndcg"`` (both at k) or ``"mrr"``: float64, (n,); the measure is the mean."""
+def gains(measure: str, ranks: np.ndarray, k: int = 0, n_candidates: np.ndarray | int = 0) -> np.ndarray:
+    """What each rank adds to ``"hr"`` or ``"ndcg"`` (both at k), ``"mrr"`` or ``"auc"``: float64, (n,); these are the means."""
     if measure == "mrr":
         return 1.0 / (ranks + 1.0)
+    if measure == "auc":
+        return 1.0 - ranks / np.maximum(n_candidates, 1)
     return np.where(ranks < k, np.log(2) / np.log(ranks + 2.0) if measure == "ndcg" else 1.0, 0.0)
 
 
@@ -40,12 +42,12 @@ def ndcg(ranks: np.ndarray, k: int) -> float:
 
 def mrr(ranks: np.ndarray) -> float:
     """Mean reciprocal rank, mean of 1 / (rank + 1). In (0, 1]. :eq:`eq-mrr-auc`"""
-    return float(gains("mrr", ranks, 0).mean())
+    return float(gains("mrr", ranks).mean())
 
 
 def auc(ranks: np.ndarray, n_candidates: np.ndarray) -> float:
     """The chance that the held-out item beats a random other candidate (a tie is lost). In [0, 1]. :eq:`eq-mrr-auc`"""
-    return float((1.0 - ranks / np.maximum(n_candidates, 1)).mean())
+    return float(gains("auc", ranks, n_candidates=n_candidates).mean())
 
 
 @contextmanager
@@ -197,8 +199,7 @@ def best_items(
             if leader is None:
                 first, of, _ = _twins(V)
                 leader = first[of]
-            out = S.isneginf()[close]
-            S = (u[close] @ V.T).index_select(1, leader).masked_fill_(out, -torch.inf)
+            S = (u[close] @ V.T).index_select(1, leader).masked_fill_(S.isneginf()[close], -torch.inf)
             top[close], where[close] = _largest(S, k)
         best[part], scores[part] = where.cpu().numpy(), top.cpu().numpy()
     return np.where(np.isneginf(scores), -1, best), scores

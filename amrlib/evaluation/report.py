@@ -39,10 +39,7 @@ class Report:
 
     def values(self, measure: str = "ndcg", k: int = 10) -> np.ndarray:
         """Each user's figure, float64 (n,); the measure is their mean."""
-        measure, k = measure_name(measure), whole_number(k, "k", 1)
-        if measure == "auc":
-            return 1.0 - self.ranks / np.maximum(self.n_candidates, 1)
-        return measures.gains(measure, self.ranks, k)
+        return measures.gains(measure_name(measure), self.ranks, whole_number(k, "k", 1), self.n_candidates)
 
     def hr(self, k: int) -> float:
         """Hit ratio HR@k."""
@@ -155,7 +152,7 @@ def evaluate(
         Among all items but the user's training items; or among ``dataset.candidates`` where a protocol published them, else
         ``n_candidates`` random items that the user has not touched, drawn with ``seed``: the paper's way, to compare with its
         tables. Krichene & Rendle (KDD 2020) show why sampled figures can order models wrongly; the table of a sampled report
-        therefore shows each figure's correction beside it (:meth:`Report.corrected`).
+        therefore shows each figure's correction beside it (:meth:`amrlib.evaluation.Report.corrected`).
     features : (N, D), optional
         Evaluate under changed features (see :func:`amrlib.perturb`).
     """

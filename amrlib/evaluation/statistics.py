@@ -37,8 +37,7 @@ def correction_solver(R: int, n: int, gamma: float) -> tuple[np.ndarray, np.ndar
     """Ranks r (m,) and the matrix (n + 1, m) that takes f_r to f̂. Far down, where A changes slowly, one rank
     stands for its neighbours, so that m stays near 4,000 in any catalogue."""
     r = np.unique(np.concatenate([np.arange(min(R + 1, 1000)), np.linspace(0, R, 3000).round()])).astype(np.int64)
-    edges = np.concatenate([[-0.5], (r[1:] + r[:-1]) / 2, [R + 0.5]])
-    share = np.diff(edges) / (R + 1)  # (m,) how many it stands for
+    share = np.diff((r[1:] + r[:-1]) / 2, prepend=-0.5, append=R + 0.5) / (R + 1)  # (m,) how many it stands for
     # P(s | r) = C(r, s) C(R−r, n−s) / C(R, n), from a table of ln m!: scipy's own pmf takes minutes here
     table = special.gammaln(np.arange(R + 1) + 1.0)  # (R + 1,)
     s, r_ = np.arange(n + 1), r[:, None]

