@@ -33,8 +33,8 @@ def perturb(
     """The item features moved by at most ε each, c_i + Δ_i, one Δ for all users. Implements :eq:`eq-gamma`.
 
     Returns (N, D) on the model's device, for ``evaluate(..., features=…)``. Noise and a single step use up ε for every item,
-    but an item whose gradient is zero is not moved. A model without features or with parameters that are not finite, an ε
-    that is negative or not finite, and an unknown word are a ValueError.
+    but an item whose gradient is zero is not moved. A model without features (DUIF, VBPR and AMR use them) or with parameters
+    that are not finite, an ε that is negative or not finite, and an unknown word are a ValueError.
 
     Parameters
     ----------
