@@ -5,8 +5,7 @@
 >>> model = amrlib.AMR(epsilon=0.1).fit(shop, epochs=100)
 >>> amrlib.evaluate(model, shop).table()
 
-The protocol is the AMR paper's: each user has at most one held-out item, and every measure rests on its rank.
-"""
+The protocol is the AMR paper's: each user has at most one held-out item, and every measure rests on its rank."""
 
 from . import adversary, datasets, evaluation, models, training
 from .adversary import perturb, worst_case_ranks

@@ -1,7 +1,5 @@
 """What can be run without a notebook: a thin face over the library."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path
@@ -19,34 +17,26 @@ MODELS: dict[str, Any] = {c.__name__.lower(): c for c in (Popularity, MFBPR, MFe
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m amrlib", description="Recommenders that use pictures.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    about = {"train": "train a model and save it", "evaluate": "rank every user's held-out item",
+             "attack": "evaluate under changed features", "datasets": "list the data sets"}  # fmt: skip
+    train, ranked, attack, _ = (commands.add_parser(name, help=text, description=text) for name, text in about.items())
+    for command in (train, ranked, attack):
+        command.add_argument("--dataset", default="boutique", help="a name of `python -m amrlib datasets`")
 
-    def add(name: str, help: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=help, description=help)
-        if name != "datasets":
-            command.add_argument("--dataset", default="boutique", help="a name of `python -m amrlib datasets`")
-        return command
-
-    train = add("train", "train a model and save it")
     train.add_argument("model", choices=[m for m in MODELS if m != "popularity"])
     train.add_argument("--out", type=Path, required=True, help="the file to write, safetensors")
-    train.add_argument("--epochs", type=int, default=100)
-    train.add_argument("--dim", type=int, default=64)
-    train.add_argument("--lr", type=float, default=0.05)
-    train.add_argument("--reg", type=float, default=0.01)
-    train.add_argument("--seed", type=int, default=0)
+    for word, default in {"epochs": 100, "dim": 64, "lr": 0.05, "reg": 0.01, "seed": 0}.items():
+        train.add_argument(f"--{word}", type=type(default), default=default)
     train.add_argument("--device", default="auto", help="auto, cpu or cuda")
     train.add_argument("--epsilon", type=float, default=0.1, help="ε of AMR")
     train.add_argument("--adv-weight", type=float, default=1.0, help="λ of AMR")
     train.add_argument("--start", type=Path, help="a saved model to start from (the paper's MF → VBPR → AMR)")
 
-    ranked = add("evaluate", "rank every user's held-out item")
-    attack = add("attack", "evaluate under changed features")
     for command in (ranked, attack):
         command.add_argument("file", type=Path, help="a saved model, or the word popularity")
         command.add_argument("--ranking", choices=["full", "sampled"], default="full")
     attack.add_argument("--epsilon", type=float, default=0.1, help="how far each feature vector moves")
     attack.add_argument("--triples", choices=["test", "train"], default="test", help="the loss that is attacked")
-    add("datasets", "list the data sets")
     return parser
 
 
@@ -64,44 +54,47 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.command == "datasets":
             for entry in list_datasets():
-                print(f"{entry['name']}: {entry['about']}")
-                print(f"    from    {entry['origin']}")
+                print(f"{entry['name']}: {entry['about']}\n    from    {entry['origin']}")
                 print(f"    size    {entry['size']}, {'here' if entry['cached'] else 'not downloaded yet'}")
                 print(f"    terms   {entry['terms']}")
             print(f"Downloads are kept in {cache_folder()}; AMRLIB_DATA names another folder.")
             return 0
         shop = load_dataset(options.dataset)
         if options.command == "train":
-            kind = MODELS[options.model]
-            special = {"epsilon": options.epsilon, "adv_weight": options.adv_weight} if kind is AMR else {}
-            if options.start:
-                if str(options.start) == "popularity":
-                    raise ValueError("--start needs a saved model: popularity has nothing to start from")
-                model = kind.warm_start(_load(options.start, shop), shop, seed=options.seed, **special)
-            else:
-                model = kind(dim=options.dim, seed=options.seed, **special)
-            of_triples = {} if kind is MFeALS else {"lr": options.lr, "reg": options.reg, "seed": options.seed}
-            model.fit(shop, epochs=options.epochs, device=options.device, **of_triples)
-            model.save(options.out)
-            print(f"{options.out}: {type(model).__name__} after {options.epochs} epochs")
+            _train(options, shop)
             return 0
         model = _load(options.file, shop)
+        clean = evaluate(model, shop, ranking=options.ranking)
         if options.command == "evaluate":
-            print(evaluate(model, shop, ranking=options.ranking).table().round(4).to_string())
+            print(clean.table().round(4).to_string())
             return 0
-        rows = {"clean": evaluate(model, shop, ranking=options.ranking).ranks}
+        ranks = {"clean": clean.ranks}
         for kind in ("random", "adversarial"):
             changed = perturb(model, shop, options.epsilon, kind, options.triples)
-            rows[kind] = evaluate(model, shop, ranking=options.ranking, features=changed).ranks
+            ranks[kind] = evaluate(model, shop, ranking=options.ranking, features=changed).ranks
         if options.ranking == "full":
-            rows["worst case, certified"] = worst_case_ranks(model, shop, options.epsilon)
+            ranks["worst case, certified"] = worst_case_ranks(model, shop, options.epsilon)
         print(f"{'':22}  HR@10   NDCG@10")
-        for name, ranks in rows.items():
-            print(f"{name:22}  {hr(ranks, 10):.4f}  {ndcg(ranks, 10):.4f}")
+        for name in ranks:
+            print(f"{name:22}  {hr(ranks[name], 10):.4f}  {ndcg(ranks[name], 10):.4f}")
         return 0
     except (ValueError, OSError, FloatingPointError) as error:
         print(f"amrlib: {error}", file=sys.stderr)
         return 2
+
+
+def _train(options: argparse.Namespace, shop: Dataset) -> None:
+    kind = MODELS[options.model]
+    special = {"epsilon": options.epsilon, "adv_weight": options.adv_weight} if kind is AMR else {}
+    if str(options.start) == "popularity":
+        raise ValueError("--start needs a saved model: popularity has nothing to start from")
+    if options.start:
+        model = kind.warm_start(_load(options.start, shop), shop, seed=options.seed, **special)
+    else:
+        model = kind(dim=options.dim, seed=options.seed, **special)
+    of_triples = {} if kind is MFeALS else {"lr": options.lr, "reg": options.reg, "seed": options.seed}
+    model.fit(shop, epochs=options.epochs, device=options.device, **of_triples).save(options.out)
+    print(f"{options.out}: {type(model).__name__} after {options.epochs} epochs")
 
 
 if __name__ == "__main__":

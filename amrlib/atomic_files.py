@@ -1,15 +1,11 @@
 """Files written whole or not at all."""
 
-from __future__ import annotations
-
 import contextlib
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
-
-__all__ = ["whole_file", "write_atomically"]
 
 
 def write_atomically(path: str | Path, data: bytes) -> None:
@@ -20,23 +16,15 @@ def write_atomically(path: str | Path, data: bytes) -> None:
 
 @contextlib.contextmanager
 def whole_file(path: str | Path) -> Iterator[BinaryIO]:
-    """As :func:`write_atomically`, for content that does not fit in memory: a file to write to.
-
-    Raises
-    ------
-    OSError
-        It cannot be written, because the disk is full, say; nothing is left of it.
-    """
+    """As :func:`write_atomically`, for content that does not fit in memory: a file to write to. When it cannot be written,
+    because the disk is full, say, that is an OSError, and nothing is left of it."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    temporary = path.with_name(f"{path.name}{secrets.token_hex(4)}.part")  # another process may be writing the same file
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(temporary, "xb") as file:
             yield file
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp's 0600 is for secrets; this is an ordinary file
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise

@@ -1,23 +1,17 @@
 """Numbers, words and ids that a call was given: an error names the argument and what it may be."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-__all__ = ["item_ids", "number", "one_of", "whole_number"]
-
 
 def whole_number(value: Any, name: str, lowest: int, highest: int | None = None, of: str = "{}") -> int:
-    """``value`` as a Python int; NumPy's integers are whole numbers too, True and False are not.
-
-    ``of`` says what ``highest`` is, e.g. ``"the catalogue's {} items"``.
-    """
-    if isinstance(value, int | np.integer) and not isinstance(value, bool):
-        if lowest <= value and (highest is None or value <= highest):
-            return int(value)
+    """``value`` as a Python int; NumPy's integers are whole numbers too, True and False are not. ``of`` says what ``highest``
+    is, e.g. ``"the catalogue's {} items"``."""
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if whole and lowest <= value and (highest is None or value <= highest):
+        return int(value)
     allowed = f"of at least {lowest}" if highest is None else f"between {lowest} and {of.format(highest)}"
     raise ValueError(f"{name} must be a whole number {allowed}, not {value!r}")
 

@@ -1,20 +1,11 @@
 """Where tensors live."""
 
-from __future__ import annotations
-
 import torch
-
-__all__ = ["resolve_device"]
 
 
 def resolve_device(device: str | torch.device = "auto") -> torch.device:
-    """``"auto"`` is a CUDA card where there is one and the CPU otherwise; anything else is what torch understands.
-
-    Raises
-    ------
-    ValueError
-        A device torch does not know, that is not there, or that has no float64, in which negatives are drawn (``"mps"``).
-    """
+    """``"auto"`` is a CUDA card where there is one and the CPU otherwise; anything else is what torch understands. A ValueError
+    for a device that it does not know, that is not there, or that has no float64, in which negatives are drawn (``"mps"``)."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

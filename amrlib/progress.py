@@ -1,12 +1,8 @@
 """One progress bar for everything that may take more than a second."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from tqdm import tqdm
-
-__all__ = ["progress_bar"]
 
 
 def progress_bar(iterable: Any, desc: str, show: bool = True, **settings: Any) -> tqdm:

@@ -1,20 +1,16 @@
 """What others ask of a model: whatever has these can be ranked, shown, attacked or trained."""
 
-from __future__ import annotations
-
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from torch import Tensor
 
-__all__ = ["Attackable", "Ranked", "Recommending", "Trainable"]
 
 
 class Ranked(Protocol):
     """Scores are user vectors (M, K̃) times item vectors (N, K̃), the latter under other features (N, D) if asked."""
 
     def user_vectors(self) -> Tensor: ...
-
     def item_vectors(self, features: Any = None) -> Tensor: ...
 
 
@@ -30,12 +26,9 @@ class Attackable(Ranked, Protocol):
 
     @property
     def E(self) -> Tensor | None: ...  # (D, K)
-
     @property
     def features(self) -> Tensor | None: ...  # c, (N, D), in any floating-point type
-
     def visual_users(self) -> Tensor: ...  # (M, K)
-
     def sensitivity(self, norm: str = "l2") -> Tensor: ...  # (M,) ‖E p_u‖ in the dual of the norm
 
 

@@ -1,7 +1,5 @@
 """The data that ships with the book: where it lies, and its files, compared with their checksums."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import os
@@ -9,49 +7,31 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["data_folder", "read_shipped"]
-
 
 def data_folder() -> Path:
-    """The folder of the data that ships: ``AMRLIB_SHIPPED``, the installed package's, or the checkout's.
-
-    Raises
-    ------
-    FileNotFoundError
-        When none of the three exists.
-    """
-    package = Path(__file__).resolve().parent
-    named = os.environ.get("AMRLIB_SHIPPED")
+    """The folder of the data that ships: ``AMRLIB_SHIPPED``, the installed package's, or the checkout's. When none of the
+    three exists, that is a FileNotFoundError."""
+    package, named = Path(__file__).resolve().parent, os.environ.get("AMRLIB_SHIPPED")
     places = [Path(named)] if named else [package / "data", package.parent / "data"]
     for place in places:
         if place.is_dir():
             return place
-    raise FileNotFoundError(
-        f"the shipped data is not in {' nor in '.join(map(str, places))}; "
-        "install amrlib from a clone of its repository, or name the folder in AMRLIB_SHIPPED"
-    )
+    raise FileNotFoundError(f"the shipped data is not in {' nor in '.join(map(str, places))}; install amrlib from a clone of "
+                            "its repository, or name the folder in AMRLIB_SHIPPED")  # fmt: skip
 
 
 def read_shipped(name: str) -> dict[str, np.ndarray]:
-    """The arrays of ``data/boutique/<name>``, read-only, after comparing it with ``data/SHA256SUMS``.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        The file is missing, or is not the one that shipped; the message names it and the remedy.
-    """
-    folder = data_folder()
+    """The arrays of ``data/boutique/<name>``, read-only, after comparing it with ``data/SHA256SUMS``. A missing file is a
+    FileNotFoundError, one that is not what shipped a ValueError; both name it and the remedy."""
+    folder, path = data_folder(), f"boutique/{name}"
     remedy = "restore it with `git checkout -- data`, or make it again with `python data/make_boutique.py`"
-
-    def read(path: str) -> bytes:
-        try:
-            return (folder / path).read_bytes()
-        except FileNotFoundError:
-            raise FileNotFoundError(f"data/{path} is missing from {folder}; {remedy}") from None
-
-    content, sums = read(f"boutique/{name}"), read("SHA256SUMS").decode()
-    if f"{hashlib.sha256(content).hexdigest()}  boutique/{name}" not in sums.splitlines():
-        raise ValueError(f"data/boutique/{name} is not the file that shipped (SHA256SUMS has another sum); {remedy}")
+    try:
+        content, sums = (folder / path).read_bytes(), (folder / "SHA256SUMS").read_text("utf-8").splitlines()
+    except FileNotFoundError as error:
+        missing = Path(error.filename).relative_to(folder).as_posix()
+        raise FileNotFoundError(f"data/{missing} is missing from {folder}; {remedy}") from None
+    if f"{hashlib.sha256(content).hexdigest()}  {path}" not in sums:
+        raise ValueError(f"data/{path} is not the file that shipped (SHA256SUMS has another sum); {remedy}")
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
         arrays = dict(file)
     for array in arrays.values():

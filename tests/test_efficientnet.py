@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 
 from amrlib.datasets import pictures
+from amrlib.datasets.extractors import square
 from amrlib.features import efficientnet
 from amrlib.features.efficientnet import EfficientNetLite0, as_pixels, load_efficientnet_lite0
-from amrlib.features.extractors import square
 
 try:
     metadata.distribution(efficientnet.PACKAGE)

@@ -7,8 +7,8 @@ import pytest
 
 LIBRARY = Path(__file__).resolve().parents[1] / "amrlib"
 MAY_USE = {
-    "features": {"device", "features", "progress", "shipped"},
-    "datasets": {"atomic_files", "datasets", "features", "progress", "shipped"},
+    "features": {"checks", "device", "features", "progress", "shipped"},
+    "datasets": {"atomic_files", "datasets", "device", "features", "progress", "shipped"},
 }
 
 

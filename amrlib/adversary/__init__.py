@@ -1,8 +1,7 @@
 """What changed features can do to a ranking: noise, attacks, promotion, and the exact worst case.
 
 An attack returns changed features, (N, D), and knows one model. To transfer it, evaluate another model under them:
-``evaluate(other, shop, features=perturb(model, shop, epsilon))``. Models without E (Popularity, MF) are never moved.
-"""
+``evaluate(other, shop, features=perturb(model, shop, epsilon))``. Models without E (Popularity, MF) are never moved."""
 
 from .attacks import perturb
 from .promotion import category_hit_ratio, item_ranks, promote

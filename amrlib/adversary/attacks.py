@@ -1,11 +1,8 @@
 """Noise and attacks: each item's features moved by at most ε, one Δ for all users.
 
-A score is ŷ_ui = p_uᵀ(q_i + Eᵀc_i), so moving c_i by Δ_i moves it by (E p_u)ᵀΔ_i. Γ_i, the gradient of a loss with
-respect to c_i, is therefore E s_i with s_i = Σ_u (∂L/∂ŷ_ui) p_u, and all that a loss sees of Δ is ΔE (N, K). What has
-D dimensions is gone through in blocks of rows.
-"""
-
-from __future__ import annotations
+A score is ŷ_ui = p_uᵀ(q_i + Eᵀc_i), so moving c_i by Δ_i moves it by (E p_u)ᵀΔ_i. Γ_i, the gradient of a loss with respect to
+c_i, is therefore E s_i with s_i = Σ_u (∂L/∂ŷ_ui) p_u, and all that a loss sees of Δ is ΔE (N, K). What has D dimensions is
+gone through in blocks of rows."""
 
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
@@ -21,13 +18,10 @@ from ..evaluation.ranks import BLOCK_BYTES, TILE_BYTES
 from ..protocols import Attackable
 from ..training import NORM_FLOOR, NegativeSampler
 
-__all__ = ["perturb"]
-
 NORMS = ("l2", "linf")
 ROW_NUMBERS = 2**22  # of features, or of noise, at a time
 
-# ΔE (n, K), or None for Δ = 0  ->  s (n, K), and the loss: one number, or (n,), one for each item where no item's move
-# touches another's loss
+# ΔE (n, K), or None for Δ = 0  ->  s (n, K), and the loss: one number, or (n,) where no item's move touches another's
 Gradient: TypeAlias = Callable[[Tensor | None], tuple[Tensor, Tensor]]
 
 
@@ -38,38 +32,27 @@ def perturb(
 ) -> Tensor:  # fmt: skip
     """The item features moved by at most ε each, c_i + Δ_i, one Δ for all users. Implements :eq:`eq-gamma`.
 
+    Returns (N, D) on the model's device, for ``evaluate(..., features=…)``. Noise and a single step use up ε for every item,
+    but an item whose gradient is zero is not moved. A model without features (DUIF, VBPR and AMR use them) or with parameters
+    that are not finite, an ε that is negative or not finite, and an unknown word are a ValueError.
+
     Parameters
     ----------
-    model
-        A model that uses features (DUIF, VBPR, AMR).
-    epsilon : float
-        In the units of the features; compare it with their mean norm.
+    epsilon : float, in the units of the features; compare it with their mean norm
     kind : ``"adversarial"`` or ``"random"``
-        Along the gradient of the BPR loss, Δ_i = ε Γ_i/‖Γ_i‖ (AMR paper eqs. 11–12), or in a random direction of the
-        same length.
+        Along the gradient of the BPR loss, Δ_i = ε Γ_i/‖Γ_i‖ (AMR paper eqs. 11–12), or in a random direction as far.
     triples : ``"test"`` or ``"train"``
-        Which BPR loss is attacked; the paper does not say. ``"test"``: each user's held-out item against every item the
-        user has not touched, so that cold items are attacked too, and the attacker knows what is to be ranked.
-        ``"train"``: the training pairs, each with one sampled warm negative, so cold items stay as they are.
-    seed : int
-        Of the random directions (drawn on the CPU, in blocks of rows), or of the sampled negatives.
+        Which BPR loss is attacked; the paper does not say. ``"test"``: each user's held-out item against every item the user
+        has not touched, so that cold items are attacked too, and the attacker knows what is to be ranked. ``"train"``: the
+        training pairs, each with one sampled warm negative, so cold items stay as they are.
+    seed : int, of the random directions (drawn on the CPU, in blocks of rows), or of the sampled negatives
     steps : int
-        1 is the paper's attack. With more, the first step is the same and each that follows has length 2.5 ε/steps
-        along the gradient at the moved features, every item taken back into its ball; of all the features passed
-        through, those with the highest loss are returned. So more steps never attack that loss less than one.
+        1 is the paper's attack. With more, the first step is the same and each that follows has length 2.5 ε/steps along the
+        gradient at the moved features, every item taken back into its ball; of all the features passed through, those with
+        the highest loss are returned. So more steps never attack that loss less than one.
     norm : ``"l2"`` or ``"linf"``
-        The ball: ‖Δ_i‖₂ ≤ ε, or every entry of Δ_i at most ε (a step then goes along the signs of Γ_i). An ℓ∞ step is
-        √D times as long as an ℓ2 step of the same ε.
-
-    Returns
-    -------
-    (N, D) tensor on the model's device, ready for ``evaluate(..., features=…)``.
-    Random noise and a single step use up ε for every item; an item whose gradient is zero is not moved.
-
-    Raises
-    ------
-    ValueError
-        A model without features or with parameters that are not finite; ε negative or not finite; an unknown word.
+        The ball: ‖Δ_i‖₂ ≤ ε, or every entry of Δ_i at most ε (a step then goes along the signs of Γ_i, and is √D times as
+        long as an ℓ2 step of the same ε).
     """
     c, E, epsilon, steps = checked(model, epsilon, steps, norm)
     one_of(kind, "kind", ("adversarial", "random"))
@@ -78,8 +61,7 @@ def perturb(
     if kind == "adversarial":
         gradient = _test_gradient(model, dataset) if triples == "test" else _train_gradient(model, dataset, seed)
         return ascend(c, E, gradient, epsilon, steps, norm)
-    generator = torch.Generator().manual_seed(seed)
-    moved = E.new_empty(c.shape)
+    generator, moved = torch.Generator().manual_seed(seed), E.new_empty(c.shape)
     for rows in _row_blocks(*c.shape):
         noise = torch.randn(c[rows].shape, generator=generator, dtype=torch.float64).to(E)  # (b, D)
         moved[rows] = c[rows].to(E) + epsilon * direction(noise, norm)
@@ -142,20 +124,20 @@ def ascend(c: Tensor, E: Tensor, gradient: Gradient, epsilon: float, steps: int,
     return best
 
 
-Block: TypeAlias = tuple[np.ndarray, Tensor, Tensor, Tensor, tuple[Tensor, Tensor]]
-
-
-def score_blocks(U: Tensor, V: Tensor, dataset: Dataset, users: np.ndarray) -> Iterator[Block]:
-    """Blocks of ``users``, so small that four arrays (b, N) stay within the bound of the ranks: ids (b,), the same as a
-    tensor, held-out items (b, 1), scores (b, N), and the training items among them as (row of the block, item)."""
+def score_blocks(U: Tensor, V: Tensor, dataset: Dataset, users: np.ndarray) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """Blocks of ``users``, so small that four arrays (b, N) stay within the bound of the ranks: ids (b,), held-out items and
+    their scores (b, 1), and the scores of all items (b, N), of the user's training items −∞."""
     row = len(V) * U.element_size() * 4
-    block = BLOCK_BYTES // row
+    block = max(1, BLOCK_BYTES // row)
     if U.device.type != "cuda":  # on the CPU less is faster, as long as the cache holds it
         block = min(block, max(64, 2 * TILE_BYTES // row))
-    for start in range(0, len(users), max(1, block)):
-        ids = users[start : start + max(1, block)]
-        at, items, rows, target = (torch.as_tensor(a, device=U.device) for a in (*dataset.seen_by(ids), ids, dataset.test[ids]))
-        yield ids, rows, target[:, None], U[rows] @ V.T, (at, items)
+    for ids in np.split(users, range(block, len(users), block)):
+        rows, at, items = (torch.as_tensor(a, device=U.device) for a in (ids, *dataset.seen_by(ids)))
+        target = torch.as_tensor(dataset.test[ids, None], device=U.device)
+        scores = U[rows] @ V.T
+        own = scores.gather(1, target.clamp_min(0))
+        scores[at, items] = -torch.inf
+        yield rows, target, own, scores
 
 
 def _moved_vectors(model: Attackable) -> Callable[[Tensor | None], tuple[Tensor, Tensor]]:
@@ -167,17 +149,13 @@ def _moved_vectors(model: Attackable) -> Callable[[Tensor | None], tuple[Tensor,
 
 def _test_gradient(model: Attackable, dataset: Dataset) -> Gradient:
     """Of the loss Σ_u mean_j −ln σ(ŷ_u,test − ŷ_uj), j over what u may be shown."""
-    vectors, visual, N = _moved_vectors(model), model.visual_users(), dataset.n_items
+    vectors, visual = _moved_vectors(model), model.visual_users()
 
     def gradient(seen: Tensor | None) -> tuple[Tensor, Tensor]:
-        s = visual.new_zeros(N, visual.shape[1])
-        loss = torch.zeros((), device=s.device, dtype=torch.float64)
-        for ids, rows, target, scores, own in score_blocks(*vectors(seen), dataset, dataset.test_users):
-            rivals = N - np.diff(dataset.indptr)[ids] - 1 + dataset.is_train(ids, dataset.test[ids])  # (b,)
-            share = 1 / torch.as_tensor(rivals, device=s.device).clamp_min(1)[:, None].to(s.dtype)
-            behind = scores - scores.gather(1, target)  # (b, N)  −(ŷ_ui − ŷ_uj)
-            behind[own] = -torch.inf  # no rivals: no loss, no gradient
-            behind.scatter_(1, target, -torch.inf)
+        s, loss = visual.new_zeros(dataset.n_items, visual.shape[1]), visual.new_zeros((), dtype=torch.float64)
+        for rows, target, own, scores in score_blocks(*vectors(seen), dataset, dataset.test_users):
+            behind = (scores - own).scatter_(1, target, -torch.inf)  # (b, N)  −(ŷ_ui − ŷ_uj); −∞ of no rival: no loss
+            share = 1 / (behind > -torch.inf).sum(1, keepdim=True).clamp_min(1).to(s.dtype)  # (b, 1)
             loss += (F.softplus(behind).sum(1, keepdim=True) * share).double().sum()
             g = torch.sigmoid(behind).mul_(share)  # (b, N)  ∂L/∂ŷ_uj
             g.scatter_(1, target, -g.sum(1, keepdim=True))  # ∂L/∂ŷ_u,test
@@ -195,8 +173,7 @@ def _train_gradient(model: Attackable, dataset: Dataset, seed: int) -> Gradient:
 
     def gradient(seen: Tensor | None) -> tuple[Tensor, Tensor]:
         U, V = vectors(seen)
-        s = visual.new_zeros(dataset.n_items, visual.shape[1])
-        loss = torch.zeros((), device=s.device, dtype=torch.float64)
+        s, loss = visual.new_zeros(dataset.n_items, visual.shape[1]), visual.new_zeros((), dtype=torch.float64)
         block = max(1, BLOCK_BYTES // (4 * U.shape[1] * U.element_size()))
         for u, i, j in zip(users.split(block), pos.split(block), neg.split(block)):
             x = (U[u] * (V[i] - V[j])).sum(1)

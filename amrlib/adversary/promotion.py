@@ -1,7 +1,5 @@
 """Moving a few items' features to bring them into people's lists, and what that achieves."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -13,8 +11,6 @@ from ..datasets.dataset import Dataset
 from ..evaluation.ranks import BLOCK_BYTES, held_out_ranks
 from ..protocols import Attackable, Ranked, Recommending
 from .attacks import ascend, checked, score_blocks
-
-__all__ = ["category_hit_ratio", "item_ranks", "promote"]
 
 
 @torch.no_grad()
@@ -29,28 +25,19 @@ def promote(
 
     over all users who do not have t already. (The BPR loss against the same bar would be spent on the many whom the item
     will never reach: their gradients are the largest.) The bar does not move with Δ, and no item's Δ touches another's
-    count. ``steps`` and ``norm`` are those of :func:`perturb`; the best step is taken item by item.
-
-    Raises
-    ------
-    ValueError
-        As :func:`perturb`; no item, an id out of range, or fewer than k items left that are not promoted.
-    """
+    count. ``steps`` and ``norm`` are those of :func:`perturb`, and the best step is taken item by item. Raises as
+    :func:`perturb`, and a ValueError for no item, an id out of range, or fewer than k items left that are not promoted."""
     c, E, epsilon, steps = checked(model, epsilon, steps, norm)
     ids = item_ids(items, dataset.n_items, some=True)
     k = whole_number(k, "k", 1, dataset.n_items - len(ids), "the {} items that are not promoted")
     U, V, visual = model.user_vectors(), model.item_vectors(), model.visual_users()
     at = torch.as_tensor(ids, device=U.device)
-    bars = []
-    for _, _, _, scores, seen in score_blocks(U, V, dataset, np.arange(dataset.n_users)):
-        scores[seen] = -torch.inf
+    users, bars = np.arange(dataset.n_users), []
+    for _, _, _, scores in score_blocks(U, V, dataset, users):
         scores[:, at] = -torch.inf
         bars.append(torch.topk(scores, k, dim=1).values[:, -1])
     bar = torch.cat(bars)  # (M,)  −∞ for someone who has nearly everything: whatever comes is shown
     V = V[at]  # (n, K̃) the promoted ones
-    owners, owned = dataset.seen_by(np.arange(dataset.n_users))
-    promoted = np.isin(owned, ids)  # who has a promoted item, and which
-    owners, columns = owners[promoted], np.searchsorted(ids, owned[promoted])
     block = max(1, BLOCK_BYTES // (len(ids) * U.element_size() * 4))
 
     def gradient(seen: Tensor | None) -> tuple[Tensor, Tensor]:  # ΔE (n, K) -> s (n, K), the smooth counts (n,)
@@ -60,10 +47,8 @@ def promote(
             ahead = U[part] @ V.T - bar[part, None]  # (b, n)
             if seen is not None:
                 ahead += visual[part] @ seen.T
-            cut = slice(*np.searchsorted(owners, [start, start + block]))
-            row, column = (torch.as_tensor(a, device=s.device) for a in (owners[cut] - start, columns[cut]))
-            ahead[row, column] = -torch.inf
-            shown = torch.sigmoid(ahead)
+            has = torch.as_tensor(dataset.is_train(users[part, None], ids), device=s.device)
+            shown = torch.sigmoid(ahead.masked_fill_(has, -torch.inf))
             count += shown.double().sum(0)
             s += (shown * (1 - shown)).T @ visual[part]  # σ' = σ (1 − σ)
         return s, count
@@ -72,23 +57,17 @@ def promote(
 
 
 def category_hit_ratio(model: Recommending, dataset: Dataset, items: Any, k: int = 10, features: Any = None) -> float:
-    """CHR@k: the share of all places in people's first k that go to ``items``. In [0, 1].
-
-        CHR@k = 1/(kM) Σ_u #{ i ∈ items, not one that u has : i among u's first k }
-
-    with M users: the category hit ratio of Di Noia, Malitesta & Merra (2020), for ``items`` of a category, at least one.
-    What u has is what the data say that the model is bound to.
-    """
+    """CHR@k = 1/(kM) Σ_u #{ i ∈ items, not one that u has : i among u's first k }, with M users: the share of all places in
+    people's first k that go to ``items``, one at least. In [0, 1]. It is the category hit ratio of Di Noia, Malitesta & Merra
+    (2020) where they are a category's. What u has is what the data say that the model is bound to."""
     ids = item_ids(items, dataset.n_items, some=True)
     shown, _ = model.recommend(np.arange(dataset.n_users), k, features)  # (M, k)
     return float(np.isin(shown, ids).mean())
 
 
 def item_ranks(model: Ranked, dataset: Dataset, item: int, features: Any = None) -> np.ndarray:
-    """Where one item stands with everyone who does not have it: int64, one rank (0 is best) a user, users ascending.
-
-    Ties count against it, as everywhere in this library.
-    """
+    """Where one item stands with everyone who does not have it: int64, one rank a user, users ascending; 0 is best, and ties
+    count against it, as everywhere in this library."""
     item = whole_number(item, "item", 0, dataset.n_items - 1)
     has = dataset.is_train(np.arange(dataset.n_users), np.array(item))
     return held_out_ranks(model.user_vectors(), model.item_vectors(features), dataset, items=np.where(has, -1, item))

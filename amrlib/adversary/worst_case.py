@@ -1,7 +1,5 @@
 """How far each user's held-out item can fall, exactly and for certain, with no attack to run."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -12,8 +10,6 @@ from ..evaluation.ranks import held_out_ranks
 from ..protocols import Attackable, Ranked
 from .attacks import NORMS, ROW_NUMBERS, checked, direction, score_blocks
 
-__all__ = ["breaking_epsilon", "worst_case_perturbation", "worst_case_ranks"]
-
 
 @torch.no_grad()
 def worst_case_ranks(
@@ -22,29 +18,21 @@ def worst_case_ranks(
 ) -> np.ndarray:  # fmt: skip
     """The furthest each user's held-out item can fall when every item's features move by at most ε: exact.
 
-    Implements :eq:`eq-worst-rank`. For user u the held-out item i loses at most ε‖E p_u‖ and each rival j gains at most
-    as much (Cauchy–Schwarz), all at once under Δ_i = −ε E p_u/‖E p_u‖, Δ_j = +ε E p_u/‖E p_u‖. So
+    int64, (n,), for ``dataset.test_users`` in order. Implements :eq:`eq-worst-rank`. For user u the held-out item i loses at
+    most ε‖E p_u‖ and each rival j gains at most as much (Cauchy–Schwarz), all at once under Δ_i = −ε E p_u/‖E p_u‖,
+    Δ_j = +ε E p_u/‖E p_u‖. So
 
         rank = #{ j : ŷ_uj + 2ε‖E p_u‖ ≥ ŷ_ui },
 
-    no attack can do worse and this one does it (:func:`worst_case_perturbation`). Each user gets a perturbation of their
-    own; one shared by all users, as in the paper's tables, does no more harm than this. ``hr(worst_case_ranks(…), k)`` is
-    therefore a certified HR@k. With ``norm="linf"`` every entry of Δ moves by at most ε, and Hölder's inequality puts the
-    dual norm ‖E p_u‖₁ in the place of ‖E p_u‖₂, with Δ = ±ε sign(E p_u).
+    no attack can do worse and this one does it (:func:`worst_case_perturbation`). Each user gets a perturbation of their own;
+    one shared by all users, as in the paper's tables, does no more harm than this. ``hr(worst_case_ranks(…), k)`` is therefore
+    a certified HR@k. With ``norm="linf"`` every entry of Δ moves by at most ε, and Hölder's inequality puts the dual norm
+    ‖E p_u‖₁ in the place of ‖E p_u‖₂, with Δ = ±ε sign(E p_u). ``candidates`` are as in ``held_out_ranks``. An ε that is
+    negative or not finite, or an unknown ``norm``, is a ValueError.
 
-    The certificate is about real numbers: the model's vectors and E as they are, with no rounding after that. It is
-    computed in float64, and a rival that rounding could hide (about 1e-14 of a score) counts as ahead, so no rank is too
-    low. ``evaluate`` of a float32 model rounds at 1e-7 and may differ in near ties.
-
-    Returns
-    -------
-    int64, (n,), for ``dataset.test_users`` in order.
-
-    Raises
-    ------
-    ValueError
-        ε negative or not finite, an unknown ``norm``.
-    """
+    The certificate is about real numbers: the model's vectors and E as they are, with no rounding after that. It is computed
+    in float64, and a rival that rounding could hide (about 1e-14 of a score) counts as ahead, so no rank is too low.
+    ``evaluate`` of a float32 model rounds at 1e-7 and may differ in near ties."""
     epsilon = number(epsilon, "epsilon")
     U, V, sensitivity, slack = _certain(model, norm)
     return held_out_ranks(U, V, dataset, candidates, 2 * epsilon * sensitivity + slack, progress)
@@ -74,8 +62,7 @@ def worst_case_perturbation(model: Attackable, dataset: Dataset, user: int, epsi
 
     Δ_i = −ε d for the held-out item and +ε d for all others, d the unit vector along E p_u (ℓ2) or its signs (ℓ∞). It
     reaches the bound of :func:`worst_case_ranks` for this user, up to the rounding of the model's numbers; for others it
-    is some attack. Raises as :func:`perturb`, and for a user without a held-out item.
-    """
+    is some attack. Raises as :func:`perturb`, and a ValueError for a user without a held-out item."""
     c, E, epsilon, _ = checked(model, epsilon, 1, norm)
     user = whole_number(user, "user", 0, dataset.n_users - 1)
     item = int(dataset.test[user])
@@ -92,21 +79,15 @@ def breaking_epsilon(model: Ranked, dataset: Dataset, k: int = 10, norm: str = "
     """The ε from which on each user's hit among the first k is no longer certain: float64, (n,), for ``test_users``.
 
     With ŷ_u(k) the k-th best rival of the held-out item i, :func:`worst_case_ranks` is below k as long as
-    ŷ_ui − 2ε‖E p_u‖ > ŷ_u(k), so
-
-        ε_u = (ŷ_ui − ŷ_u(k)) / (2‖E p_u‖),
-
-    with the dual norm under ℓ∞, rounded down as ranks are rounded up there. It is 0 where there is no hit to break, and
-    infinite where nothing can break it: E p_u = 0, or fewer than k rivals.
-    """
+    ŷ_ui − 2ε‖E p_u‖ > ŷ_u(k), so ε_u = (ŷ_ui − ŷ_u(k)) / (2‖E p_u‖), with the dual norm under ℓ∞, rounded down as ranks are
+    rounded up there. It is 0 where there is no hit to break, and infinite where nothing can break it: E p_u = 0, or fewer than
+    k rivals. A k outside the catalogue, or an unknown ``norm``, is a ValueError."""
     k = whole_number(k, "k", 1, dataset.n_items, "the catalogue's {} items")
     U, V, sensitivity, slack = _certain(model, norm)
     epsilons = [np.zeros(0)]
-    for _, rows, target, scores, seen in score_blocks(U, V, dataset, dataset.test_users):
-        own = scores.gather(1, target)  # (b, 1)
-        scores[seen] = -torch.inf
-        scores.scatter_(1, target, -torch.inf)
-        ahead = (own - torch.topk(scores, k, dim=1).values[:, -1:])[:, 0] - slack[rows]  # (b,)
+    for rows, target, own, scores in score_blocks(U, V, dataset, dataset.test_users):
+        best = torch.topk(scores.scatter_(1, target, -torch.inf), k, dim=1).values[:, -1:]  # (b, 1)  ŷ_u(k)
+        ahead = (own - best)[:, 0] - slack[rows]  # (b,)
         epsilons.append(torch.where(ahead > 0, ahead / (2 * sensitivity[rows]), 0.0).cpu().numpy())  # over 0: infinite
     hit = held_out_ranks(U, V, dataset) < k  # ties are counted there, exactly
     return np.where(hit, np.concatenate(epsilons), 0.0)

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from ..atomic_files import write_atomically
-from ..features.extractors import NETWORKS, as_in_the_shop, extractor
 from ..progress import progress_bar
 from .download import cache_folder
+from .extractors import NETWORKS, as_in_the_shop, extractor
 
 __all__ = ["PICTURES", "features_of_pictures", "open_picture"]
 

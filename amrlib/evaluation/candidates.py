@@ -1,13 +1,9 @@
 """The rivals of a sampled ranking: for each user, some of the items that the user has not touched."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from ..checks import whole_number
 from ..datasets.dataset import Dataset
-
-__all__ = ["sample_candidates"]
 
 BLOCK = 2**16  # candidates at a time: what a core's cache holds
 
@@ -15,12 +11,10 @@ BLOCK = 2**16  # candidates at a time: what a core's cache holds
 def sample_candidates(dataset: Dataset, n: int = 999, seed: int = 0) -> np.ndarray:
     """n distinct items for each user, none of them touched by the user in train or test: (M, n) int64, rows ascending.
 
-    Every set of n such items is equally likely, cold items among them: at test time they are rivals like any other.
-    The same seed gives the same rows on every machine. A user with fewer than n such items is a ValueError.
-
-    The user's untouched items stand on a line without gaps, at 0 … L − 1. Floyd's algorithm draws n of these places
-    without repetition, in n draws whatever L is; each place then moves up by the number of the user's items before it.
-    """
+    Every set of n such items is equally likely, cold items among them: at test time they are rivals like any other. The same
+    seed gives the same rows on every machine; a user with fewer than n such items is a ValueError. The untouched items stand
+    on a line without gaps, at 0 … L − 1. Floyd's algorithm draws n of these places without repetition, in n draws whatever L
+    is; each place then moves up by the number of the user's items before it."""
     n = whole_number(n, "n_candidates", 1)
     rng = np.random.default_rng(whole_number(seed, "seed", 0))
     users = np.arange(dataset.n_users)
@@ -29,19 +23,24 @@ def sample_candidates(dataset: Dataset, n: int = 999, seed: int = 0) -> np.ndarr
     if left.min() < n:
         raise ValueError(f"n_candidates={n}: user {left.argmin()} has only {left.min()} untouched items")
     drawn = np.empty((dataset.n_users, n), dtype=np.int64)
-    block = max(1, BLOCK // n)
-    for start in range(0, dataset.n_users, block):
-        ids = users[start : start + block]
-        drawn[ids] = _with_gaps(dataset, ids, held[ids], _subsets(rng, left[ids], n))
+    stride, block = dataset.n_items + 1, max(1, BLOCK // n)
+    for ids in np.split(users, range(block, dataset.n_users, block)):
+        line = np.arange(len(ids)) * stride  # where each user's line begins
+        rows, items = dataset.seen_by(ids)
+        own = np.sort(np.concatenate([line[rows] + items, (line + dataset.test[ids])[held[ids]]]))
+        first = np.searchsorted(own, line)
+        # the user's m-th item stands before place items_m − m: from there on, all places move up by one more
+        gaps = own - (np.arange(len(own)) - first[own // stride])  # ascending over all users
+        places = _subsets(rng, left[ids], n)  # (b, n)
+        drawn[ids] = places + np.searchsorted(gaps, places + line[:, None], side="right") - first[:, None]
     return drawn
 
 
 def _subsets(rng: np.random.Generator, left: np.ndarray, n: int) -> np.ndarray:
     """n distinct whole numbers below each ``left`` (b,), ascending, every set equally likely: (b, n).
 
-    Floyd: for s = 0 … n − 1 draw t from 0 … L − n + s, and take t, or L − n + s where t has been taken. It has been
-    taken if an earlier draw was t too, or if t is itself the L − n + s of an earlier step that had to take that.
-    """
+    Floyd: for s = 0 … n − 1 draw t from 0 … L − n + s, and take t, or L − n + s where t has been taken. It has been taken if
+    an earlier draw was t too, or if t is itself the L − n + s of an earlier step that had to take that."""
     first, step = (left - n)[:, None], np.arange(n)
     window = first + step  # (b, n)  L − n + s
     t = (rng.random(window.shape) * (window + 1)).astype(np.int64)  # in equal parts, but for L·2⁻⁵³ of one
@@ -56,20 +55,3 @@ def _subsets(rng: np.random.Generator, left: np.ndarray, n: int) -> np.ndarray:
     while (new := taken[row, earlier] & ~taken[row, later]).any():
         taken[row[new], later[new]] = True
     return np.sort(np.where(taken, window, t), axis=1)
-
-
-def _with_gaps(dataset: Dataset, users: np.ndarray, held: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """The items at ``places`` (b, n), ascending, of the line of what each user has not touched: (b, n)."""
-    b, n = places.shape
-    rows, items = dataset.seen_by(users)
-    tested = np.flatnonzero(held)
-    rows, items = np.concatenate([rows, tested]), np.concatenate([items, dataset.test[users[tested]]])
-    order = np.lexsort((items, rows))
-    rows, items = rows[order], items[order]
-    nth = np.arange(len(rows)) - np.searchsorted(rows, np.arange(b))[rows]  # 0, 1, … within a user
-    # the user's m-th item stands before place items_m − m: from there on, all places move up by one more
-    stride = dataset.n_items + 1
-    flat = (places + stride * np.arange(b)[:, None]).ravel()  # ascending over all users
-    column = np.searchsorted(flat, rows * stride + items - nth) - rows * n  # n: before none of them
-    up = np.bincount(rows * (n + 1) + column, minlength=b * (n + 1)).reshape(b, n + 1)
-    return places + up[:, :n].cumsum(1)

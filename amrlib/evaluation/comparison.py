@@ -1,21 +1,28 @@
 """Models side by side: their reports, paired tests between them, and what each puts before people."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from ..checks import whole_number
 from ..datasets.dataset import Dataset
 from ..protocols import Ranked, Recommending
 from .report import Report, cutoffs, evaluate, measure_name
-from .statistics import Paired, paired
+from .statistics import bootstrap
 
-__all__ = ["compare", "exposure", "paired_test"]
+
+class Paired(NamedTuple):
+    """A mean difference over the same users, with its interval and two p-values."""
+
+    difference: float
+    low: float
+    high: float
+    p_bootstrap: float
+    p_t: float
 
 
 def paired_test(
@@ -25,12 +32,17 @@ def paired_test(
 
     ``p_t`` is Student's paired t-test, two-sided, the AMR paper's (§4.1.3); ``p_bootstrap`` draws the users again and is
     twice the share of draws on the other side of zero. Both take the two trained models as they are: whether another
-    training seed would end otherwise they cannot tell. Reports of other users, items or candidates are a ValueError.
-    """
-    same = np.array_equal(a.users, b.users) and np.array_equal(a.items, b.items) and a.ranking == b.ranking
-    if not same or not np.array_equal(a.n_candidates, b.n_candidates):
+    training seed would end otherwise they cannot tell. Reports of other users, items or candidates are a ValueError."""
+    same = (np.array_equal(getattr(a, column), getattr(b, column)) for column in ("users", "items", "n_candidates"))
+    if a.ranking != b.ranking or not all(same):
         raise ValueError("the two reports are not of the same users, held-out items and candidates: nothing to pair")
-    return paired(a.values(measure, k) - b.values(measure, k), level, n, seed)
+    differences = a.values(measure, k) - b.values(measure, k)
+    low, high, means = bootstrap(differences, level, n, seed)
+    if not differences.any():
+        return Paired(0.0, 0.0, 0.0, 1.0, 1.0)
+    p = min(1.0, 2 * (1 + min((means <= 0).sum(), (means >= 0).sum())) / (1 + n))
+    p_t = stats.ttest_1samp(differences, 0.0).pvalue if np.ptp(differences) > 0 else 0.0
+    return Paired(float(differences.mean()), low, high, float(p), float(p_t))
 
 
 def exposure(
@@ -38,17 +50,15 @@ def exposure(
 ) -> pd.Series:
     """What a model puts before people: the items of the top k of ``users`` (m,), whether anyone wants them or not.
 
-    Left out of a user's list is what the user has in the data that the model is bound to; ``dataset`` says which items
-    are popular or cold. By default ``users`` is everyone with a held-out item, as in :func:`evaluate`.
-
-    A series of four numbers (where nobody has an item left to be shown, coverage is 0 and the others are NaN):
+    Left out of a user's list is what the user has in the data that the model is bound to; ``dataset`` says which items are
+    popular or cold. By default ``users`` is everyone with a held-out item; nobody, and k outside the catalogue, are a
+    ValueError. Four numbers, of which coverage is 0 and the others NaN where nobody has an item left:
 
     * ``coverage``: share of the catalogue that is in somebody's list;
     * ``popularity``: mean training interactions of a place in a list;
     * ``cold``: share of places that go to items without a training interaction;
-    * ``gini``: how unequally the places are spread over the catalogue, 0 evenly to 1 − 1/N all to one item:
-      Σ_i (2i − N − 1) x_i / (N Σ x), x ascending.
-    """
+    * ``gini``: how unequally the places are spread over the catalogue, Σ_i (2i − N − 1) x_i / (N Σ x), x ascending: 0 evenly
+      to 1 − 1/N all to one item."""
     k = whole_number(k, "k", 1, dataset.n_items, "the catalogue's {} items")
     users = dataset.test_users if users is None else np.atleast_1d(np.asarray(users))
     if not len(users):
@@ -57,43 +67,26 @@ def exposure(
     shown = items[items >= 0]  # a user with little left has -1 at the end
     N = dataset.n_items
     counts = np.sort(np.bincount(shown, minlength=N))  # (N,)
-    means = [np.nan] * 3
+    figures = {"coverage": (counts > 0).mean(), "popularity": np.nan, "cold": np.nan, "gini": np.nan}
     if len(shown):
         gini = ((2 * np.arange(1, N + 1) - N - 1) * counts).sum() / (N * len(shown))
-        means = [dataset.item_counts[shown].mean(), dataset.cold[shown].mean(), gini]
-    names = [f"{name}@{k}" for name in ("coverage", "popularity", "cold", "gini")]
-    return pd.Series([(counts > 0).mean(), *means], index=names, dtype=float)
+        figures |= {"popularity": dataset.item_counts[shown].mean(), "cold": dataset.cold[shown].mean(), "gini": gini}
+    return pd.Series(figures, dtype=float).add_suffix(f"@{k}")
 
 
 def compare(
     models: Mapping[str, Ranked | Report], dataset: Dataset, k: int | Sequence[int] = (5, 10, 20), ranking: str = "full",
     features: Any = None, against: str | None = None, measure: str = "ndcg", seed: int = 0, progress: bool = True,
 ) -> pd.DataFrame:  # fmt: skip
-    """Several models side by side, one row each, in the order given.
+    """Several models side by side, one row each, in the order given: name → model, or a :class:`Report` made already.
 
-    Parameters
-    ----------
-    models : name → model, or a :class:`Report` made already
-    features : (N, D), optional
-        Changed features for the models that use them; the others are evaluated as they are.
-    against : str, optional
-        A name among them: the others are tested against it, user by user (:func:`paired_test`).
-    measure : str
-        What the interval and the test are about, at the middle k; ``"ndcg"`` by default.
-    seed : int
-        Of the sampled candidates (the same for all) and of the bootstrap.
+    ``k`` and ``ranking`` are as in :func:`evaluate`, ``features`` (N, D) changed ones for the models that use them. With
+    ``against``, a name among them, the others are tested against it, user by user (:func:`paired_test`). Interval and test are
+    about ``measure`` at the middle k. ``seed`` is that of the sampled candidates, the same for all, and of the bootstrap.
 
-    Returns
-    -------
-    DataFrame with the columns of :meth:`Report.table`; ``low`` and ``high``, the 95 % interval over users of the
-    measure named in ``attrs["interval"]``; for models that recommend, the columns of :func:`exposure`; with
-    ``against`` also ``difference``, ``p_t`` and ``p_bootstrap``.
-
-    Raises
-    ------
-    ValueError
-        No model, or ``against`` is none of them; and what :func:`evaluate` raises.
-    """
+    The columns are those of :meth:`Report.table`; ``low`` and ``high``, the 95 % interval over users of the measure named in
+    ``attrs["interval"]``; for models that recommend, those of :func:`exposure`; with ``against`` also ``difference``, ``p_t``
+    and ``p_bootstrap``. No model, ``against`` that is none of them, and what :func:`evaluate` refuses are a ValueError."""
     if not models:
         raise ValueError("models is empty: there is nothing to compare")
     if against is not None and against not in models:
@@ -103,20 +96,19 @@ def compare(
     reports: dict[str, Report] = {}
     rows = []
     for name, model in models.items():
-        shown: dict[str, float] = {}
+        shown: dict[Any, float] = {}
         if isinstance(model, Report):
-            reports[name] = replace(model, name=name, k=ks)
+            report = model
         else:
             changed = features if getattr(model, "E", None) is not None else None
-            reports[name] = replace(evaluate(model, dataset, ks, ranking, changed, seed=seed, progress=progress), name=name)
+            report = evaluate(model, dataset, ks, ranking, changed, seed=seed, progress=progress)
             if isinstance(model, Recommending):
                 shown = exposure(model, dataset, middle, changed).to_dict()
-        low, high = reports[name].interval(measure, middle, seed=seed)
-        rows.append(reports[name].table())
-        place = 1 + list(rows[-1].columns).index(f"NDCG@{ks[-1]}")
-        rows[-1].insert(place, "low", low)
-        rows[-1].insert(place + 1, "high", high)
-        rows[-1] = rows[-1].assign(**shown)
+        reports[name] = report = replace(report, name=name, k=ks)
+        row, interval = report.table(), report.interval(measure, middle, seed=seed)
+        for place, bound in enumerate(("low", "high")):
+            row.insert(1 + row.columns.get_loc(f"NDCG@{ks[-1]}") + place, bound, interval[place])
+        rows.append(row.assign(**shown))
     table = pd.concat(rows)
     if against is not None:
         tests = {n: paired_test(r, reports[against], measure, middle, seed=seed) for n, r in reports.items()}

@@ -1,12 +1,9 @@
 """Where items stand with users: ranks, the k best items, and the measures that follow from a rank.
 
-A rank counts from 0: the number of other candidates that score at least as high as the held-out item. A tie counts
-against it, as in the authors' program, so a model that gives every item the same score is the worst there is, not the
-luckiest. Among the k best, ties go to the smaller item number. Scores are float32 at least, and items with the same
-vector tie exactly, although a matrix product may round two equal columns differently.
-"""
-
-from __future__ import annotations
+A rank counts from 0: the number of other candidates that score at least as high as the held-out item. A tie counts against
+it, as in the authors' program, so a model that gives every item the same score is the worst there is, not the luckiest. Among
+the k best, ties go to the smaller item number. Scores are float32 at least, and items with the same vector tie exactly,
+although a matrix product may round two equal columns differently."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,17 +16,17 @@ from ..checks import whole_number
 from ..datasets.dataset import Dataset
 from ..progress import progress_bar
 
-__all__ = ["auc", "best_items", "full_precision", "gains", "held_out_ranks", "hr", "mrr", "ndcg"]
-
 BLOCK_BYTES = 2**27  # the most that scores take at a time: 128 MiB, whatever the size of the catalogue
 TILE_BYTES = 2**21  # on the CPU scores are compared while they are still in its cache
 TILE_USERS = 512
 
 
-def gains(measure: str, ranks: np.ndarray, k: int) -> np.ndarray:
-    """What each rank adds to ``"hr"``, ``"ndcg"`` (both at k) or ``"mrr"``: float64, (n,); the measure is the mean."""
+def gains(measure: str, ranks: np.ndarray, k: int = 0, n_candidates: np.ndarray | int = 0) -> np.ndarray:
+    """What each rank adds to ``"hr"`` or ``"ndcg"`` (both at k), ``"mrr"`` or ``"auc"``: float64, (n,); these are the means."""
     if measure == "mrr":
         return 1.0 / (ranks + 1.0)
+    if measure == "auc":
+        return 1.0 - ranks / np.maximum(n_candidates, 1)
     return np.where(ranks < k, np.log(2) / np.log(ranks + 2.0) if measure == "ndcg" else 1.0, 0.0)
 
 
@@ -45,20 +42,18 @@ def ndcg(ranks: np.ndarray, k: int) -> float:
 
 def mrr(ranks: np.ndarray) -> float:
     """Mean reciprocal rank, mean of 1 / (rank + 1). In (0, 1]. :eq:`eq-mrr-auc`"""
-    return float(gains("mrr", ranks, 0).mean())
+    return float(gains("mrr", ranks).mean())
 
 
 def auc(ranks: np.ndarray, n_candidates: np.ndarray) -> float:
     """The chance that the held-out item beats a random other candidate (a tie is lost). In [0, 1]. :eq:`eq-mrr-auc`"""
-    return float((1.0 - ranks / np.maximum(n_candidates, 1)).mean())
+    return float(gains("auc", ranks, n_candidates=n_candidates).mean())
 
 
 @contextmanager
 def full_precision() -> Iterator[None]:
-    """Multiply float32 matrices in float32, even where the session allows TF32 or bfloat16 for speed.
-
-    Otherwise a held-out item's score and its rivals' could come from two arithmetics, and ranks would drift by chance.
-    """
+    """Multiply float32 matrices in float32, even where the session allows TF32 or bfloat16 for speed: otherwise an item's
+    score and its rivals' could come from two arithmetics, and ranks would drift by chance."""
     with ExitStack() as undo:
         for backend in (torch.backends.cuda.matmul, getattr(torch.backends.mkldnn, "matmul", None)):
             if (allowed := getattr(backend, "fp32_precision", None)) is not None:
@@ -76,8 +71,7 @@ def _at_least_float32(U: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _twins(V: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The n distinct ones of N item vectors, by the first item that has each: that item (n,), ascending; which of the n
-    each item has (N,); how many items have it (n,)."""
+    """Of the n distinct among N item vectors: the first item with each (n,), which is whose (N,), how many have it (n,)."""
     bits = torch.int32 if V.dtype == torch.float32 else torch.int64
     odd = torch.randint(2**62, (V.shape[1],), generator=torch.Generator().manual_seed(0)).to(V.device) * 2 + 1
     # each row becomes one number, which sorts much faster than rows do; + 0.0 because −0 and 0 are equal
@@ -100,23 +94,12 @@ def held_out_ranks(
     user_vectors: Tensor, item_vectors: Tensor, dataset: Dataset, candidates: np.ndarray | None = None,
     margin: Tensor | None = None, progress: bool = False, items: np.ndarray | None = None,
 ) -> np.ndarray:  # fmt: skip
-    """Rank of each test user's held-out item (0 is best). Implements :eq:`eq-rank`.
+    """Rank of each test user's held-out item: int64, 0 is best, users ascending. Implements :eq:`eq-rank`.
 
-    Parameters
-    ----------
-    user_vectors : (M, K), item_vectors : (N, K)
-        Score ŷ_ui is their product. Vectors that are not finite are a ValueError.
-    candidates : int, (M, C), optional
-        Rank among these items only; by default among all items but the user's training items.
-    margin : (M,), optional
-        Added to every rival's score, per user: the worst case of :func:`amrlib.worst_case_ranks`.
-    items : int, (M,), optional
-        The item to rank for each user, -1 for none; by default the held-out one, ``dataset.test``.
-
-    Returns
-    -------
-    int64, one rank for each user who has an item to rank, users ascending
-    """
+    Scores are ``user_vectors`` (M, K) times ``item_vectors`` (N, K); vectors that are not finite are a ValueError. Rivals are
+    ``candidates``, int (M, C), and by default all items but the user's training items. ``margin`` (M,) is added to every
+    rival's score, per user: the worst case of :func:`amrlib.worst_case_ranks`. ``items``, int (M,), are ranked instead of the
+    held-out ones, ``dataset.test``; -1 is none."""
     U, V = _at_least_float32(user_vectors, item_vectors)
     for name, vectors in (("user", U), ("item", V)):
         if not bool(torch.isfinite(vectors).all()):
@@ -144,9 +127,8 @@ def held_out_ranks(
             at, seen = dataset.seen_by(ids)
             other = seen != held[ids][at]
             at, seen = np.concatenate([at[other], np.arange(len(ids))]), np.concatenate([seen[other], held[ids]])
-            columns, order = torch.sort(column[torch.as_tensor(seen, device=device)])
-            out = torch.as_tensor(at, device=device)[order]
-            beaten = _count(u, distinct, weight, bar, column[target], out, columns, budget)
+            out = torch.as_tensor(at, device=device), column[torch.as_tensor(seen, device=device)]
+            beaten = _count(u, distinct, weight, bar, column[target], out, budget)
         else:
             rivals = torch.as_tensor(candidates[ids], device=device)  # (b, C)
             theirs = V.index_select(0, rivals.flatten()).view(*rivals.shape, -1)  # (b, C, K)
@@ -157,16 +139,15 @@ def held_out_ranks(
     return ranks
 
 
-def _count(
-    u: Tensor, v: Tensor, weight: Tensor, bar: Tensor, own: Tensor, rows: Tensor, columns: Tensor, budget: int
-) -> Tensor:
-    """Σ_j weight_j [u·v_j ≥ bar] for each row of ``u``, less one for each (row, column) left out; int64, (b,).
+def _count(u: Tensor, v: Tensor, weight: Tensor, bar: Tensor, own: Tensor, out: tuple[Tensor, Tensor], budget: int) -> Tensor:
+    """Σ_j weight_j [u·v_j ≥ bar] for each row of ``u``, less one for each (row, column) in ``out``; int64, (b,).
     Works through the columns in tiles of ``budget`` bytes, each compared in place: nothing but the tile is held."""
     b = len(u)
     beaten = torch.zeros(b, dtype=torch.int64, device=u.device)
     width = max(1, min(len(v), budget // (u.element_size() * b)))
     edges = torch.arange(0, len(v) + width, width, device=u.device)
     own, who = torch.sort(own)
+    columns, order = torch.sort(out[1])
     cuts = torch.stack([torch.searchsorted(columns, edges), torch.searchsorted(own, edges)]).T.tolist()
     tile = u.new_empty(b * width)
     for place, left in enumerate(range(0, len(v), width)):
@@ -176,7 +157,7 @@ def _count(
         s[who[mine:next_mine], own[mine:next_mine] - left] = torch.inf  # a tie with itself and its twins, however rounded
         s.ge_(bar)  # 1.0 or 0.0
         beaten += (s.to(weight.dtype) @ weight[left : left + len(part)]).long()
-        at = rows[cut:next_cut]
+        at = out[0][order[cut:next_cut]]
         beaten.index_add_(0, at, -s[at, columns[cut:next_cut] - left].long())
     return beaten
 
@@ -186,16 +167,11 @@ def _count(
 def best_items(
     U: Tensor, V: Tensor, rows: np.ndarray, items: np.ndarray, k: int, left_out: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The k best items by U Vᵀ for each row of ``U`` (b, K), with V (N, K); ties go to the smaller item number.
+    """The k best items by U Vᵀ for each row of ``U`` (b, K), with V (N, K): items, int64, and scores, float64, (b, k) each,
+    scores descending, ties in the order of the items; -1 and -inf where fewer than k items are left.
 
-    Left out are the pairs ``rows, items`` (p,), a place in ``U`` and an item, as ``dataset.seen_by(users)`` gives them,
-    and for everybody the items where ``left_out``, bool (N,), is true. Scores that are not finite are a ValueError.
-
-    Returns
-    -------
-    items : int64, (b, k)
-    scores : float64, (b, k), descending; -1 and -inf where fewer than k items are left
-    """
+    Left out are the pairs ``rows, items`` (p,), a place in ``U`` and an item, as ``dataset.seen_by(users)`` gives them, and
+    for everybody the items where ``left_out``, bool (N,), is true. Scores that are not finite are a ValueError."""
     U, V = _at_least_float32(U, V)
     k = whole_number(k, "k", 1, len(V), "the catalogue's {} items")
     best, scores = np.empty((len(U), k), dtype=np.int64), np.empty((len(U), k))
@@ -205,11 +181,6 @@ def best_items(
     # two products of the same vectors differ by no more than this times the user vector's length
     rounding = 4 * V.shape[1] * torch.finfo(V.dtype).eps * V.norm(dim=1)  # (N,)
     leader: Tensor | None = None  # (N,) the first item with the same vector
-
-    def without(S: Tensor, at: Tensor, seen: Tensor) -> Tensor:
-        S[at, seen] = -torch.inf
-        return S if never is None else S.masked_fill_(never, -torch.inf)
-
     block = max(1, BLOCK_BYTES // (4 * U.element_size() * len(V)))
     for start in range(0, len(U), block):
         part = slice(start, start + block)
@@ -218,19 +189,20 @@ def best_items(
         S = u @ V.T  # (b, N)
         if not bool(torch.isfinite(torch.stack(S.aminmax())).all()):  # NaN would sort above everything
             raise ValueError("a score is not finite; look for NaN in the parameters or the features")
-        top, where = torch.topk(without(S, at, seen), min(k + 1, len(V)), dim=1)  # right unless two of these are close
+        S[at, seen] = -torch.inf
+        if never is not None:
+            S.masked_fill_(never, -torch.inf)
+        top, where = torch.topk(S, min(k + 1, len(V)), dim=1)  # right unless two of these are close
         close = (top[:, :-1] - top[:, 1:] <= rounding[where[:, :-1]] * u.norm(dim=1, keepdim=True)).any(1)
         top, where = top[:, :k], where[:, :k]
         if bool(close.any()):
             if leader is None:
                 first, of, _ = _twins(V)
                 leader = first[of]
-            mine, place = close[at], close.cumsum(0) - 1
-            S = without((u[close] @ V.T).index_select(1, leader), place[at[mine]], seen[mine])
+            S = (u[close] @ V.T).index_select(1, leader).masked_fill_(S.isneginf()[close], -torch.inf)
             top[close], where[close] = _largest(S, k)
         best[part], scores[part] = where.cpu().numpy(), top.cpu().numpy()
-    best[np.isneginf(scores)] = -1
-    return best, scores
+    return np.where(np.isneginf(scores), -1, best), scores
 
 
 def _largest(S: Tensor, k: int) -> tuple[Tensor, Tensor]:

@@ -1,20 +1,8 @@
-"""How well a model ranks the item held out of each user's history: HR@K, NDCG@K and their kin, for any model.
-
-Leave-one-out, as in the AMR paper (§4.1.3): each user has one held-out item, which is ranked
-
-* ``"full"``: among all items but the user's training items; or
-* ``"sampled"``: among 999 items the user has not touched, the paper's protocol, here for comparison with its tables.
-  Krichene & Rendle (KDD 2020) show why sampled figures can order models wrongly; the table of a sampled report
-  therefore shows each figure's correction beside it (:meth:`Report.corrected`).
-
-With one relevant item per user recall@K is HR@K, and precision@K is HR@K / K.
-"""
-
-from __future__ import annotations
+"""How well a model ranks the item held out of each user's history: HR@K, NDCG@K and their kin, for any model."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -26,24 +14,17 @@ from . import ranks as measures
 from .candidates import sample_candidates
 from .statistics import bootstrap, correction
 
-__all__ = ["Report", "evaluate"]
-
 
 def measure_name(measure: str) -> str:
     """``"hr"``, ``"ndcg"``, ``"mrr"`` or ``"auc"``; recall is HR where one item is held out."""
-    name = {"recall": "hr"}.get(measure.lower(), measure.lower())
-    if name not in ("hr", "ndcg", "mrr", "auc"):
-        raise ValueError(f"measure must be one of hr, ndcg, mrr, auc or recall, not {measure!r}")
-    return name
+    one_of(measure.lower(), "measure", ("hr", "ndcg", "mrr", "auc", "recall"))
+    return "hr" if measure.lower() == "recall" else measure.lower()
 
 
 @dataclass
 class Report:
-    """Where each test user's held-out item stands, and every measure that follows from it.
-
-    Arrays (n,), int64 but for ``cold``. ``measure`` below is ``"hr"`` (or ``"recall"``, the same), ``"ndcg"``,
-    ``"mrr"`` or ``"auc"``; the last two have no k.
-    """
+    """Where each test user's held-out item stands, and every measure that follows from it. Arrays (n,), int64 but for
+    ``cold``. ``measure`` is ``"hr"`` (or ``"recall"``, the same), ``"ndcg"``, ``"mrr"`` or ``"auc"``; these two have no k."""
 
     ranks: np.ndarray  # 0 is best; ties count against the held-out item
     users: np.ndarray
@@ -58,10 +39,7 @@ class Report:
 
     def values(self, measure: str = "ndcg", k: int = 10) -> np.ndarray:
         """Each user's figure, float64 (n,); the measure is their mean."""
-        measure, k = measure_name(measure), whole_number(k, "k", 1)
-        if measure == "auc":
-            return 1.0 - self.ranks / np.maximum(self.n_candidates, 1)
-        return measures.gains(measure, self.ranks, k)
+        return measures.gains(measure_name(measure), self.ranks, whole_number(k, "k", 1), self.n_candidates)
 
     def hr(self, k: int) -> float:
         """Hit ratio HR@k."""
@@ -79,13 +57,12 @@ class Report:
         """Chance of beating a random rival."""
         return measures.auc(self.ranks, self.n_candidates)
 
-    def only(self, which: np.ndarray) -> Report:
+    def only(self, which: np.ndarray) -> Self:
         """The report on some of its users: a boolean mask or positions, e.g. ``report.only(report.cold)``."""
         rows = np.arange(len(self.ranks))[which]
         if not len(rows):
             raise ValueError("which selects no user: there is nothing to average")
-        columns = [f.name for f in fields(self) if isinstance(getattr(self, f.name), np.ndarray)]
-        return replace(self, **{c: getattr(self, c)[rows] for c in columns})
+        return replace(self, **{name: x[rows] for name, x in vars(self).items() if isinstance(x, np.ndarray)})
 
     def table(self) -> pd.DataFrame:
         """One row: HR and NDCG at each k; of a sampled report also their corrections."""
@@ -96,65 +73,57 @@ class Report:
         return pd.DataFrame([row], index=[self.name])
 
     def by(self, groups: str | Sequence[Any] | np.ndarray = "cold") -> pd.DataFrame:
-        """The table of each group of users, with their number ``users``.
-
-        ``groups`` is ``"cold"``: cold and warm held-out items; ``"activity"``: users by the size of their history, in
-        steps that double (0, 1, 2–3, 4–7, …); or any labels, (n,), in the order of ``self.users``.
-        """
-        if isinstance(groups, str):
-            if groups == "cold":
-                names, labels = ["warm item", "cold item"], np.where(self.cold, "cold item", "warm item")
-            elif groups == "activity":
-                power = np.frexp(self.activity)[1]  # 0; 1; 2 for 2–3; 3 for 4–7; …
-                names = ["0", "1", *(f"{2**p // 2}–{2**p - 1}" for p in range(2, power.max() + 1))]
-                labels = np.array(names)[power]
-            else:
-                raise ValueError(f"groups must be 'cold', 'activity' or labels for the users, not {groups!r}")
-        else:
+        """The table of each group of users, with their number ``users``. ``groups`` is ``"cold"``: cold and warm held-out
+        items; ``"activity"``: users by the size of their history, in steps that double (0, 1, 2–3, 4–7, …); or any labels,
+        (n,), in the order of ``self.users``."""
+        if not isinstance(groups, str):
             labels = np.asarray(groups)
             if labels.shape != self.ranks.shape:
                 raise ValueError(f"groups needs one label for each of {len(self.ranks)} users, not {labels.shape}")
             names = list(np.unique(labels))
-        tables = []
-        for name in names:
-            if (labels == name).any():
-                tables.append(self.only(labels == name).table().set_axis([name]))
-                tables[-1].insert(0, "users", int((labels == name).sum()))
-        return pd.concat(tables)
+        elif groups == "cold":
+            names, labels = ["warm item", "cold item"], np.where(self.cold, "cold item", "warm item")
+        elif groups == "activity":
+            power = np.frexp(self.activity)[1]  # 0; 1; 2 for 2–3; 3 for 4–7; …
+            names = ["0", "1", *(f"{2**p // 2}–{2**p - 1}" for p in range(2, power.max() + 1))]
+            labels = np.array(names)[power]
+        else:
+            raise ValueError(f"groups must be 'cold', 'activity' or labels for the users, not {groups!r}")
+        parts = {name: self.only(labels == name) for name in names if (labels == name).any()}
+        table = pd.concat([part.table() for part in parts.values()]).set_axis(list(parts))
+        table.insert(0, "users", [len(part.ranks) for part in parts.values()])
+        return table
 
     def interval(
         self, measure: str = "ndcg", k: int = 10, level: float = 0.95, n: int = 2000, seed: int = 0
     ) -> tuple[float, float]:
-        """Between which values the measure would lie for other users like these (not after training with another seed):
-        percentile bootstrap, the users drawn again with replacement ``n`` times."""
+        """Where the measure would lie for other users like these (not after training with another seed): percentile
+        bootstrap, the users drawn again with replacement ``n`` times."""
         return bootstrap(self.values(measure, k), level, n, seed)[:2]
 
     def corrected(self, measure: str = "ndcg", k: int = 10, gamma: float = 0.1) -> float:
         """What a sampled report says about the measure over the whole catalogue.
 
-        Krichene & Rendle's bias–variance estimator ("On Sampled Metrics for Item Recommendation", KDD 2020, §5). With R
-        rivals in the catalogue, r of them ahead, and n of the R sampled without repetition, the sampled rank s has
-        P(s | r) = A_rs, hypergeometric. Instead of f(s) each user contributes f̂(s), where
+        Krichene & Rendle's bias–variance estimator ("On Sampled Metrics for Item Recommendation", KDD 2020, §5). With R rivals
+        in the catalogue, r of them ahead, and n of the R sampled without repetition, the sampled rank s has P(s | r) = A_rs,
+        hypergeometric. Instead of f(s) each user contributes f̂(s), where
 
             f̂ = argmin  Σ_r [ (Σ_s A_rs f̂_s − f_r)² + γ Var(f̂_s | r) ]
               = ((1−γ) AᵀA + γ diag(Aᵀ1))⁻¹ Aᵀ f,      0 < γ ≤ 1,
 
-        bias² plus γ times variance, all ranks r alike. It is *not* unbiased at every rank: no function of s can be, once
-        R is larger than n. It does well while n is a fair part of R (999 of 5,000); of 999 in 300,000 nothing can tell
-        rank 10 from rank 100, and the figure comes out too low where the sampled one comes out far too high. f̂ solves
-        equations and is no share: **the figure can leave [0, 1]**. Every held-out item first among 4,999, with 999
-        drawn, gives HR@10 = 1.073; cut off at 1 it would be biased in the mean of several runs.
-
-        AUC alone is unbiased as sampled, and returned so; a full report is returned as it is. R and n are the medians
-        over the users, who differ by a few items.
-        """
+        bias² plus γ times variance, all ranks r alike. R and n are medians over the users, who differ by a few items. It is
+        *not* unbiased at every rank: no function of s can be, once R is larger than n. It does well while n is a fair part of
+        R (999 of 5,000); of 999 in 300,000 nothing can tell rank 10 from rank 100, and the figure comes out too low where the
+        sampled one comes out far too high. f̂ solves equations and is no share: **the figure can leave [0, 1]**. Every
+        held-out item first among 4,999, with 999 drawn, gives HR@10 = 1.073; cut off at 1 it would be biased in the mean of
+        several runs. AUC alone is unbiased as sampled, and returned so; a full report is returned as it is."""
         values = self.values(measure, k)
         if not 0 < gamma <= 1:
             raise ValueError(f"gamma must be above 0 and at most 1, not {gamma!r}")
         R, n = int(np.median(self.n_pool)), int(np.median(self.n_candidates))
-        if measure_name(measure) == "auc" or n >= R:
-            return float(values.mean())
-        return float(correction(measure_name(measure), int(k), R, n, gamma)[np.minimum(self.ranks, n)].mean())
+        if measure_name(measure) != "auc" and n < R:
+            values = correction(measure_name(measure), int(k), R, n, gamma)[np.minimum(self.ranks, n)]
+        return float(values.mean())
 
 
 def cutoffs(k: int | Sequence[int], n_items: int) -> tuple[int, ...]:
@@ -170,24 +139,22 @@ def evaluate(
     model: Ranked, dataset: Dataset, k: int | Sequence[int] = (5, 10, 20), ranking: str = "full",
     features: Any = None, n_candidates: int = 999, seed: int = 0, progress: bool = True,
 ) -> Report:  # fmt: skip
-    """Rank the held-out item of every user who has one: one held-out item a user is this library's protocol.
+    """Rank the held-out item of every user who has one; ties count against it.
 
-    Several held-out items, and with them recall, precision and MAP beside HR, are not provided for. Ties count
-    against the held-out item.
+    Leave-one-out, as in the AMR paper (§4.1.3), with at most one held-out item a user: recall@K is then HR@K, and precision@K
+    is HR@K / K. Several, and with them recall, precision and MAP beside HR, are not provided for. An unknown ``ranking``,
+    k below 1 or above the catalogue, no test user, and sizes that do not agree are a ValueError.
 
     Parameters
     ----------
     k : int or several
     ranking : ``"full"`` or ``"sampled"``
-        Sampled uses ``dataset.candidates`` where a protocol published them, else ``n_candidates`` random items that the
-        user has not touched, drawn with ``seed``.
+        Among all items but the user's training items; or among ``dataset.candidates`` where a protocol published them, else
+        ``n_candidates`` random items that the user has not touched, drawn with ``seed``: the paper's way, to compare with its
+        tables. Krichene & Rendle (KDD 2020) show why sampled figures can order models wrongly; the table of a sampled report
+        therefore shows each figure's correction beside it (:meth:`amrlib.evaluation.Report.corrected`).
     features : (N, D), optional
         Evaluate under changed features (see :func:`amrlib.perturb`).
-
-    Raises
-    ------
-    ValueError
-        An unknown ``ranking``, k below 1 or above the catalogue, no test user, sizes that do not agree.
     """
     one_of(ranking, "ranking", ("full", "sampled"))
     ks = cutoffs(k, dataset.n_items)
@@ -198,8 +165,7 @@ def evaluate(
     if (len(user_vectors), len(item_vectors)) != (dataset.n_users, dataset.n_items):
         raise ValueError(f"the model knows {len(user_vectors)} users and {len(item_vectors)} items, "
                          f"the data set has {dataset.n_users} and {dataset.n_items}")  # fmt: skip
-    items = dataset.test[users]
-    activity = np.diff(dataset.indptr)[users]
+    items, activity = dataset.test[users], np.diff(dataset.indptr)[users]
     pool = dataset.n_items - activity - 1 + dataset.is_train(users, items)
     candidates, rivals = None, pool
     if ranking == "sampled":

@@ -1,27 +1,12 @@
-"""Intervals, paired tests and the correction of sampled measures: functions of arrays, one number a user."""
-
-from __future__ import annotations
+"""Intervals and the correction of sampled measures: functions of arrays, one number a user."""
 
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 from ..checks import whole_number
 from .ranks import gains
-
-__all__ = ["Paired", "bootstrap", "correction", "paired"]
-
-
-class Paired(NamedTuple):
-    """A mean difference over the same users, with its interval and two p-values."""
-
-    difference: float
-    low: float
-    high: float
-    p_bootstrap: float
-    p_t: float
 
 
 def bootstrap(values: np.ndarray, level: float = 0.95, n: int = 2000, seed: int = 0) -> tuple[float, float, np.ndarray]:
@@ -41,17 +26,6 @@ def bootstrap(values: np.ndarray, level: float = 0.95, n: int = 2000, seed: int 
     return float(low), float(high), means
 
 
-def paired(differences: np.ndarray, level: float = 0.95, n: int = 2000, seed: int = 0) -> Paired:
-    """Is the mean of ``differences`` (one a user) other than 0? Student's t and the bootstrap, both two-sided."""
-    low, high, means = bootstrap(differences, level, n, seed)
-    if not differences.any():
-        return Paired(0.0, 0.0, 0.0, 1.0, 1.0)
-    other_side = min((means <= 0).sum(), (means >= 0).sum())
-    p = min(1.0, 2 * (1 + other_side) / (1 + len(means)))
-    p_t = stats.ttest_1samp(differences, 0.0).pvalue if np.ptp(differences) > 0 else 0.0
-    return Paired(float(differences.mean()), low, high, float(p), float(p_t))
-
-
 def correction(measure: str, k: int, R: int, n: int, gamma: float) -> np.ndarray:
     """f̂ (n + 1,), by sampled rank, of :meth:`amrlib.evaluation.Report.corrected`, for ``"hr"``, ``"ndcg"`` or ``"mrr"``."""
     ranks, solver = correction_solver(R, n, gamma)
@@ -63,8 +37,7 @@ def correction_solver(R: int, n: int, gamma: float) -> tuple[np.ndarray, np.ndar
     """Ranks r (m,) and the matrix (n + 1, m) that takes f_r to f̂. Far down, where A changes slowly, one rank
     stands for its neighbours, so that m stays near 4,000 in any catalogue."""
     r = np.unique(np.concatenate([np.arange(min(R + 1, 1000)), np.linspace(0, R, 3000).round()])).astype(np.int64)
-    edges = np.concatenate([[-0.5], (r[1:] + r[:-1]) / 2, [R + 0.5]])
-    share = np.diff(edges) / (R + 1)  # (m,) how many it stands for
+    share = np.diff((r[1:] + r[:-1]) / 2, prepend=-0.5, append=R + 0.5) / (R + 1)  # (m,) how many it stands for
     # P(s | r) = C(r, s) C(R−r, n−s) / C(R, n), from a table of ln m!: scipy's own pmf takes minutes here
     table = special.gammaln(np.arange(R + 1) + 1.0)  # (R + 1,)
     s, r_ = np.arange(n + 1), r[:, None]

@@ -1,1 +1,1 @@
-"""From pixels to features: the small CNN that ships with the book, EfficientNet-Lite0, and torchvision's by name."""
+"""From pixels to features: the small CNN that ships with the book, and EfficientNet-Lite0 for pictures of your own."""

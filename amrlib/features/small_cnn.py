@@ -1,11 +1,8 @@
 """From pixels to features: the small CNN that ships with the book.
 
 Three convolutions and a mean over the picture, about 68,000 parameters; trained on the 60,000 training images of
-Fashion-MNIST, none of which is in the shop (``data/make_boutique.py cnn``). The features of an item are the
-128 activations before the classifier, as the AMR paper takes ResNet-50's before its own.
-"""
-
-from __future__ import annotations
+Fashion-MNIST, none of which is in the shop (``data/make_boutique.py cnn``). The features of an item are the 128 activations
+before the classifier, as the AMR paper takes ResNet-50's before its own."""
 
 from typing import Any
 
@@ -13,18 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..checks import whole_number
 from ..device import resolve_device
 from ..progress import progress_bar
 from ..shipped import read_shipped
 
-__all__ = ["SmallCNN", "extract_features", "load_cnn", "to_tensor"]
-
 
 class SmallCNN(nn.Module):
-    """28×28 grey picture -> 128 features -> 10 classes.
-
-    Every operation is differentiable almost everywhere in the pixels, so a gradient reaches them.
-    """
+    """28×28 grey picture -> 128 features -> 10 classes, differentiable almost everywhere in the pixels."""
 
     def __init__(self, dim: int = 128, n_classes: int = 10) -> None:
         super().__init__()
@@ -45,17 +38,8 @@ class SmallCNN(nn.Module):
 
 
 def to_tensor(images: Any, device: str | torch.device = "cpu") -> Tensor:
-    """Pictures as the CNN takes them: float32 (N, 1, 28, 28) in [0, 1].
-
-    Parameters
-    ----------
-    images : uint8 array (N, 28, 28), 0 … 255; or floats in [0, 1], (N, 28, 28) or (N, 1, 28, 28)
-
-    Raises
-    ------
-    ValueError
-        Another shape, or floats outside [0, 1] (pixels not divided by 255).
-    """
+    """Pictures as the CNN takes them, float32 (N, 1, 28, 28) in [0, 1], from ``images``: uint8, 0 … 255, or floats in [0, 1],
+    (N, 28, 28) or (N, 1, 28, 28). Another shape or type, and floats outside [0, 1] (not divided by 255) are a ValueError."""
     # a copy, since torch has no read-only tensors and a data set's arrays are read-only
     pixels = images if isinstance(images, Tensor) else torch.from_numpy(np.array(images))
     if pixels.ndim == 3:
@@ -73,13 +57,8 @@ def to_tensor(images: Any, device: str | torch.device = "cpu") -> Tensor:
 
 
 def load_cnn(device: str | torch.device = "cpu") -> SmallCNN:
-    """The shipped CNN in evaluation mode, its weights fixed.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        The weights are missing or damaged; an unknown device.
-    """
+    """The shipped CNN in evaluation mode, its weights fixed. A FileNotFoundError when they are missing, a ValueError when
+    they are damaged or the device is unknown."""
     cnn = SmallCNN()
     cnn.load_state_dict({name: torch.tensor(value) for name, value in read_shipped("cnn.npz").items()})
     return cnn.requires_grad_(False).eval().to(resolve_device(device))
@@ -87,40 +66,15 @@ def load_cnn(device: str | torch.device = "cpu") -> SmallCNN:
 
 @torch.no_grad()
 def extract_features(
-    images: Any,
-    cnn: SmallCNN | None = None,
-    device: str | torch.device = "auto",
-    batch_size: int = 512,
-    progress: bool = True,
+    images: Any, cnn: SmallCNN | None = None, device: str | torch.device = "auto", batch_size: int = 512, progress: bool = True
 ) -> np.ndarray:
-    """The features of many pictures.
-
-    Parameters
-    ----------
-    images : as for :func:`to_tensor`
-    cnn : SmallCNN, optional
-        The shipped one when left out; moved to ``device``.
-    batch_size : int
-        Pictures in memory at once; memory grows with it, the result does not depend on it.
-    progress : bool
-        A bar for whatever takes more than a second.
-
-    Returns
-    -------
-    float32, shape (N, 128)
-        The CNN's activations. The boutique's features are these divided by ``shop.feature_scale``.
-
-    Raises
-    ------
-    ValueError
-        As :func:`to_tensor`; ``batch_size`` below 1.
-    """
-    if not isinstance(batch_size, int | np.integer) or batch_size < 1:
-        raise ValueError(f"batch_size must be a whole number of at least 1, not {batch_size!r}")
-    target = resolve_device(device)
+    """The features of many pictures: the CNN's activations, float32 (N, 128); the boutique's are these divided by
+    ``shop.feature_scale``. ``images`` and errors are as in :func:`to_tensor`. ``cnn``, the shipped one when left out, is moved
+    to ``device``. Memory grows with ``batch_size``, the pictures at once, 1 at least; the result does not depend on it.
+    ``progress`` is a bar for whatever takes more than a second."""
+    batch_size, target = whole_number(batch_size, "batch_size", 1), resolve_device(device)
     cnn = load_cnn(target) if cnn is None else cnn.to(target)
-    parts = [
-        cnn.features(to_tensor(images[start : start + batch_size], target)).cpu().numpy()
-        for start in progress_bar(range(0, len(images), batch_size), "features", progress)
-    ]
-    return np.concatenate(parts) if parts else np.empty((0, cnn.classifier.in_features), dtype=np.float32)
+    parts = [np.empty((0, cnn.classifier.in_features), dtype=np.float32)]
+    for start in progress_bar(range(0, len(images), batch_size), "features", progress):
+        parts.append(cnn.features(to_tensor(images[start : start + batch_size], target)).cpu().numpy())
+    return np.concatenate(parts)

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from ..device import resolve_device
-from . import efficientnet
-from .small_cnn import extract_features, load_cnn
+from ..features import efficientnet
+from ..features.small_cnn import extract_features, load_cnn
 
 __all__ = ["NETWORKS", "as_in_the_shop", "extractor", "square"]
 
