@@ -6,7 +6,6 @@ import numpy as np
 from torch import Tensor
 
 
-
 class Ranked(Protocol):
     """Scores are user vectors (M, K̃) times item vectors (N, K̃), the latter under other features (N, D) if asked."""
 

@@ -179,7 +179,7 @@ def best_items(
     rows, items = rows[order], items[order]
     never = None if left_out is None else torch.as_tensor(left_out, device=U.device)
     # two products of the same vectors differ by no more than this times the user vector's length
-    rounding = 4 * V.shape[1] * torch.finfo(V.dtype).eps * V.norm(dim=1)  # (N,)
+    rounding = 4 * V.shape[1] * torch.finfo(V.dtype).eps
     leader: Tensor | None = None  # (N,) the first item with the same vector
     block = max(1, BLOCK_BYTES // (4 * U.element_size() * len(V)))
     for start in range(0, len(U), block):
@@ -193,7 +193,8 @@ def best_items(
         if never is not None:
             S.masked_fill_(never, -torch.inf)
         top, where = torch.topk(S, min(k + 1, len(V)), dim=1)  # right unless two of these are close
-        close = (top[:, :-1] - top[:, 1:] <= rounding[where[:, :-1]] * u.norm(dim=1, keepdim=True)).any(1)
+        length = V[where[:, :-1]].norm(dim=2) * u.norm(dim=1, keepdim=True)  # (b, k)
+        close = (top[:, :-1] - top[:, 1:] <= rounding * length).any(1)
         top, where = top[:, :k], where[:, :k]
         if bool(close.any()):
             if leader is None:
