@@ -70,10 +70,17 @@ def paired_over_seeds(
     return paired_t_interval(over_seeds(results, a, *path), over_seeds(results, b, *path))
 
 
-def agrees(results: dict[str, Any], again: dict[str, Any], model: str | tuple[str, ...], *path: str) -> bool:
-    """Whether a figure that was computed again, for one seed, is what the stored seeds let one expect of another.
+def agrees(
+    results: dict[str, Any], again: dict[str, Any], model: str | tuple[str, ...], *path: str, seed: int | None = None
+) -> bool:
+    """Whether a figure that was computed again agrees with what is stored.
 
-    ``again`` is what an experiment returned.
+    ``again`` is what an experiment returned. With a stored ``seed`` it is held against that seed's own figure, to 2 %: the
+    last digits differ between processors. Otherwise against what the stored seeds let one expect of another.
     """
+    value = _at(again, model, *path)
+    if str(seed) in results["seeds"]:
+        own = _at(results["seeds"][str(seed)], model, *path)
+        return abs(value - own) <= 0.02 * abs(own)
     stored = over_seeds(results, model, *path)
-    return within_prediction_interval(stored, _at(again, model, *path), rounding=1e-5)  # as the files round
+    return within_prediction_interval(stored, value, rounding=1e-5)  # as the files round

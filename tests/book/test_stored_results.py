@@ -126,6 +126,9 @@ def test_figures_and_pairs_over_seeds():
     assert experiments.over_points(results, "a", ["0.1", "0.1"], "full", "NDCG@10").shape == (4, 2)
     again = stored(a=[0.41], b=[0.9])["seeds"]["0"]
     assert experiments.agrees(results, again, "a", *path) and not experiments.agrees(results, again, "b", *path)
+    assert not experiments.agrees(results, again, "a", *path, seed=0)  # 0.41 is no 0.3, its own
+    assert experiments.agrees(results, stored(a=[0.305])["seeds"]["0"], "a", *path, seed=0)
+    assert experiments.agrees(results, again, "a", *path, seed=4)  # no seed of theirs
     results["seeds"]["0"]["a"]["0.1"]["full"]["NDCG@10"] = None
     assert np.isnan(experiments.over_seeds(results, "a", *path)[0])
 
