@@ -361,6 +361,11 @@ def test_a_smoke_run_needs_every_parameter_and_stops_at_a_failure(small_book):
             tool(folder, "smoke")
 
 
+def test_make_goes_on_where_the_amrlib_is_ours():
+    done = subprocess.run([sys.executable, "tools/same_name.py"], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 def test_the_ten_lines_of_the_readme_run(tmp_path):
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     code = re.search(r"^```python\n(.*?)^```", text, flags=re.S | re.M)[1]
