@@ -180,7 +180,6 @@ def best_items(
     never = None if left_out is None else torch.as_tensor(left_out, device=U.device)
     # two products of the same vectors differ by no more than this times the user vector's length
     rounding = 4 * V.shape[1] * torch.finfo(V.dtype).eps
-    leader: Tensor | None = None  # (N,) the first item with the same vector
     block = max(1, BLOCK_BYTES // (4 * U.element_size() * len(V)))
     for start in range(0, len(U), block):
         part = slice(start, start + block)
@@ -196,12 +195,13 @@ def best_items(
         length = V[where[:, :-1]].norm(dim=2) * u.norm(dim=1, keepdim=True)  # (b, k)
         close = (top[:, :-1] - top[:, 1:] <= rounding * length).any(1)
         top, where = top[:, :k], where[:, :k]
-        if bool(close.any()):
-            if leader is None:
-                first, of, _ = _twins(V)
-                leader = first[of]
-            S = (u[close] @ V.T).index_select(1, leader).masked_fill_(S.isneginf()[close], -torch.inf)
-            top[close], where[close] = _largest(S, k)
+        if bool(close.any()):  # then among the items near the border those with the same vector take one score
+            border = top[close][:, -1:] - 2 * rounding * length[close].amax(1, keepdim=True)
+            near = torch.nonzero((S[close] >= border).any(0))[:, 0]  # (n,) ascending
+            first, of, _ = _twins(V[near])
+            again = (u[close] @ V[near].T).index_select(1, first[of])
+            top[close], places = _largest(again.masked_fill_(S[close][:, near].isneginf(), -torch.inf), k)
+            where[close] = near[places]
         best[part], scores[part] = where.cpu().numpy(), top.cpu().numpy()
     return np.where(np.isneginf(scores), -1, best), scores
 
