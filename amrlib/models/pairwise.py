@@ -169,7 +169,10 @@ class PairwiseModel(Newcomers):
         return self.P
 
     def item_vectors(self, features: Any = None) -> Tensor:
-        """(n_items, K̃); kept until Q, E or the features change, so do not write to it."""
+        """(n_items, K̃); kept until Q, E or the features change, so do not write to it.
+
+        torch does not see what is written through ``tensor.numpy()``: then tell it, ``torch.autograd.graph.increment_version``.
+        """
         self.data  # noqa: B018
         if self.E is None or self.features is None:
             return item_vectors(self.Q, None, self.joint)
