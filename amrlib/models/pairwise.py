@@ -27,7 +27,7 @@ class PairwiseModel(Newcomers):
     dim : int
         K, the length of p_u and q_i.
     seed : int
-        Start values, N(0, ``init_std``²); drawn on the CPU, so that a seed means the same on every device.
+        Start values, normal with deviation ``init_std``; drawn on the CPU, so that a seed means the same on every device.
     init_std : float
     dtype : torch dtype
         float32; float64 is for proofs. The features have their own: :meth:`to`.

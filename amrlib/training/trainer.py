@@ -36,7 +36,7 @@ class PairwiseTrainer:
     generator : torch.Generator, optional
         Where ``perturbation="random"`` draws its directions; by default a fresh one, seed 0.
     cuda_graph : bool
-        On a card, record Adagrad's step and play it back: see :mod:`amrlib.training.compiled.recorded`. ``fit`` does, unless
+        On a card, record Adagrad's step and play it back: see ``training.compiled.recorded``. ``fit`` does, unless
         the class says ``can_be_recorded = False``.
 
     Raises
