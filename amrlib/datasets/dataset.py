@@ -153,6 +153,8 @@ def digest(*parts: Any) -> str:
 class Dataset:
     """Interactions, one held-out item per user, and the items' features. It cannot be changed: see :meth:`replace`.
 
+    Arrays that somebody else could still write to are copied; a memory map is not.
+
     Parameters
     ----------
     train : int, shape (n, 2)
@@ -173,8 +175,6 @@ class Dataset:
         Whatever else a source knows about its items (labels, titles); each key becomes an attribute.
     notes : sequence of str
         What the source found odd and what it did about it.
-
-    Arrays that somebody else could still write to are copied; a memory map is not.
 
     Attributes
     ----------
