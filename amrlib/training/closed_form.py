@@ -95,12 +95,11 @@ def gradients(
             shift = noise @ E  # (U, K)  EᵀΔ
         else:
             r, shift = _worst_directions(s[:, visual], epsilon_of(model, ids), E.T @ E)  # Δ = E r; EᵀΔ
-        moved = difference.clone()
-        moved[:, visual] += shift.index_select(0, i) - shift.index_select(0, j)
-        adversarial, g, pull_adv = _pull(p, moved, model.adv_weight)
+        difference[:, visual] += shift.index_select(0, i) - shift.index_select(0, j)
+        adversarial, g, pull_adv = _pull(p, difference, model.adv_weight)
         s_adv = sum_differences(U, i, j, pull_adv)  # (U, K̃)
-        grad_p.addcmul_(g, moved)
-        pull, grad_q = pull + pull_adv, s + s_adv
+        grad_p.addcmul_(g, difference)
+        pull, grad_q = pull.add_(pull_adv), s.add_(s_adv)
         EM = (E, r.T @ s_adv[:, visual]) if r is not None else (noise.T, s_adv[:, visual])  # type: ignore[union-attr]
 
     # The penalties
