@@ -70,14 +70,15 @@ def assemble(paths: list[Path]) -> Path:
 
 
 def mend_backlinks(pages: Path) -> None:
-    """viewcode links a listing back under one name a module, which misses what amrlib exports too: amrlib.evaluate."""
+    """viewcode links a listing back under one name a module, which misses what its packages export too: amrlib.evaluate."""
     known = set(re.findall(r'id="(amr(?:lib|book)\.[\w.]+)"', (pages / "book" / "api.html").read_text(encoding="utf-8")))
     for page in (pages / "_modules").rglob("*.html"):
-        module = ".".join(page.relative_to(pages / "_modules").with_suffix("").parts)
+        parts = page.relative_to(pages / "_modules").with_suffix("").parts
+        homes = [".".join(parts[:n]) for n in range(len(parts), 0, -1)]  # the module, then its packages, outwards
 
-        def mended(link: re.Match[str], module: str = module) -> str:
-            name = link[2].removeprefix(f"{module}.").removeprefix("amrlib.")
-            return link[1] + next((n for n in (link[2], f"{module}.{name}", f"amrlib.{name}") if n in known), link[2])
+        def mended(link: re.Match[str], homes: list[str] = homes) -> str:
+            name = next((link[2].removeprefix(f"{home}.") for home in homes if link[2].startswith(f"{home}.")), link[2])
+            return link[1] + next((n for n in (link[2], *(f"{home}.{name}" for home in homes)) if n in known), link[2])
 
         put(page, re.sub(r"(book/api\.html#)(amr(?:lib|book)\.[\w.]+)", mended, page.read_text(encoding="utf-8")).encode())
 
