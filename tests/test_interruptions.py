@@ -48,6 +48,13 @@ def test_a_fault_in_reading_ahead_is_raised(mapped, fails_at, monkeypatch):
     assert len(reads) <= fails_at + 1
 
 
+def test_mapped_features_kept_in_another_type_are_not_read_ahead(mapped, monkeypatch):
+    monkeypatch.setattr(MappedGather, "_touch", lambda *_: pytest.fail("read from the file, though a copy is used"))
+    model = amrlib.VBPR(dim=3).bind(mapped).to("cpu", features=torch.bfloat16)  # which numpy does not know
+    model.fit(mapped, epochs=2, batch_size=16, device="cpu", trainer="closed_form", progress=False)
+    assert len(model.history) == 2
+
+
 def test_after_a_fault_the_best_parameters_are_back(mapped, monkeypatch):
     ended = []
 

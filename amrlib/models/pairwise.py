@@ -96,7 +96,7 @@ class PairwiseModel(Newcomers):
             raise ValueError(f"cannot start from {name}: it has no P and Q; train an MFBPR first")
         new = cls(**{"dim": model.dim, "dtype": model.dtype, **settings}).bind(shop)
         mine, theirs = new.parameters(), model.parameters()
-        for key in mine.keys() & theirs.keys():
+        for key in (key for key in mine if key in theirs):  # in order, so that an error names the same one each time
             if mine[key].shape != theirs[key].shape:
                 raise ValueError(f"cannot start from {name}: its {key} is {tuple(theirs[key].shape)}, "
                                  f"here {key} is {tuple(mine[key].shape)}")  # fmt: skip

@@ -95,7 +95,8 @@ def train(
     if validation and model.Q is not None:  # an item whose only interaction is held out is cold in this run
         model.Q[torch.tensor(dataset.cold, device=device)] = 0
 
-    if model.E is not None and device.type == "cpu" and isinstance(dataset.features, np.memmap):
+    mapped = model.E is not None and isinstance(dataset.features, np.memmap) and model.feature_dtype is None  # not a copy
+    if mapped and device.type == "cpu":
         step.gather = MappedGather()
     watchers = [*([] if early is None else [early]), *callbacks]
     stopped = "patience" if early is not None and early.exhausted else "done"
