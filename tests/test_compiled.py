@@ -10,6 +10,7 @@ import torch
 
 import amrlib
 from amrlib.training import PairwiseTrainer
+from amrlib.training.compiled import loops
 from amrlib.training.compiled import step as compiled
 from amrlib.training.compiled.step import CompiledTrainer
 
@@ -169,7 +170,7 @@ def test_without_numba_it_says_what_to_install(monkeypatch):
             raise ImportError("No module named 'numba'")
         return real(name, *rest)
 
-    for module in (".step", ".kernels"):
+    for module in (".step", ".loops"):
         monkeypatch.delitem(sys.modules, f"amrlib.training.compiled{module}")
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(ImportError, match=r"pip install numba; .*does without"):
@@ -187,5 +188,5 @@ def test_amrlib_itself_does_without_numba():
 def test_turn(m, n):
     a = np.random.default_rng(0).normal(size=(m, n))
     for b in (np.empty((n, m)), np.empty((n, m + 3))[:, :m], np.empty((m, n)).T):
-        compiled.loop(compiled._turn.py_func)(a, b)
+        loops.loop(loops._turn.py_func)(a, b)
         assert np.array_equal(b, a.T)

@@ -107,14 +107,7 @@ def train(
             order = torch.randperm(len(all_users), generator=generator, device=device)
             users, pos = all_users[order], all_pos[order]  # (n,), (n,)
             neg = sampler(users, generator)
-            both = torch.stack([pos, neg]).cpu() if step.gather.fetches else None  # (2, n)
-            sums = torch.zeros(3, dtype=torch.float64, device=device)  # on the device: no wait inside an epoch
-            for start in range(0, len(order), batch_size):
-                batch, following = slice(start, start + batch_size), slice(start + batch_size, start + 2 * batch_size)
-                if both is not None:
-                    for part in (batch, following) if start == 0 else (following,):
-                        step.gather.fetch(model.features, pos[part], neg[part], both[:, part].flatten())
-                sums += torch.stack(step.step(users[batch], pos[batch], neg[batch]))
+            sums = step.epoch(users, pos, neg, batch_size)
             bpr, adversarial, objective = (sums / len(order)).tolist()
             if not np.isfinite(objective):
                 raise FloatingPointError(f"the loss is no longer finite at epoch {epoch + 1}; lower lr={lr!r}")

@@ -70,6 +70,18 @@ class PairwiseTrainer:
     def __init_subclass__(cls) -> None:
         cls.name = cls.__dict__.get("name", cls.__name__)  # what history.attrs["trainer"] says
 
+    def epoch(self, users: Tensor, pos: Tensor, neg: Tensor, batch_size: int) -> Tensor:
+        """A step for every ``batch_size`` triples of those, (n,) each; sums of bpr, adversarial and objective, (3,) float64."""
+        both = torch.stack([pos, neg]).cpu() if self.gather.fetches else None  # (2, n)
+        sums = torch.zeros(3, dtype=torch.float64, device=users.device)  # on the device: no wait inside an epoch
+        for start in range(0, len(users), batch_size):
+            batch, following = slice(start, start + batch_size), slice(start + batch_size, start + 2 * batch_size)
+            if both is not None:
+                for part in (batch, following) if start == 0 else (following,):
+                    self.gather.fetch(self.model.features, pos[part], neg[part], both[:, part].flatten())
+            sums += torch.stack(self.step(users[batch], pos[batch], neg[batch]))
+        return sums
+
     def step(self, users: Tensor, pos: Tensor, neg: Tensor) -> Losses:
         """One mini-batch of B triples: int64 ids, each ``(B,)``. Returns the losses before the update."""
         batch = Batch(users.long(), pos.long(), neg.long())
