@@ -16,14 +16,14 @@ def whole_number(value: Any, name: str, lowest: int, highest: int | None = None,
     raise ValueError(f"{name} must be a whole number {allowed}, not {value!r}")
 
 
-def number(value: Any, name: str) -> float:
-    """``value`` as a Python float, finite and not negative."""
+def number(value: Any, name: str, positive: bool = False) -> float:
+    """``value`` as a Python float: finite and not negative, or above 0 where it must be ``positive``."""
     try:
         result = np.nan if isinstance(value, str) else float(value)
     except (TypeError, ValueError):
         result = np.nan
-    if not np.isfinite(result) or result < 0:
-        raise ValueError(f"{name} must be a finite number of at least 0, not {value!r}")
+    if not np.isfinite(result) or result < 0 or (positive and result == 0):
+        raise ValueError(f"{name} must be a finite number {'above' if positive else 'of at least'} 0, not {value!r}")
     return result
 
 
@@ -32,14 +32,22 @@ def one_of(value: Any, name: str, words: Sequence[str]) -> None:
         raise ValueError(f"{name} must be {', '.join(map(repr, words[:-1]))} or {words[-1]!r}, not {value!r}")
 
 
+def row_numbers(rows: Any, n: int, name: str, of: str, remedy: str = "") -> np.ndarray:
+    """Numbers of items or users (``of``: "item", "user"), one or a list, as int64 (m,) in their order; there may be none."""
+    ids = np.atleast_1d(np.asarray(rows))
+    if not ids.size:
+        return np.zeros(0, dtype=np.int64)
+    if ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer):
+        raise ValueError(f"{name} must be {of} ids, whole numbers in one list, not {ids.dtype} {ids.shape}{remedy}")
+    wrong = ids[(ids < 0) | (ids >= n)]
+    if len(wrong):
+        raise ValueError(f"{name}: {of} {wrong[0]} is outside 0…{n - 1}{remedy}")
+    return ids.astype(np.int64)
+
+
 def item_ids(items: Any, n_items: int, name: str = "items", some: bool = False) -> np.ndarray:
     """Distinct item ids, ascending, int64; with ``some`` there must be one at least."""
-    ids = np.atleast_1d(np.asarray(items))
-    if ids.size == 0 and not some:
-        return np.zeros(0, dtype=np.int64)
-    if ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer) or not ids.size:
-        raise ValueError(f"{name} must be item ids, whole numbers in one list, not {ids.dtype} {ids.shape}")
-    wrong = ids[(ids < 0) | (ids >= n_items)]
-    if len(wrong):
-        raise ValueError(f"{name}: item {wrong[0]} is outside 0…{n_items - 1}")
-    return np.unique(ids).astype(np.int64)
+    ids = np.unique(row_numbers(items, n_items, name, "item"))
+    if some and not len(ids):
+        raise ValueError(f"{name} must be item ids, at least one")
+    return ids

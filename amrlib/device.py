@@ -12,6 +12,5 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
         resolved = torch.device(device)
         torch.empty(0, dtype=torch.float64, device=resolved)
     except (RuntimeError, AssertionError, ImportError, TypeError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"device {str(device)!r} is not available here ({reason}); try device='auto'") from None
+        raise ValueError(f"device '{device}' is not available here ({str(error).splitlines()[0]}); try device='auto'") from None
     return resolved

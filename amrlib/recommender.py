@@ -1,6 +1,7 @@
-"""What all models share: their settings, the data they belong to, ``fit``, and their files."""
+"""What all models share: their settings, the data they belong to, ``fit``, the lists they give, and their files."""
 
 import inspect
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -9,23 +10,20 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from .checks import one_of
+from .checks import item_ids, one_of, row_numbers, whole_number
 from .datasets.dataset import Dataset
-from .recommending import Recommending
+from .evaluation.ranks import best_items
 from .tensor_files import read_tensors, write_tensors
-
-__all__ = ["Recommender"]
 
 # Every word of every model's fit. A model that has no use for one refuses it by name.
 FIT_WORDS = ("epochs", "batch_size", "lr", "reg", "seed", "optimizer", "negatives", "validation", "patience", "every",
              "checkpoint", "device", "trainer", "callbacks", "progress", "features", "reset")  # fmt: skip
+Lists = tuple[np.ndarray, np.ndarray]  # items, int64, and their scores; of one shape
 
 
-class Recommender(Recommending):
-    """A recommender: made without data, it belongs to the data set it was last bound to, by :meth:`bind` or :meth:`fit`.
-
-    That is where features come from, what each user has, and which items are cold.
-    """
+class Recommender:
+    """A recommender: made without data, it belongs to the data set it was last bound to, by :meth:`bind` or :meth:`fit`. That
+    is where features come from, what each user has, and which items are cold."""
 
     fit_words: ClassVar[tuple[str, ...]] = ("device", "callbacks", "progress", "reset")
     uses_features: ClassVar[bool] = False
@@ -39,8 +37,7 @@ class Recommender(Recommending):
 
     def __new__(cls, *arguments: Any, **settings: Any) -> Self:
         if any(isinstance(value, Dataset) for value in (*arguments, *settings.values())):
-            raise TypeError(f"{cls.__name__}(shop, …) was amrlib 0.1; a model is made without data now: "
-                            f"{cls.__name__}(…).fit(shop)")  # fmt: skip
+            raise TypeError(f"{cls.__name__}(shop, …) was amrlib 0.1; make a model without data: {cls.__name__}(…).fit(shop)")
         return super().__new__(cls)
 
     def get_params(self) -> dict[str, Any]:
@@ -56,6 +53,14 @@ class Recommender(Recommending):
 
     def parameters(self) -> dict[str, Tensor]:
         """What training changes and :meth:`save` writes, by name."""
+        raise NotImplementedError
+
+    def user_vectors(self) -> Tensor:
+        """(n_users, K̃)"""
+        raise NotImplementedError
+
+    def item_vectors(self, features: Any = None) -> Tensor:
+        """(n_items, K̃); under changed ``features`` (n_items, D) where the model uses them."""
         raise NotImplementedError
 
     def _allocate(self, shop: Dataset) -> None:
@@ -85,10 +90,8 @@ class Recommender(Recommending):
         return self.data.n_items
 
     def bind(self, shop: Dataset) -> Self:
-        """Start on a data set: parameters from the seed, features, what each user has. Returns the model.
-
-        A ValueError where the model uses features and the data set has none.
-        """
+        """Start on a data set: parameters from the seed, features, what each user has. Returns the model. A data set without
+        features is a ValueError where the model uses them."""
         self._check_features_of(shop)
         self.dataset, self.start, self.history, self.fit_settings = shop, "seed", None, None
         self._allocate(shop)
@@ -105,9 +108,8 @@ class Recommender(Recommending):
         bound, name = self.dataset, type(self).__name__
         other = "" if bound is None or bound is shop else " and ".join(w for w in ("train", "ids") if _differ(bound, shop, w))
         if other and self.start != "seed" and not reset:
-            raise ValueError(f"this {name} was warm-started from {self.start} on data with other {other}, and binding it to "
-                             f"this shop would lose that start; make it again with {name}.warm_start(model, shop), or pass "
-                             "reset=True to start from the seed")  # fmt: skip
+            raise ValueError(f"this {name} was warm-started from {self.start} on data with other {other}; make it again with "
+                             f"{name}.warm_start(model, shop), or lose that start by reset=True")  # fmt: skip
         if bound is None or other or reset:
             self.bind(shop)
             return
@@ -122,29 +124,14 @@ class Recommender(Recommending):
     def fit(self, shop: Dataset, epochs: int | None = None, **settings: Any) -> Self:
         """Train on a data set, and return the model; ``history`` is then a DataFrame with a row an epoch.
 
-        On the data it is bound to, training goes on from the parameters the model has; on other data it starts from
-        its seed (a warm-started model refuses). Other features alone are refused, unless ``features="other"`` (go on)
-        or ``reset=True`` (start anew).
-
-        Parameters
-        ----------
-        shop : Dataset
-        epochs : int
-            20 where the model learns in epochs.
-        **settings
-            ``device`` ("auto", "cpu", "cuda"), ``callbacks``, ``progress``, ``features``, ``reset``; and of the models
-            trained on triples those of :func:`amrlib.training.loop.train`.
-
-        Raises
-        ------
-        ValueError
-            A word that means nothing to this model, or a value that does not fit.
-        """
+        On the data it is bound to, training goes on from the parameters the model has; on other data it starts from its seed
+        (a warm-started model refuses). Other features alone are refused, unless ``features="other"`` (go on) or ``reset=True``
+        (start anew). ``epochs`` is 20 where the model learns in epochs; ``settings`` are ``device`` ("auto", "cpu", "cuda"),
+        ``callbacks``, ``progress``, and of the models trained on triples those of :func:`amrlib.training.loop.train`. A word
+        that means nothing to this model, and a value that does not fit, are ValueErrors."""
         if not isinstance(shop, Dataset):
-            raise ValueError("fit needs a Dataset, as amrlib.load_dataset or amrlib.from_csv make it, "
-                             f"not {type(shop).__name__}")  # fmt: skip
-        if epochs is not None:
-            settings = {"epochs": epochs, **settings}
+            raise ValueError(f"fit needs a Dataset, as load_dataset or from_csv make it, not {type(shop).__name__}")
+        settings = ({} if epochs is None else {"epochs": epochs}) | settings
         for word in settings:
             if word not in self.fit_words:
                 reason = "means nothing to" if word in FIT_WORDS else "is no word of fit for"
@@ -153,6 +140,84 @@ class Recommender(Recommending):
         self.history = self._train(shop, **settings)
         self.fit_settings = {k: v for k, v in settings.items() if k not in ("callbacks", "progress", "features")}
         return self
+
+    # ---- lists ----
+
+    def items_seen_by(self, users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What several users have, and :meth:`recommend` leaves out, as pairs (place in ``users``, item)."""
+        return self.data.seen_by(users)
+
+    def score(self, users: Any, features: Any = None) -> Tensor:
+        """Scores of all items for some users: (len(users), n_items)."""
+        ids = torch.as_tensor(self._user_numbers(users), device=self.user_vectors().device)
+        return self.user_vectors()[ids] @ self.item_vectors(features).T
+
+    @torch.no_grad()
+    def recommend(self, users: Any, k: int = 10, features: Any = None, items: Any = None, exclude: Any = "seen") -> Lists:
+        """The k best items of each user, the user's own training items left out: items, int64, and scores, both of shape
+        (len(users), k), or (k,) for a single user. Scores descend; of equal ones the smaller number comes first. A user with
+        fewer than k items left gets -1 and -inf.
+
+        ``users`` are numbers, one or a list; for the data's own ids see :meth:`recommend_for_ids`. ``features`` (n_items, D)
+        recommends under changed features; ``items`` ranks these numbers alone. ``exclude`` leaves these out as well, for
+        everybody; None leaves nothing out, not even what a user has. A user or item out of range, k below 1 or above the
+        catalogue's size, and vectors that are not finite are ValueErrors."""
+        N, rows = self.data.n_items, self._user_numbers(users)
+        k = whole_number(k, "k", 1, N)
+        left_out = np.full(N, items is not None)
+        if items is not None:
+            left_out[item_ids(items, N)] = False
+        if isinstance(exclude, str) and exclude != "seen":
+            raise ValueError(f"exclude must be item ids, None, or 'seen', not {exclude!r}")
+        if not isinstance(exclude, str | None):
+            left_out[item_ids(exclude, N, "exclude")] = True
+        U, V = self.user_vectors(), self.item_vectors(features)
+        best, scores = np.empty((len(rows), k), dtype=np.int64), np.empty((len(rows), k))
+        block = max(1, 2**25 // N)
+        for start in range(0, len(rows), block):
+            part = slice(start, start + block)
+            seen = self.items_seen_by(rows[part]) if exclude is not None else (rows[:0], rows[:0])
+            u = U[torch.as_tensor(rows[part], device=U.device)]
+            best[part], scores[part] = best_items(u, V, *seen, k, left_out if left_out.any() else None)
+        return (best[0], scores[0]) if np.ndim(users) == 0 else (best, scores)
+
+    def recommend_for_ids(self, user_ids: Any, k: int = 10, **settings: Any) -> pd.DataFrame:
+        """:meth:`recommend` in the data's own ids: a table ``user``, ``item``, ``score``, ``rank`` (1 is best). A user id that
+        the data do not have is a ValueError."""
+        one = isinstance(user_ids, str) or not isinstance(user_ids, Iterable) or getattr(user_ids, "ndim", 1) == 0
+        data = self.data
+        users = np.array([data.user_number(key) for key in ([user_ids] if one else user_ids)], dtype=np.int64)
+        items, scores = self.recommend(users, k, **settings)  # (n, k)
+        place, rank = np.nonzero(items >= 0)
+        return pd.DataFrame({"user": data.user_ids[users[place]], "item": data.item_ids[items[place, rank]],
+                             "score": scores[place, rank], "rank": rank + 1})  # fmt: skip
+
+    @torch.no_grad()
+    def similar_items(self, item: int, k: int = 10) -> Lists:
+        """The k items whose vectors point most nearly the same way, itself left out: numbers and cosines, (k,) each."""
+        V = self.item_vectors()
+        item = whole_number(item, "item", 0, len(V) - 1)
+        unit = V / V.norm(dim=1, keepdim=True).clamp_min(torch.finfo(V.dtype).tiny)
+        return self.recommend_for(unit[item], k, exclude=[item], item_vectors=unit)
+
+    @torch.no_grad()
+    def recommend_for(self, user_vector: Tensor, k: int = 10, exclude: Any = (), item_vectors: Tensor | None = None) -> Lists:
+        """The k best items for a user vector (K̃,) that is nobody's row, as ``fold_in`` gives one: items and scores, (k,) each.
+
+        ``exclude`` are items to leave out: those the newcomer has. ``item_vectors`` (n, K̃) are ranked instead of the
+        catalogue's, e.g. ``model.new_item_vectors(features)``. A vector of another length, an item to exclude out of range,
+        and k below 1 or above the number of items are ValueErrors."""
+        V = self.item_vectors() if item_vectors is None else item_vectors
+        u = torch.as_tensor(user_vector, device=V.device, dtype=V.dtype)
+        if u.ndim != 1 or len(u) != V.shape[1]:
+            raise ValueError(f"user_vector must have shape ({V.shape[1]},), not {tuple(u.shape)}")
+        left_out = item_ids(exclude, len(V), "exclude")
+        items, scores = best_items(u[None], V, np.zeros_like(left_out), left_out, whole_number(k, "k", 1, len(V)))
+        return items[0], scores[0]
+
+    def _user_numbers(self, users: Any) -> np.ndarray:
+        remedy = "recommend_for_ids, and shop.user_number; for someone new fold_in and recommend_for"
+        return row_numbers(users, self.data.n_users, "users", "user", f"; for the data's own ids there is {remedy}")
 
     # ---- files ----
 
@@ -167,21 +232,9 @@ class Recommender(Recommending):
 
     @classmethod
     def load(cls, path: str | Path, shop: Dataset, features: str = "same") -> Self:
-        """The model that ``model.save(path)`` wrote, bound to the data set; ``amrlib.load`` is this for all models.
-
-        Parameters
-        ----------
-        path : path
-        shop : Dataset
-            The data it was fitted on: they bring the features, and what users have.
-        features : ``"same"`` or ``"other"``
-            ``"other"`` takes features that differ from those of the training.
-
-        Raises
-        ------
-        ValueError
-            Not such a file, one of another version or model, or data with another fingerprint.
-        """
+        """The model that ``model.save(path)`` wrote, bound to the data it was fitted on, which bring the features, and what
+        users have; ``amrlib.load`` is this for all models. ``features="other"`` takes features that differ from those of the
+        training. Not such a file, one of another version or model, and data with another fingerprint are ValueErrors."""
         one_of(features, "features", ("same", "other"))
         words = ("model", "settings", "start", "fingerprint")
         header, tensors = read_tensors(path, "a model saved by amrlib", words, "train again, and write it with model.save")
@@ -195,13 +248,9 @@ class Recommender(Recommending):
                                  f"{theirs[word]}, here {ours[word]}); load it with the data it was fitted on")  # fmt: skip
         table = shop.feature_table if kind.uses_features else None
         if table is not None and features == "same" and theirs["features"] != table.fingerprint:
-            raise ValueError(
-                f"{path} was fitted with other features; pass features=\"other\" to use these, or copy along the cached "
-                "features it was fitted with: a network's features differ in the last bits between processors"
-            )
-        settings = dict(header["settings"])
-        if "dtype" in settings:
-            settings["dtype"] = getattr(torch, settings["dtype"].removeprefix("torch."))
+            raise ValueError(f"{path} was fitted with other features; pass features=\"other\" to use these, or copy along the "
+                             "cached ones it had: a network's features differ in the last bits between processors")  # fmt: skip
+        settings = {k: getattr(torch, v.removeprefix("torch.")) if k == "dtype" else v for k, v in header["settings"].items()}
         try:
             model = kind(**settings).bind(shop)
         except TypeError as error:

@@ -10,8 +10,6 @@ from torch import Tensor
 
 from .atomic_files import write_atomically
 
-__all__ = ["read_tensors", "write_tensors"]
-
 FORMAT = 2  # 1 was amrlib 0.1's, without fingerprints
 
 
@@ -22,13 +20,8 @@ def write_tensors(path: str | Path, header: dict[str, Any], tensors: dict[str, T
 
 
 def read_tensors(path: str | Path, what: str, words: tuple[str, ...], remedy: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Header and tensors of a file of :func:`write_tensors` whose header has the ``words``.
-
-    Raises
-    ------
-    ValueError
-        Not ``what`` (such as "a model saved by amrlib"), or of another version; the message ends in the ``remedy``.
-    """
+    """Header and tensors of a file of :func:`write_tensors` whose header has the ``words``. A file that is not ``what``, such
+    as "a model saved by amrlib", or of another version is a ValueError that ends in the ``remedy``."""
     if Path(path).is_dir():
         raise ValueError(f"{path} is a folder, not {what}; name a file in it")
     try:

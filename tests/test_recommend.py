@@ -133,7 +133,7 @@ def test_an_id_that_nobody_has(key):
 
 def test_a_number_out_of_range_is_told_where_ids_go():
     model = fitted(amrlib.MFBPR, shop(user_ids=NAMES["numbers"][0]))
-    with pytest.raises(ValueError, match=r"users: 80 is outside 0…8; for the data's own ids there is recommend_for_ids"):
+    with pytest.raises(ValueError, match=r"users: user 80 is outside 0…8; for the data's own ids there is recommend_for_ids"):
         model.recommend(80)
     with pytest.raises(ValueError, match=r"recommend_for_ids, and shop\.user_number"):
         model.recommend("ann")

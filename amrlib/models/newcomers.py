@@ -1,16 +1,15 @@
 """Items that are not in the catalogue, and people of whom nothing was known at training time."""
 
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..checks import item_ids
+from ..checks import item_ids, number
 from ..recommender import Recommender
-
-__all__ = ["Newcomers"]
+from ..training import item_vectors
 
 
 class Newcomers(Recommender):
@@ -21,85 +20,58 @@ class Newcomers(Recommender):
     P: Tensor
     Q: Tensor | None
     cold: Tensor
-
-    def _project(self, c: Tensor) -> Tensor:
-        raise NotImplementedError
-
-    def _checked_features(self, features: Any) -> Tensor:
-        raise NotImplementedError
+    _project: Callable[[Tensor], Tensor]
+    _checked_features: Callable[[Any], Tensor]
 
     def new_item_vectors(self, features: Any) -> Tensor:
-        """Vectors of items that are not in the catalogue, from their features alone: (n, K̃), with q = 0.
+        """Vectors of items that are not in the catalogue, from their features (n, D) alone: (n, K̃), with q = 0.
 
-        ``model.user_vectors() @ model.new_item_vectors(features).T`` are their scores for every user; they
-        may be compared with those of cold items at once, and with warm ones as far as q_i is small.
-
-        Raises
-        ------
-        ValueError
-            A model that uses no features; features of another length or not finite.
-        """
+        ``model.user_vectors() @ model.new_item_vectors(features).T`` are their scores for every user; they may be compared with
+        those of cold items at once, and with warm ones as far as q_i is small. A model that uses no features, and features of
+        another length or not finite, are ValueErrors."""
         if not self.uses_features:
             raise ValueError(f"{type(self).__name__} uses no features, so a new item has no vector; use VBPR")
-        self.data  # noqa: B018
+        self.data  # noqa: B018  (says so where there is none)
         z = self._project(self._checked_features(features))  # (n, K)
-        if self.Q is None:
-            return z
-        q = z.new_zeros(len(z), self.Q.shape[1])
-        return q + z if self.joint else torch.cat([q, z], 1)
+        q = None if self.Q is None else z.new_zeros(len(z), self.Q.shape[1])
+        return item_vectors(q, z, self.joint)
 
     def fold_in(self, items: Any, reg: float = 0.01, steps: int = 100) -> Tensor:
         """The vector of someone new from a handful of items, everything else staying as it is: (K̃,).
 
-        It minimises what training minimises for one user, the BPR loss in expectation over uniform
-        negatives, which with the item vectors held fixed is convex in p:
+        It minimises what training minimises for one user, the BPR loss in expectation over uniform negatives, which with the
+        item vectors held fixed is convex in p:
 
             Σ_{i∈items}  mean over warm j ∉ items of −ln σ(pᵀ(q̃_i − q̃_j))  +  reg · |items| · ‖p‖²
 
-        Parameters
-        ----------
-        items : sequence of int
-            What the newcomer touched; more than once counts once.
-        reg : float
-            reg_P of the training; with 0 the vector may grow without end.
-        steps : int
-            At most so many iterations of L-BFGS (Nocedal & Wright, ch. 7), which needs a few dozen.
-
-        Raises
-        ------
-        ValueError
-            No item, an item out of range, items that leave no warm item to prefer them to, ``reg`` negative.
-        """
-        ids = some_items(items, self.n_items)
-        if not np.isfinite(reg) or reg < 0:
-            raise ValueError(f"reg must be a finite number of at least 0, not {reg!r}")
-        V = self.item_vectors().detach()
-        rival = ~self.cold  # (N,)
-        rival[torch.as_tensor(ids, device=rival.device)] = False
+        by at most ``steps`` iterations of L-BFGS (Nocedal & Wright, ch. 7), which needs a few dozen. ``items`` are what the
+        newcomer touched; more than once counts once. ``reg`` is the training's reg_P; with 0 the vector may grow without end.
+        No item, one out of range, items that leave no warm item to prefer them to, and a negative ``reg`` are ValueErrors."""
+        ids, reg = self._touched(items), number(reg, "reg")
+        V, rival = self.item_vectors().detach(), ~self.cold  # (N, K̃), (N,)
+        rival[ids] = False
         if not bool(rival.any()):
             raise ValueError("items holds every warm item, so there is nothing to prefer them to")
-        liked, others = V[torch.as_tensor(ids, device=V.device)], V[rival.to(V.device)]  # (n, K̃), (m, K̃)
-        free = torch.ones(V.shape[1], device=V.device, dtype=V.dtype)
+        liked, others = V[ids], V[rival]  # (n, K̃), (m, K̃)
+        free = torch.ones_like(V[0])
         free[list(self.constant_columns)] = 0
         p = torch.zeros_like(free).requires_grad_()
-        solver = torch.optim.LBFGS([p], max_iter=steps, tolerance_grad=1e-8, tolerance_change=0.0,
-                                   line_search_fn="strong_wolfe")  # fmt: skip
+        lbfgs = torch.optim.LBFGS([p], max_iter=steps, tolerance_grad=1e-8, tolerance_change=0.0, line_search_fn="strong_wolfe")
 
         def loss() -> Tensor:
-            solver.zero_grad()
+            lbfgs.zero_grad()
             whole = free * p + (1 - free)
             x = (liked @ whole)[:, None] - others @ whole  # (n, m)
             value = F.softplus(-x).mean(1).sum() + reg * len(ids) * (free * p).square().sum()
             value.backward()
             return value
 
-        solver.step(loss)
+        lbfgs.step(loss)
         return (free * p + (1 - free)).detach()
 
-
-def some_items(items: Any, n_items: int) -> np.ndarray:
-    """Distinct item ids, at least one."""
-    ids = item_ids(items, n_items, "items")
-    if not len(ids):
-        raise ValueError("items is empty: fold_in needs at least one item; of whom nothing is known, Popularity knows as much")
-    return ids
+    def _touched(self, items: Any) -> Tensor:
+        """What someone new has touched: distinct item ids, at least one, where the model is."""
+        ids = item_ids(items, self.n_items)
+        if not len(ids):
+            raise ValueError("items is empty: fold_in needs one at least; of whom nothing is known, Popularity knows as much")
+        return torch.as_tensor(ids, device=self.P.device)

@@ -50,6 +50,16 @@ def test_the_models_that_are_not_trained_on_triples(device):
         np.testing.assert_array_equal(*(amrlib.evaluate(m, data, progress=False).ranks for m in (a, b)))
 
 
+def test_what_comes_in_after_the_training_goes_where_the_model_goes(device):
+    data = shop()
+    a, b = (amrlib.MFeALS(dim=4, dtype=torch.float64).fit(data, device=place, progress=False) for place in (device, "cpu"))
+    for item in (5, 6):
+        for model in (a, b):
+            model.update_online(1, item)
+        a.to("cpu")  # and what it keeps from one interaction to the next
+    np.testing.assert_allclose(a.P, b.P, rtol=1e-6, atol=1e-9)
+
+
 def test_the_chain_begun_on_the_card(device):
     data = shop()
     mf = fitted(amrlib.MFBPR, data, device)
