@@ -50,6 +50,28 @@ def test_fit_is_the_closed_form_s(reg, dtype, close):
     assert np.allclose(mine, theirs, rtol=close)
 
 
+@pytest.mark.parametrize("reg", [0.0, 0.05])
+def test_float32_features_are_numbers_of_the_parameters_type_before_they_are_subtracted(reg):
+    data = shop()
+    models = [amr(data, torch.float64) for _ in range(3)]
+    for model, trainer, dtype in zip(models, ("compiled", "closed_form", "compiled"), (torch.float32,) * 2 + (torch.float64,)):
+        model.features = torch.as_tensor(data.features, dtype=torch.float32).to(dtype)
+        model.fit(data, reg=reg, **SMALL | {"trainer": trainer})
+    assert furthest(models[0], models[1]) < 1e-12
+    assert furthest(models[0], models[2]) == 0
+
+
+@pytest.mark.parametrize("reg", [0.0, 0.05])
+def test_an_epoch_is_its_steps(reg):
+    data, rng = shop(), np.random.default_rng(0)
+    pair, triples = (amr(data), amr(data)), [torch.as_tensor(rng.integers(n, size=75)) for n in (30, 40, 40)]
+    sums = CompiledTrainer(pair[0], reg=reg).epoch(*triples, batch_size=16)
+    one = CompiledTrainer(pair[1], reg=reg)
+    losses = [one.step(*(ids[start : start + 16] for ids in triples)) for start in range(0, 75, 16)]
+    assert furthest(*pair) == 0
+    assert sums.tolist() == torch.tensor(losses, dtype=torch.float64).sum(0).tolist()
+
+
 def test_a_seed_is_a_result():
     data = shop()
     one, again = amr(data), amr(data)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from amrlib.training.compiled import kernels as products
+from amrlib.training.compiled import loops as products
 
 # R rows and M of them gathered, D, K: less than one tile, whole tiles alone, and some of each and a rest
 SIZES = [(1, 1, 1, 1), (5, 3, 7, 3), (12, 12, 128, 64), (30, 24, 256, 16), (131, 100, 300, 70), (77, 77, 2100, 33)]

@@ -76,7 +76,7 @@ class PairwiseTrainer:
         sums = torch.zeros(3, dtype=torch.float64, device=users.device)  # on the device: no wait inside an epoch
         for start in range(0, len(users), batch_size):
             batch, following = slice(start, start + batch_size), slice(start + batch_size, start + 2 * batch_size)
-            if both is not None:
+            if both is not None and self.model.features is not None:
                 for part in (batch, following) if start == 0 else (following,):
                     self.gather.fetch(self.model.features, pos[part], neg[part], both[:, part].flatten())
             sums += torch.stack(self.step(users[batch], pos[batch], neg[batch]))

@@ -150,8 +150,8 @@ class CompiledTrainer(PairwiseTrainer):
         return readable and (E is None or self._parts(2 * B + E.shape[1], E.numel()) == 1)
 
     def epoch(self, users: Tensor, pos: Tensor, neg: Tensor, batch_size: int) -> Tensor:
-        B = min(batch_size, len(users))
-        if not self._has_loop() or self.gather.fetches or not self._in_one_call(B):
+        B, own_step = min(batch_size, len(users)), type(self).step is not PairwiseTrainer.step  # somebody's, to be called
+        if own_step or self.gather.fetches or not self._has_loop() or not self._in_one_call(B):
             return super().epoch(users, pos, neg, batch_size)
         sums = np.zeros(3)
         for start in range(0, len(users), some := B * max(1, TRIPLES // B)):  # in between, Ctrl-C is heard
