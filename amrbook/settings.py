@@ -11,8 +11,6 @@ if TYPE_CHECKING:
 
     from amrlib import Dataset
 
-__all__ = ["MODES", "by_mode", "check_mode", "device", "require", "settings", "trials"]
-
 MODES = ("smoke", "book", "paper")
 Value = TypeVar("Value")
 
@@ -60,6 +58,14 @@ def device(name: str = "auto") -> torch.device:
     from amrlib.device import resolve_device  # late: a page that trains nothing need not load torch
 
     return resolve_device(name)
+
+
+def trainer_for(name: str = "auto") -> str:
+    """What takes the steps on the chapter's ``DEVICE``: the compiled loops on a CPU, the closed form on a card.
+
+    By name, and not by whether numba is there: where it is missing ``fit`` says how to get it; no page prints other digits.
+    """
+    return "compiled" if device(name).type == "cpu" else "closed_form"
 
 
 def settings(dataset: str = "boutique") -> dict[str, dict[str, Any]]:

@@ -12,10 +12,9 @@ from amrlib.datasets.dataset import Dataset
 from amrlib.models import AMR, DUIF, MFBPR, VBPR, MFeALS, Popularity, Recommender
 from amrlib.training import Callback, Losses, PairwiseTrainer
 
+from ..settings import trainer_for
 from .measure import mean_norm
 from .names import AGAIN, BLIND, DROPOUT, MODELS, NO_ADVERSARY, STRONGER, WEAK
-
-TRAINER = "closed_form"  # by name: the compiled one would differ in the last digits where numba is there
 
 __all__ = ["ChainTraining", "FeatureDropout", "train_chain"]
 
@@ -64,16 +63,18 @@ class ChainTraining:
     ) -> None:  # fmt: skip
         self.shop, self.settings, self.seed, self.dim = shop, settings, seed, dim
         self.device, self.epochs, self.progress, self.watch = device, epochs, progress, watch
+        self.trainer = trainer_for(device)
 
     def _fit(
-        self, model: Any, like: str, seed: int, name: str | None = None, trainer: str | type[PairwiseTrainer] = TRAINER,
+        self, model: Any, like: str, seed: int, name: str | None = None, trainer: type[PairwiseTrainer] | None = None,
         stronger: float = 1.0, epochs: int | None = None,
     ) -> Any:  # fmt: skip
         values = self.settings[like]
         reg = np.broadcast_to(np.asarray(values["reg"], dtype=float), 3) * [stronger, stronger, 1.0]
         model.fit(
             self.shop, self.epochs or epochs or values["epochs"], device=self.device, seed=seed, progress=self.progress,
-            lr=values["lr"], reg=reg.tolist(), trainer=trainer, callbacks=self.watch(name or like, model) if self.watch else (),
+            lr=values["lr"], reg=reg.tolist(), trainer=trainer or self.trainer,
+            callbacks=self.watch(name or like, model) if self.watch else (),
         )  # fmt: skip
         if model.history.attrs["stopped"] == "interrupted":  # fit leaves the model as it was then; half a model is no result
             raise KeyboardInterrupt
@@ -109,7 +110,7 @@ class ChainTraining:
             share = 1 / (1 + strength["adv_weight"])
             return self._fit(MFBPR.warm_start(vbpr, self.shop), "AMR", seed, name, stronger=share)
         if name.startswith("VBPR"):
-            trainer: Any = FeatureDropout if name == "VBPR, feature dropout" else TRAINER
+            trainer = FeatureDropout if name == "VBPR, feature dropout" else None
             stronger = STRONGER if name == "VBPR, stronger L2" else 1.0
             return self._fit(VBPR.warm_start(vbpr, self.shop), "AMR", seed, name, trainer, stronger)
         if name == "AMR, random noise":

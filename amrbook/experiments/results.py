@@ -1,8 +1,8 @@
 """Read the stored experiments: small JSON files in ``book/results``.
 
-A file holds ``layout``, ``dataset``, ``settings``, ``epochs`` (null: those of the settings), ``versions`` and ``seeds``,
-seed → result; :mod:`amrbook.experiments.schema` says what a result holds. ``None`` in a file (nothing to measure) reads
-as nan.
+A file holds ``layout``, ``dataset``, ``settings``, ``epochs`` (null: those of the settings), ``trainer``, ``versions`` and
+``seeds``, seed → result; :mod:`amrbook.experiments.schema` says what a result holds. ``None`` in a file (nothing to measure)
+reads as nan.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from amrlib.atomic_files import write_atomically
 from amrlib.datasets import load_dataset
 from amrlib.progress import progress_bar
 
-from ..settings import settings
+from ..settings import settings, trainer_for
 from .measure import mean_norm
 from .results import LAYOUT, results_folder
 from .sweeps import EXPERIMENTS
@@ -33,7 +33,7 @@ def run_experiment(
 ) -> Path:  # fmt: skip
     """Run what is missing of an experiment, storing after every seed.
 
-    Stored seeds count if they have the same layout, data set, settings and ``epochs``; otherwise all are run.
+    Stored seeds count if they have the same layout, data set, settings, ``epochs`` and trainer; otherwise all are run.
     ``folder`` is ``book/results`` when left out.
     """
     shop = load_dataset(dataset)
@@ -44,13 +44,14 @@ def run_experiment(
                     "mean_norm": round(mean_norm(shop), 5)},
         "settings": settings(dataset),
         "epochs": epochs,
+        "trainer": trainer_for(device),
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
         "seeds": {},
     }  # fmt: skip
     path = (folder or results_folder()) / f"{name}.json"
     if path.exists():
         old = json.loads(path.read_text(encoding="utf-8"))
-        if all(old.get(k) == record[k] for k in ("layout", "dataset", "settings", "epochs")):
+        if all(old.get(k) == record[k] for k in ("layout", "dataset", "settings", "epochs", "trainer")):
             record["seeds"] = old["seeds"]
     missing = [s for s in range(seeds) if str(s) not in record["seeds"]]
     for seed in progress_bar(missing, f"{name}, seeds"):

@@ -43,7 +43,7 @@ def test_the_controls_share_everything_with_amr_but_the_adversary(shop):
     assert (amr.perturbation, noise.perturbation) == ("gradient", "random")
     # from the same VBPR: with the same triples, and not the first stage's seed
     again = amrlib.VBPR.warm_start(models["VBPR"], shop)
-    again.fit(shop, 3, lr=0.05, reg=0.01, seed=101, device="cpu", progress=False, trainer="closed_form")
+    again.fit(shop, 3, lr=0.05, reg=0.01, seed=101, device="cpu", progress=False, trainer="compiled")
     assert torch.equal(again.E, longer.E)
     assert all(torch.equal(model.features, longer.features) for model in seconds)  # dropout has put them back
     trained = torch.stack([model.E for model in seconds])
@@ -74,7 +74,7 @@ def test_stronger_regularisation_is_that_and_nothing_else(shop):
     train = chain.ChainTraining(shop, SETTINGS, 1, dim=4, device="cpu")
     vbpr = train.vbpr()
     by_hand = amrlib.VBPR.warm_start(vbpr, shop)
-    by_hand.fit(shop, 3, lr=0.05, reg=(0.02, 0.02, 0.01), seed=101, device="cpu", progress=False, trainer="closed_form")
+    by_hand.fit(shop, 3, lr=0.05, reg=(0.02, 0.02, 0.01), seed=101, device="cpu", progress=False, trainer="compiled")
     assert torch.allclose(train.second(vbpr, "VBPR, stronger L2").E, by_hand.E)
 
 
@@ -122,9 +122,9 @@ def test_vbpr_starts_as_validation_preferred(shop, start):
     settings = SETTINGS | {"VBPR": SETTINGS["VBPR"] | {"start": start}}
     ours = experiments.train_chain(shop, settings, seed=2, dim=4, device="cpu")["VBPR"]
     mf = amrlib.MFBPR(dim=4, seed=2).bind(shop)
-    mf.fit(shop, 2, lr=0.05, reg=0.01, seed=2, device="cpu", progress=False, trainer="closed_form")
+    mf.fit(shop, 2, lr=0.05, reg=0.01, seed=2, device="cpu", progress=False, trainer="compiled")
     expected = amrlib.VBPR(dim=4, seed=2).bind(shop) if start == "afresh" else amrlib.VBPR.warm_start(mf, shop, seed=2)
-    expected.fit(shop, 2, lr=0.05, reg=0.01, seed=2, device="cpu", progress=False, trainer="closed_form")
+    expected.fit(shop, 2, lr=0.05, reg=0.01, seed=2, device="cpu", progress=False, trainer="compiled")
     assert torch.equal(ours.E, expected.E) and torch.equal(ours.P, expected.P)
 
 
@@ -235,7 +235,7 @@ def test_the_blind_twin_is_amr_s_second_stage_at_e_zero(shop):
     vbpr = train.vbpr()
     twin = train.second(vbpr, experiments.BLIND)
     by_hand = amrlib.MFBPR.warm_start(vbpr, shop)
-    by_hand.fit(shop, 3, lr=0.05, reg=0.005, seed=101, device="cpu", progress=False, trainer="closed_form")  # λ = 1
+    by_hand.fit(shop, 3, lr=0.05, reg=0.005, seed=101, device="cpu", progress=False, trainer="compiled")  # λ = 1
     assert type(twin) is amrlib.MFBPR and torch.equal(twin.P, by_hand.P) and torch.equal(twin.Q, by_hand.Q)
 
 

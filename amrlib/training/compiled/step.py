@@ -30,6 +30,7 @@ except ImportError as error:
 BLOCK_BYTES = 2**22  # of features in another number type, converted at a time
 PART = 2**22  # multiplications that are worth a thread
 TRIPLES = 2**16  # in one call, a second at most
+ITS_STEP = PairwiseTrainer.step
 
 
 class CompiledTrainer(PairwiseTrainer):
@@ -150,7 +151,7 @@ class CompiledTrainer(PairwiseTrainer):
         return readable and (E is None or self._parts(2 * B + E.shape[1], E.numel()) == 1)
 
     def epoch(self, users: Tensor, pos: Tensor, neg: Tensor, batch_size: int) -> Tensor:
-        B, own_step = min(batch_size, len(users)), type(self).step is not PairwiseTrainer.step  # somebody's, to be called
+        B, own_step = min(batch_size, len(users)), type(self).step is not ITS_STEP  # somebody's, to be called
         if own_step or self.gather.fetches or not self._has_loop() or not self._in_one_call(B):
             return super().epoch(users, pos, neg, batch_size)
         sums = np.zeros(3)
