@@ -32,7 +32,7 @@ def draw_purchases(
     items : arrays of the pool of P items
         ``images`` (P, 28, 28), ``labels`` (P,), ``hidden`` (P, 4), ``appeal`` (P,), ``single`` (P,).
     block : int
-        How many shoppers are drawn at once: the largest arrays are (block, P).
+        How many shoppers are drawn at once: the largest arrays are (block, P), and what draws to each trend, (TRENDS, P).
 
     Returns
     -------
@@ -52,27 +52,30 @@ def draw_purchases(
     # as many purchases as the paper's Pinterest users made: 2 at least, 3 on average, 11 at most
     counts = 2 + np.minimum(rng.negative_binomial(1.2, 1.2 / (1.2 + 1.05), n_users), 9)  # (M,)
     trends = rng.integers(P, size=(TRENDS, 2))  # (trend, visible or hidden)
-    looks = trends[rng.integers(TRENDS, size=(n_users, 2))]  # (user, look, visible or hidden)
+    followed = rng.integers(TRENDS, size=(n_users, 2))  # (user, look)
+    looks = trends[followed]  # (user, look, visible or hidden)
     looks[rng.random(n_users) >= TWO_LOOKS, 1] = -1
 
-    def attraction(look: np.ndarray) -> np.ndarray:  # (b, 2) -> (b, P), rows sum to 1
-        centre = np.concatenate([shares[0] * visible[look[:, 0]], shares[1] * hidden[look[:, 1]]], axis=1)
+    attraction = np.empty((TRENDS, P))  # rows sum to 1
+    for start in range(0, TRENDS, block):
+        trend = trends[start : start + block]  # (b, 2)
+        centre = np.concatenate([shares[0] * visible[trend[:, 0]], shares[1] * hidden[trend[:, 1]]], axis=1)
         distance = np.square(centre).sum(1, keepdims=True) - 2 * centre @ traits.T + squares  # (b, P) squared
         reach = np.partition(distance, REACH, axis=1)[:, REACH, None].clip(1e-12)
         weight = np.exp(appeal - distance * (SHARPNESS**2 / 2) / reach)
-        return weight / weight.sum(1, keepdims=True)
+        attraction[start : start + block] = weight / weight.sum(1, keepdims=True)
 
     wanted = np.empty((n_users, LIST), dtype=np.int64)  # each shopper's list, best first
     for start in range(0, n_users, block):
-        look = looks[start : start + block]
-        weight = attraction(look[:, 0])
-        two = np.flatnonzero(look[:, 1, 0] >= 0)
-        weight[two] = (1 - SECOND_LOOK) * weight[two] + SECOND_LOOK * attraction(look[two, 1])
+        first, second = followed[start : start + block].T
+        weight = attraction[first]  # (b, P)
+        two = np.flatnonzero(looks[start : start + block, 1, 0] >= 0)
+        weight[two] = (1 - SECOND_LOOK) * weight[two] + SECOND_LOOK * attraction[second[two]]
         # an exponential number over the weight, the smallest first: the Gumbel trick without logarithms
         keys = rng.standard_exponential(weight.shape) / weight.clip(1e-300)
-        first = np.sort(np.argpartition(keys, LIST, axis=1)[:, :LIST], axis=1)  # its own order is the processor's
-        order = np.argsort(np.take_along_axis(keys, first, 1), axis=1, kind="stable")
-        wanted[start : start + block] = np.take_along_axis(first, order, 1)
+        head = np.sort(np.argpartition(keys, LIST, axis=1)[:, :LIST], axis=1)  # its own order is the processor's
+        order = np.argsort(np.take_along_axis(keys, head, 1), axis=1, kind="stable")
+        wanted[start : start + block] = np.take_along_axis(head, order, 1)
 
     left = np.ones(wanted.shape, dtype=bool)
     users, places = one_after_another(wanted, left, counts, items["single"])
