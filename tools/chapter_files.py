@@ -48,7 +48,7 @@ if not has_both(Path(amrlib_here()).parents[1]):
         f"Representation): remove it with `{sys.executable} -m pip uninstall amrlib`, restart the kernel and run this cell "
         f"again, or open the chapter in a clone of {REPOSITORY}."
     )
-needed = ("tqdm", "scipy", "matplotlib", "seaborn", "safetensors")  # torch, numpy and pandas are taken as they are
+needed = ("tqdm", "scipy", "matplotlib", "seaborn", "safetensors", "numba")  # torch, numpy and pandas are taken as they are
 missing = [name for name in needed if importlib.util.find_spec(name) is None]
 if missing:
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *missing], check=True)"""
