@@ -75,13 +75,12 @@ def compare(
 ) -> pd.DataFrame:  # fmt: skip
     """Several models side by side, one row each, in the order given: name → model, or a :class:`Report` made already.
 
-    ``k`` and ``ranking`` are as in :func:`evaluate`, ``features`` (N, D) changed ones for the models that use them. With
-    ``against``, a name among them, the others are tested against it, user by user (:func:`paired_test`). Interval and test are
-    about ``measure`` at the middle k. ``seed`` is that of the sampled candidates, the same for all, and of the bootstrap.
-
-    The columns are those of :meth:`Report.table`; ``low`` and ``high``, the 95 % interval over users of the measure named in
-    ``attrs["interval"]``; for models that recommend, those of :func:`exposure`; with ``against`` also ``difference``, ``p_t``
-    and ``p_bootstrap``. No model, ``against`` that is none of them, and what :func:`evaluate` refuses are a ValueError."""
+    ``k`` and ``ranking`` are as in :func:`evaluate`, ``features`` (N, D) changed ones for the models that use them, ``seed``
+    that of the sampled candidates, the same for all, and of the bootstrap. The columns are those of :meth:`Report.table`;
+    ``low`` and ``high``, the 95 % interval over users of ``measure`` at the middle k, named in ``attrs["interval"]``; for those
+    that recommend, :func:`exposure`; and with ``against``, the name of the model that the others are tested against by
+    :func:`paired_test`, ``difference``, ``p_t`` and ``p_bootstrap``. No model, ``against`` that is none of them, and what
+    :func:`evaluate` refuses are a ValueError."""
     require(models, "models is empty: there is nothing to compare")
     require(against is None or against in models, f"against must be one of {', '.join(map(str, models))}, not {against!r}")
     ks = cutoffs(k, dataset.n_items)

@@ -1,9 +1,8 @@
 """Where items stand with users: ranks, the k best items, and the measures that follow from a rank.
 
 A rank counts from 0: the number of other candidates that score at least as high as the held-out item. A tie counts against
-it, as in the authors' program, so a model that gives every item the same score is the worst there is, not the luckiest. Among
-the k best, ties go to the smaller item number. Scores are float32 at least, and items with the same vector tie exactly,
-although a matrix product may round two equal columns differently."""
+it, as in the authors' program, so one score for all items is the worst there is, not the luckiest. Among the k best, ties go
+to the smaller item number. Scores are float32 at least, and items with the same vector tie exactly, however it is rounded."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager

@@ -95,8 +95,7 @@ class Report:
         return bootstrap(self.values(measure, k), level, n, seed)[:2]
 
     def corrected(self, measure: str = "ndcg", k: int = 10, gamma: float = 0.1) -> float:
-        """What a sampled report says about the measure over the whole catalogue; AUC, unbiased as sampled, and a full report
-        are returned as they are.
+        """What a sampled report says about the measure over the whole catalogue. AUC, unbiased as sampled, stays as it is.
 
         Krichene & Rendle's bias–variance estimator ("On Sampled Metrics for Item Recommendation", KDD 2020, §5). With R rivals
         in the catalogue, r of them ahead, and n of the R sampled, the sampled rank s has P(s | r) = A_rs, hypergeometric.
@@ -104,10 +103,10 @@ class Report:
 
             f̂ = argmin Σ_r [ (Σ_s A_rs f̂_s − f_r)² + γ Var(f̂_s | r) ] = ((1−γ) AᵀA + γ diag(Aᵀ1))⁻¹ Aᵀ f,   0 < γ ≤ 1.
 
-        R and n are medians over the users, who differ by a few items. No function of s is unbiased at every rank if R > n. This
-        one does well while n is a fair part of R (999 of 5,000); of 999 in 300,000 nothing can tell rank 10 from rank 100, and
-        the figure is too low where the sampled one is far too high. It is no share: **the figure can leave [0, 1]**. All items
-        first among 4,999, with 999 drawn, give HR@10 = 1.073; cut off at 1 it would be biased in the mean of several runs."""
+        R and n are medians over the users. No function of s is unbiased at every rank if R > n; this one does well while n is a
+        fair part of R (999 of 5,000), and is too low where the sampled figure is far too high (999 of 300,000 cannot tell rank
+        10 from 100). It is no share: **the figure can leave [0, 1]**. All items first among 4,999, with 999 drawn, give HR@10 =
+        1.073; cut off at 1 it would be biased in the mean of several runs."""
         values = self.values(measure, k)
         require(0 < gamma <= 1, f"gamma must be above 0 and at most 1, not {gamma!r}")
         R, n = int(np.median(self.n_pool)), int(np.median(self.n_candidates))
@@ -156,15 +155,16 @@ def evaluate(
     model: Ranked, dataset: Dataset, k: int | Sequence[int] = (5, 10, 20), ranking: str = "full",
     features: Any = None, n_candidates: int = 999, seed: int = 0, progress: bool = True,
 ) -> Report:  # fmt: skip
-    """Rank the held-out item of every user who has one, and only one, as in the AMR paper (§4.1.3): recall@K is then HR@K, and
-    precision@K is HR@K / K. Ties count against it.
+    """Rank the held-out item of every user who has one, as in the AMR paper (§4.1.3); ties count against it.
 
     ``ranking="full"`` is among all items but the user's training items. ``"sampled"`` is among ``dataset.candidates`` where a
     protocol published them, else ``n_candidates`` random items that the user has not touched, drawn with ``seed``: the paper's
     way, to compare with its tables. Krichene & Rendle (KDD 2020) show why sampled figures can order models wrongly; the table
     then shows each figure's correction beside it (:meth:`amrlib.evaluation.Report.corrected`). ``features`` (N, D) are changed
-    ones, as :func:`amrlib.perturb` makes them. An unknown ``ranking``, a ``k``, one or several, below 1 or above the catalogue,
-    no test user, and sizes that do not agree are a ValueError."""
+    ones, as :func:`amrlib.perturb` makes them. With one item held out recall@K is HR@K, and precision@K is HR@K / K.
+
+    An unknown ``ranking``, a ``k``, one or several, outside the catalogue, no test user, and sizes that do not agree are a
+    ValueError."""
     one_of(ranking, "ranking", ("full", "sampled"))
     ks, users = cutoffs(k, dataset.n_items), dataset.test_users
     require(len(users), "test holds no item out (-1 for every user): there is nothing to rank")

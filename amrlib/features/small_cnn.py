@@ -1,8 +1,8 @@
 """From pixels to features: the small CNN that ships with the book.
 
-Three convolutions and a mean over the picture, about 68,000 parameters; trained on the 60,000 training images of
-Fashion-MNIST, none of which is in the shop (``data/make_boutique.py cnn``). The features of an item are the 128 activations
-before the classifier, as the AMR paper takes ResNet-50's before its own."""
+Three convolutions and a mean over the picture, about 68,000 parameters, trained on the 60,000 training images of
+Fashion-MNIST, none of which is in the shop (``data/make_boutique.py cnn``). An item's features are the 128 activations
+before the classifier, as the AMR paper takes ResNet-50's."""
 
 from typing import Any
 
@@ -68,9 +68,9 @@ def load_cnn(device: str | torch.device = "cpu") -> SmallCNN:
 def extract_features(
     images: Any, cnn: SmallCNN | None = None, device: str | torch.device = "auto", batch_size: int = 512, progress: bool = True
 ) -> np.ndarray:
-    """The features of many pictures: the CNN's activations, float32 (N, 128); the boutique's are these divided by
-    ``shop.feature_scale``. ``images`` and errors are as in :func:`to_tensor`. ``cnn``, the shipped one when left out, is moved
-    to ``device``. Memory grows with ``batch_size``, the pictures at once; the result does not depend on it."""
+    """The CNN's activations for many pictures, float32 (N, 128); the boutique's features are these over ``shop.feature_scale``.
+    ``images`` and errors are as in :func:`to_tensor`. ``cnn``, the shipped one when left out, is moved to ``device``. Memory
+    grows with ``batch_size``, 1 or more pictures at once; the result does not depend on it."""
     batch_size, target = whole_number(batch_size, "batch_size", 1), resolve_device(device)
     cnn = load_cnn(target) if cnn is None else cnn.to(target)
     parts = [np.empty((0, 128), dtype=np.float32)]
