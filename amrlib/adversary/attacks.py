@@ -32,16 +32,16 @@ def perturb(
     ``evaluate(..., features=…)``. Implements :eq:`eq-gamma`.
 
     ``kind="adversarial"`` moves along the gradient of the BPR loss, Δ_i = ε Γ_i/‖Γ_i‖ (AMR paper eqs. 11–12), ``"random"`` as
-    far in a direction drawn with ``seed``. ε, in the units of the features, is used up but where the gradient is zero. Which
-    loss is attacked the paper does not say. ``triples="test"``: each user's held-out item against every item the user has not
-    touched, so that cold items move too, and the attacker knows what is to be ranked. ``"train"``: the training pairs, each
-    with one warm negative, drawn with ``seed``; cold items stay.
+    far in a direction drawn with ``seed``; only where the gradient is zero nothing moves. Which loss is attacked the paper does
+    not say. ``triples="test"``: each user's held-out item against every item the user has not touched, so that cold items move
+    too, and the attacker knows what is to be ranked. ``"train"``: the training pairs, each with one warm negative, drawn with
+    ``seed``; cold items stay.
 
-    One of the ``steps`` is the paper's attack. With more, the first is the same, each that follows has length 2.5 ε/steps along
-    the gradient at the moved features, every item is taken back into its ball, and the features with the highest loss of all
-    passed through are returned. The ball is ‖Δ_i‖₂ ≤ ε; with ``norm="linf"`` every entry of Δ_i is at most ε, and a step goes
-    along the signs of Γ_i, √D times as long. A model without features (DUIF, VBPR and AMR use them), parameters or an ε that
-    are not finite, a negative ε, and an unknown word are a ValueError."""
+    ``steps=1`` is the paper's attack. With more, the first is the same, each that follows has length 2.5 ε/steps along the
+    gradient at the moved features, every item is taken back into its ball, and the features with the highest loss of all
+    passed through are returned. The ball is ‖Δ_i‖₂ ≤ ε, in the units of the features; with ``norm="linf"`` every entry of Δ_i
+    is at most ε, and a step goes along the signs of Γ_i, √D times as long. A model without features (DUIF, VBPR and AMR use
+    them), parameters or an ε that are not finite, a negative ε, and an unknown word are a ValueError."""
     c, E, epsilon, steps = checked(model, epsilon, steps, norm)
     one_of(kind, "kind", ("adversarial", "random"))
     one_of(triples, "triples", ("test", "train"))

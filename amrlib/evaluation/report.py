@@ -95,7 +95,7 @@ class Report:
         return bootstrap(self.values(measure, k), level, n, seed)[:2]
 
     def corrected(self, measure: str = "ndcg", k: int = 10, gamma: float = 0.1) -> float:
-        """What a sampled report says about the measure over the whole catalogue. AUC, unbiased as sampled, stays as it is.
+        """What a sampled report says about the measure over the catalogue; a full report, and AUC, unbiased as sampled, stay.
 
         Krichene & Rendle's bias–variance estimator ("On Sampled Metrics for Item Recommendation", KDD 2020, §5). With R rivals
         in the catalogue, r of them ahead, and n of the R sampled, the sampled rank s has P(s | r) = A_rs, hypergeometric.
