@@ -5,13 +5,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from . import evaluate, load, load_dataset, perturb, worst_case_ranks
+from . import evaluate, load, load_dataset, models, perturb, worst_case_ranks
 from .datasets import Dataset, list_datasets
 from .datasets.download import cache_folder
-from .evaluation.ranks import hr, ndcg
-from .models import AMR, DUIF, MFBPR, VBPR, MFeALS, Popularity, VBPRTwoVector
+from .evaluation import hr, ndcg
 
-MODELS: dict[str, Any] = {c.__name__.lower(): c for c in (Popularity, MFBPR, MFeALS, DUIF, VBPR, VBPRTwoVector, AMR)}
+MODELS: dict[str, Any] = {name.lower(): getattr(models, name) for name in
+                          ("MFBPR", "MFeALS", "DUIF", "VBPR", "VBPRTwoVector", "AMR")}  # fmt: skip
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -22,8 +22,7 @@ def build_parser() -> argparse.ArgumentParser:
     train, ranked, attack, _ = (commands.add_parser(name, help=text, description=text) for name, text in about.items())
     for command in (train, ranked, attack):
         command.add_argument("--dataset", default="boutique", help="a name of `python -m amrlib datasets`")
-
-    train.add_argument("model", choices=[m for m in MODELS if m != "popularity"])
+    train.add_argument("model", choices=list(MODELS))
     train.add_argument("--out", type=Path, required=True, help="the file to write, safetensors")
     for word, default in {"epochs": 100, "dim": 64, "lr": 0.05, "reg": 0.01, "seed": 0}.items():
         train.add_argument(f"--{word}", type=type(default), default=default)
@@ -31,7 +30,6 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("--epsilon", type=float, default=0.1, help="ε of AMR")
     train.add_argument("--adv-weight", type=float, default=1.0, help="λ of AMR")
     train.add_argument("--start", type=Path, help="a saved model to start from (the paper's MF → VBPR → AMR)")
-
     for command in (ranked, attack):
         command.add_argument("file", type=Path, help="a saved model, or the word popularity")
         command.add_argument("--ranking", choices=["full", "sampled"], default="full")
@@ -41,11 +39,40 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _load(path: Path, shop: Dataset) -> Any:
-    if str(path) == "popularity":
-        return Popularity().fit(shop)
     if not path.exists():
         raise ValueError(f"no such file: {path}; `python -m amrlib train` makes one")
     return load(path, shop)
+
+
+def _train(options: argparse.Namespace, shop: Dataset) -> None:
+    kind = MODELS[options.model]
+    special = {"epsilon": options.epsilon, "adv_weight": options.adv_weight} if kind is models.AMR else {}
+    if str(options.start) == "popularity":
+        raise ValueError("--start needs a saved model: popularity has nothing to start from")
+    if options.start:
+        model = kind.warm_start(_load(options.start, shop), shop, seed=options.seed, **special)
+    else:
+        model = kind(dim=options.dim, seed=options.seed, **special)
+    of_triples = {} if kind is models.MFeALS else {"lr": options.lr, "reg": options.reg, "seed": options.seed}
+    model.fit(shop, epochs=options.epochs, device=options.device, **of_triples).save(options.out)
+    print(f"{options.out}: {type(model).__name__} after {options.epochs} epochs")
+
+
+def _evaluate(options: argparse.Namespace, shop: Dataset) -> None:
+    model: Any = models.Popularity().fit(shop) if str(options.file) == "popularity" else _load(options.file, shop)
+    clean = evaluate(model, shop, ranking=options.ranking)
+    if options.command == "evaluate":
+        print(clean.table().round(4).to_string())
+        return
+    ranks = {"clean": clean.ranks}
+    for kind in ("random", "adversarial"):
+        changed = perturb(model, shop, options.epsilon, kind, options.triples)
+        ranks[kind] = evaluate(model, shop, ranking=options.ranking, features=changed).ranks
+    if options.ranking == "full":
+        ranks["worst case, certified"] = worst_case_ranks(model, shop, options.epsilon)
+    print(f"{'':22}  HR@10   NDCG@10")
+    for name, found in ranks.items():
+        print(f"{name:22}  {hr(found, 10):.4f}  {ndcg(found, 10):.4f}")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -58,43 +85,12 @@ def main(arguments: list[str] | None = None) -> int:
                 print(f"    size    {entry['size']}, {'here' if entry['cached'] else 'not downloaded yet'}")
                 print(f"    terms   {entry['terms']}")
             print(f"Downloads are kept in {cache_folder()}; AMRLIB_DATA names another folder.")
-            return 0
-        shop = load_dataset(options.dataset)
-        if options.command == "train":
-            _train(options, shop)
-            return 0
-        model = _load(options.file, shop)
-        clean = evaluate(model, shop, ranking=options.ranking)
-        if options.command == "evaluate":
-            print(clean.table().round(4).to_string())
-            return 0
-        ranks = {"clean": clean.ranks}
-        for kind in ("random", "adversarial"):
-            changed = perturb(model, shop, options.epsilon, kind, options.triples)
-            ranks[kind] = evaluate(model, shop, ranking=options.ranking, features=changed).ranks
-        if options.ranking == "full":
-            ranks["worst case, certified"] = worst_case_ranks(model, shop, options.epsilon)
-        print(f"{'':22}  HR@10   NDCG@10")
-        for name in ranks:
-            print(f"{name:22}  {hr(ranks[name], 10):.4f}  {ndcg(ranks[name], 10):.4f}")
-        return 0
+        else:
+            (_train if options.command == "train" else _evaluate)(options, load_dataset(options.dataset))
     except (ValueError, OSError, FloatingPointError) as error:
         print(f"amrlib: {error}", file=sys.stderr)
         return 2
-
-
-def _train(options: argparse.Namespace, shop: Dataset) -> None:
-    kind = MODELS[options.model]
-    special = {"epsilon": options.epsilon, "adv_weight": options.adv_weight} if kind is AMR else {}
-    if str(options.start) == "popularity":
-        raise ValueError("--start needs a saved model: popularity has nothing to start from")
-    if options.start:
-        model = kind.warm_start(_load(options.start, shop), shop, seed=options.seed, **special)
-    else:
-        model = kind(dim=options.dim, seed=options.seed, **special)
-    of_triples = {} if kind is MFeALS else {"lr": options.lr, "reg": options.reg, "seed": options.seed}
-    model.fit(shop, epochs=options.epochs, device=options.device, **of_triples).save(options.out)
-    print(f"{options.out}: {type(model).__name__} after {options.epochs} epochs")
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Files written whole or not at all."""
 
 import contextlib
-import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +23,6 @@ def whole_file(path: str | Path) -> Iterator[BinaryIO]:
     try:
         with open(temporary, "xb") as file:
             yield file
-        os.replace(temporary, path)
-    except BaseException:
+        temporary.replace(path)
+    finally:
         temporary.unlink(missing_ok=True)
-        raise

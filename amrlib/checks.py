@@ -6,6 +6,12 @@ from typing import Any
 import numpy as np
 
 
+def require(met: Any, message: str) -> None:
+    """A ValueError with the ``message`` unless the condition is ``met``."""
+    if not met:
+        raise ValueError(message)
+
+
 def whole_number(value: Any, name: str, lowest: int, highest: int | None = None, of: str = "{}") -> int:
     """``value`` as a Python int; NumPy's integers are whole numbers too, True and False are not. ``of`` says what ``highest``
     is, e.g. ``"the catalogue's {} items"``."""

@@ -21,14 +21,12 @@ class Recommending(Ranked, Protocol):
 
 
 class Attackable(Ranked, Protocol):
-    """The score of u and i moves by ``visual_users()[u] @ E.T @ Δ_i`` when c_i moves by Δ_i; None: not at all."""
+    """The score of u and i moves by ``visual_users()[u] @ E.T @ Δ_i`` when c_i moves by Δ_i; E is None: not at all."""
 
-    @property
-    def E(self) -> Tensor | None: ...  # (D, K)
-    @property
-    def features(self) -> Tensor | None: ...  # c, (N, D), in any floating-point type
+    E: Tensor | None  # (D, K)
+    features: Tensor | None  # c, (N, D), in any floating-point type
+
     def visual_users(self) -> Tensor: ...  # (M, K)
-    def sensitivity(self, norm: str = "l2") -> Tensor: ...  # (M,) ‖E p_u‖ in the dual of the norm
 
 
 class Trainable(Protocol):

@@ -9,8 +9,8 @@ import numpy as np
 
 
 def data_folder() -> Path:
-    """The folder of the data that ships: ``AMRLIB_SHIPPED``, the installed package's, or the checkout's. When none of the
-    three exists, that is a FileNotFoundError."""
+    """The folder of the data that ships: ``AMRLIB_SHIPPED``, the installed package's, or the checkout's; else a
+    FileNotFoundError."""
     package, named = Path(__file__).resolve().parent, os.environ.get("AMRLIB_SHIPPED")
     places = [Path(named)] if named else [package / "data", package.parent / "data"]
     for place in places:
@@ -22,14 +22,13 @@ def data_folder() -> Path:
 
 def read_shipped(name: str) -> dict[str, np.ndarray]:
     """The arrays of ``data/boutique/<name>``, read-only, after comparing it with ``data/SHA256SUMS``. A missing file is a
-    FileNotFoundError, one that is not what shipped a ValueError; both name it and the remedy."""
+    FileNotFoundError, one that is not what shipped a ValueError."""
     folder, path = data_folder(), f"boutique/{name}"
     remedy = "restore it with `git checkout -- data`, or make it again with `python data/make_boutique.py`"
     try:
         content, sums = (folder / path).read_bytes(), (folder / "SHA256SUMS").read_text("utf-8").splitlines()
     except FileNotFoundError as error:
-        missing = Path(error.filename).relative_to(folder).as_posix()
-        raise FileNotFoundError(f"data/{missing} is missing from {folder}; {remedy}") from None
+        raise FileNotFoundError(f"{error.filename} is missing; {remedy}") from None
     if f"{hashlib.sha256(content).hexdigest()}  {path}" not in sums:
         raise ValueError(f"data/{path} is not the file that shipped (SHA256SUMS has another sum); {remedy}")
     with np.load(io.BytesIO(content), allow_pickle=False) as file:

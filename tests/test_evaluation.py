@@ -12,7 +12,7 @@ import amrlib
 from amrlib import Dataset, compare, evaluate
 from amrlib.evaluation import Report, candidates, exposure, paired_test, sample_candidates
 from amrlib.evaluation import ranks as ranking
-from amrlib.evaluation.statistics import correction, correction_solver
+from amrlib.evaluation.report import correction_solver
 
 
 @pytest.fixture
@@ -31,6 +31,12 @@ def model_of(shop, seed=0, kind=amrlib.VBPR):
 
 FIRST = [3, 18, 22, 30, 33, 39, 53, 56, 57, 75, 76, 77]  # what user 0 of ``shop`` is given at seed 5
 subsets = candidates._subsets
+
+
+def correction(measure, k, R, n, gamma):
+    """f̂ (n + 1,), by sampled rank."""
+    ranks, solver = correction_solver(R, n, gamma)
+    return solver @ ranking.gains(measure, ranks, k)
 
 
 def report_of(ranks, n_candidates=99, n_pool=99, ranking="full"):

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 import amrlib
 from amrlib import Dataset, adversary, evaluate, perturb, worst_case_ranks
-from amrlib.adversary import attacks, promotion
+from amrlib.adversary import attacks
 from amrlib.training import NegativeSampler
 
 LOOKING = [amrlib.DUIF, amrlib.VBPR, amrlib.AMR] + ([amrlib.VBPRTwoVector] if hasattr(amrlib, "VBPRTwoVector") else [])
@@ -163,7 +163,6 @@ def by_autograd(model, shop, epsilon, triples, seed=0):
 @pytest.mark.parametrize("kind", LOOKING)
 def test_the_gradient_needs_no_D_dimensions(monkeypatch, shop, kind, triples, bytes_):
     monkeypatch.setattr(attacks, "BLOCK_BYTES", bytes_)
-    monkeypatch.setattr(promotion, "BLOCK_BYTES", bytes_)
     monkeypatch.setattr(attacks, "ROW_NUMBERS", bytes_)
     model = trained(kind, shop)
     quick = perturb(model, shop, 0.4, "adversarial", triples, seed=3)
@@ -323,7 +322,6 @@ def shown_smoothly(model, shop, ids, features, k):
 @pytest.mark.parametrize("kind", LOOKING)
 def test_promotion_moves_the_promoted_alone_and_uphill(monkeypatch, shop, kind, norm, bytes_):
     monkeypatch.setattr(attacks, "BLOCK_BYTES", bytes_)
-    monkeypatch.setattr(promotion, "BLOCK_BYTES", bytes_)
     monkeypatch.setattr(attacks, "ROW_NUMBERS", bytes_)
     model, ids, k = trained(kind, shop, seed=5), [0, 7, 29], 4
     counts = [shown_smoothly(model, shop, ids, None, k)]
@@ -509,7 +507,7 @@ def test_blocks_change_no_attack(monkeypatch, shop, kind, norm):
     attacks_ += [lambda t=t, n=n: perturb(model, shop, 0.3, triples=t, steps=n, norm=norm) for t in ("test", "train")
                  for n in (1, 4)]
     whole = [attack() for attack in attacks_]
-    for module, name in ((attacks, "BLOCK_BYTES"), (promotion, "BLOCK_BYTES"), (attacks, "ROW_NUMBERS")):
+    for module, name in ((attacks, "BLOCK_BYTES"), (attacks, "ROW_NUMBERS")):
         monkeypatch.setattr(module, name, 1)
     for attack, wanted in zip(attacks_, whole):
         assert torch.allclose(attack(), wanted, atol=1e-12)

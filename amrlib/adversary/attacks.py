@@ -1,28 +1,26 @@
-"""Noise and attacks: each item's features moved by at most ε, one Δ for all users.
+"""Noise and attacks: items' features moved by at most ε, one Δ for all users.
 
 A score is ŷ_ui = p_uᵀ(q_i + Eᵀc_i), so moving c_i by Δ_i moves it by (E p_u)ᵀΔ_i. Γ_i, the gradient of a loss with respect to
 c_i, is therefore E s_i with s_i = Σ_u (∂L/∂ŷ_ui) p_u, and all that a loss sees of Δ is ΔE (N, K). What has D dimensions is
 gone through in blocks of rows."""
 
 from collections.abc import Callable, Iterator
-from typing import TypeAlias
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..checks import number, one_of, whole_number
+from ..checks import item_ids, number, one_of, require, whole_number
 from ..datasets.dataset import Dataset
-from ..evaluation.ranks import BLOCK_BYTES, TILE_BYTES
-from ..protocols import Attackable
+from ..evaluation.ranks import BLOCK_BYTES, LOOK_FOR_NAN, TILE_BYTES, held_out_ranks
+from ..protocols import Attackable, Ranked, Recommending
 from ..training import NORM_FLOOR, NegativeSampler
 
 NORMS = ("l2", "linf")
 ROW_NUMBERS = 2**22  # of features, or of noise, at a time
-
-# ΔE (n, K), or None for Δ = 0  ->  s (n, K), and the loss: one number, or (n,) where no item's move touches another's
-Gradient: TypeAlias = Callable[[Tensor | None], tuple[Tensor, Tensor]]
 
 
 @torch.no_grad()
@@ -30,42 +28,92 @@ def perturb(
     model: Attackable, dataset: Dataset, epsilon: float, kind: str = "adversarial", triples: str = "test",
     seed: int = 0, steps: int = 1, norm: str = "l2",
 ) -> Tensor:  # fmt: skip
-    """The item features moved by at most ε each, c_i + Δ_i, one Δ for all users. Implements :eq:`eq-gamma`.
+    """The item features moved by at most ε each, c_i + Δ_i, one Δ for all users: (N, D) on the model's device, for
+    ``evaluate(..., features=…)``. Implements :eq:`eq-gamma`.
 
-    Returns (N, D) on the model's device, for ``evaluate(..., features=…)``. Noise and a single step use up ε for every item,
-    but an item whose gradient is zero is not moved. A model without features (DUIF, VBPR and AMR use them) or with parameters
-    that are not finite, an ε that is negative or not finite, and an unknown word are a ValueError.
+    ``kind="adversarial"`` moves along the gradient of the BPR loss, Δ_i = ε Γ_i/‖Γ_i‖ (AMR paper eqs. 11–12), ``"random"`` as
+    far in a direction drawn with ``seed``; only where the gradient is zero nothing moves. Which loss is attacked the paper does
+    not say. ``triples="test"``: each user's held-out item against every item the user has not touched, so that cold items move
+    too, and the attacker knows what is to be ranked. ``"train"``: the training pairs, each with one warm negative, drawn with
+    ``seed``; cold items stay.
 
-    Parameters
-    ----------
-    epsilon : float, in the units of the features; compare it with their mean norm
-    kind : ``"adversarial"`` or ``"random"``
-        Along the gradient of the BPR loss, Δ_i = ε Γ_i/‖Γ_i‖ (AMR paper eqs. 11–12), or in a random direction as far.
-    triples : ``"test"`` or ``"train"``
-        Which BPR loss is attacked; the paper does not say. ``"test"``: each user's held-out item against every item the user
-        has not touched, so that cold items are attacked too, and the attacker knows what is to be ranked. ``"train"``: the
-        training pairs, each with one sampled warm negative, so cold items stay as they are.
-    seed : int, of the random directions (drawn on the CPU, in blocks of rows), or of the sampled negatives
-    steps : int
-        1 is the paper's attack. With more, the first step is the same and each that follows has length 2.5 ε/steps along the
-        gradient at the moved features, every item taken back into its ball; of all the features passed through, those with
-        the highest loss are returned. So more steps never attack that loss less than one.
-    norm : ``"l2"`` or ``"linf"``
-        The ball: ‖Δ_i‖₂ ≤ ε, or every entry of Δ_i at most ε (a step then goes along the signs of Γ_i, and is √D times as
-        long as an ℓ2 step of the same ε).
-    """
+    ``steps=1`` is the paper's attack. With more, the first is the same, each that follows has length 2.5 ε/steps along the
+    gradient at the moved features, every item is taken back into its ball, and the features with the highest loss of all
+    passed through are returned. The ball is ‖Δ_i‖₂ ≤ ε, in the units of the features; with ``norm="linf"`` every entry of Δ_i
+    is at most ε, and a step goes along the signs of Γ_i, √D times as long. A model without features (DUIF, VBPR and AMR use
+    them), parameters or an ε that are not finite, a negative ε, and an unknown word are a ValueError."""
     c, E, epsilon, steps = checked(model, epsilon, steps, norm)
     one_of(kind, "kind", ("adversarial", "random"))
     one_of(triples, "triples", ("test", "train"))
     seed = whole_number(seed, "seed", 0)
-    if kind == "adversarial":
-        gradient = _test_gradient(model, dataset) if triples == "test" else _train_gradient(model, dataset, seed)
-        return ascend(c, E, gradient, epsilon, steps, norm)
-    generator, moved = torch.Generator().manual_seed(seed), E.new_empty(c.shape)
-    for rows in _row_blocks(*c.shape):
-        noise = torch.randn(c[rows].shape, generator=generator, dtype=torch.float64).to(E)  # (b, D)
-        moved[rows] = c[rows].to(E) + epsilon * direction(noise, norm)
-    return moved
+    if kind == "random":
+        generator, moved = torch.Generator().manual_seed(seed), E.new_empty(c.shape)
+        for rows in _row_blocks(*c.shape):
+            noise = torch.randn(c[rows].shape, generator=generator, dtype=torch.float64).to(E)  # (b, D)
+            moved[rows] = c[rows].to(E) + epsilon * direction(noise, norm)
+        return moved
+    if triples == "test":
+        return _ascend(c, E, partial(_test_gradient, model, dataset), epsilon, steps, norm)
+    users, pos = torch.as_tensor(np.array(dataset.train), device=E.device).unbind(1)
+    neg = NegativeSampler(dataset, E.device)(users, torch.Generator(E.device).manual_seed(seed))  # the same in every step
+    return _ascend(c, E, partial(_train_gradient, model, users, pos, neg), epsilon, steps, norm)
+
+
+@torch.no_grad()
+def promote(
+    model: Attackable, dataset: Dataset, items: Any, epsilon: float, k: int = 10, steps: int = 1, norm: str = "l2"
+) -> Tensor:
+    """The features with some items' moved by at most ε to bring them into people's first k: (N, D).
+
+    What goes up, for each promoted item t, is a smooth count of the people who are shown it, of all who do not have it,
+
+        Σ_u σ(ŷ_ut − ŷ_u(k)),   ŷ_u(k) the k-th best of u's untouched items outside ``items``.
+
+    (The BPR loss against this bar would be spent on the many whom the item never reaches: their gradients are the largest.)
+    The bar does not move with Δ, and no item's Δ touches another's count, so the best step is taken item by item. ``steps``,
+    ``norm`` and errors are those of :func:`perturb`; no item, an id out of range, and fewer than k items left that are not
+    promoted are a ValueError as well."""
+    c, E, epsilon, steps = checked(model, epsilon, steps, norm)
+    ids = item_ids(items, dataset.n_items, some=True)
+    k = whole_number(k, "k", 1, dataset.n_items - len(ids), "the {} items that are not promoted")
+    U, V, visual = model.user_vectors(), model.item_vectors(), model.visual_users()
+    at, users = torch.as_tensor(ids, device=U.device), np.arange(dataset.n_users)
+    clean = (scores.index_fill_(1, at, -torch.inf) for *_, scores in score_blocks(U, V, dataset, users))
+    bar = torch.cat([torch.topk(scores, k, dim=1).values[:, -1] for scores in clean])  # (M,)  −∞: whatever comes is shown
+    V = V[at]  # (n, K̃) the promoted ones
+    block = max(1, BLOCK_BYTES // (len(ids) * U.element_size() * 4))
+
+    def gradient(seen: Tensor | None) -> tuple[Tensor, Tensor]:
+        s, count = V.new_zeros(len(ids), visual.shape[1]), V.new_zeros(len(ids), dtype=torch.float64)
+        for start in range(0, dataset.n_users, block):
+            part = slice(start, start + block)
+            ahead = U[part] @ V.T - bar[part, None]  # (b, n)
+            if seen is not None:
+                ahead += visual[part] @ seen.T
+            has = torch.as_tensor(dataset.is_train(users[part, None], ids), device=s.device)
+            shown = torch.sigmoid(ahead.masked_fill_(has, -torch.inf))
+            count += shown.double().sum(0)
+            s += (shown * (1 - shown)).T @ visual[part]  # σ' = σ (1 − σ)
+        return s, count
+
+    return c.to(E).index_copy(0, at, _ascend(c[at.to(c.device)], E, gradient, epsilon, steps, norm))
+
+
+def category_hit_ratio(model: Recommending, dataset: Dataset, items: Any, k: int = 10, features: Any = None) -> float:
+    """CHR@k = 1/(kM) Σ_u #{ i ∈ items, not one that u has : i among u's first k }, with M users: the share of all places in
+    people's first k that go to ``items``, one at least. In [0, 1]. It is the category hit ratio of Di Noia, Malitesta & Merra
+    (2020) where they are a category's. What u has is what the data say that the model is bound to."""
+    ids = item_ids(items, dataset.n_items, some=True)
+    shown, _ = model.recommend(np.arange(dataset.n_users), k, features)  # (M, k)
+    return float(np.isin(shown, ids).mean())
+
+
+def item_ranks(model: Ranked, dataset: Dataset, item: int, features: Any = None) -> np.ndarray:
+    """Where one item stands with everyone who does not have it: int64, one rank a user, users ascending; 0 is best, and ties
+    count against it, as everywhere in this library."""
+    item = whole_number(item, "item", 0, dataset.n_items - 1)
+    has = dataset.is_train(np.arange(dataset.n_users), np.array(item))
+    return held_out_ranks(model.user_vectors(), model.item_vectors(features), dataset, items=np.where(has, -1, item))
 
 
 def checked(model: Attackable, epsilon: float, steps: int, norm: str) -> tuple[Tensor, Tensor, float, int]:
@@ -85,12 +133,6 @@ def direction(gamma: Tensor, norm: str) -> Tensor:
     return torch.where(length > NORM_FLOOR, unit, 0.0)
 
 
-def _into_ball(delta: Tensor, epsilon: float, norm: str) -> Tensor:
-    if norm == "linf":
-        return delta.clamp(-epsilon, epsilon)
-    return delta * (epsilon / delta.norm(dim=1, keepdim=True).clamp_min(NORM_FLOOR)).clamp_max(1)
-
-
 def _row_blocks(n: int, D: int) -> Iterator[slice]:
     """Each block but the last has a multiple of 16 numbers and the last no fewer than 16 (if n has), since torch draws
     normal numbers sixteen at a time: so the blocks together are what one draw of (n, D) would be."""
@@ -98,27 +140,27 @@ def _row_blocks(n: int, D: int) -> Iterator[slice]:
     return (slice(start, stop) for start, stop in zip(starts, [*starts[1:], n]))
 
 
-def ascend(c: Tensor, E: Tensor, gradient: Gradient, epsilon: float, steps: int, norm: str) -> Tensor:
-    """c + Δ (n, D) by projected gradient ascent; Δ and the best Δ are all that it holds in D dimensions."""
+def _ascend(
+    c: Tensor, E: Tensor, gradient: Callable[[Tensor | None], tuple[Tensor, Tensor]], epsilon: float, steps: int, norm: str
+) -> Tensor:
+    """c + Δ (n, D) by projected gradient ascent; Δ and the best Δ are all that it holds in D dimensions. ``gradient`` takes ΔE
+    (n, K), None for Δ = 0, to s (n, K) and the loss: one number, or (n,) where no item's move touches another's."""
     s, loss = gradient(None)
-    if not bool(torch.isfinite(s).all()):
-        raise ValueError("the gradient is not finite; look for NaN in the parameters or the features")
-    blocks = list(_row_blocks(*c.shape))
-    delta, seen = E.new_empty(c.shape), torch.empty_like(s)  # Δ, and ΔE
+    require(torch.isfinite(s).all(), f"the gradient is not finite; {LOOK_FOR_NAN}")
+    blocks, delta = list(_row_blocks(*c.shape)), E.new_empty(c.shape)
     for rows in blocks:
         delta[rows] = epsilon * direction(s[rows] @ E.T, norm)
     best, highest = delta if steps == 1 else delta.clone(), torch.full_like(loss, -torch.inf)
     for step in range(1, steps + 1) if steps > 1 else ():
-        for rows in blocks:
-            seen[rows] = delta[rows] @ E
-        s, loss = gradient(seen)
+        s, loss = gradient(delta @ E)
         better = (loss > highest).expand(len(c))
         highest = torch.maximum(loss, highest)
         for rows in blocks:
             best[rows] = torch.where(better[rows, None], delta[rows], best[rows])
             if step < steps:
                 longer = delta[rows] + 2.5 * epsilon / steps * direction(s[rows] @ E.T, norm)
-                delta[rows] = _into_ball(longer, epsilon, norm)
+                length = longer.norm(dim=1, keepdim=True).clamp_min(NORM_FLOOR)  # and back into the ball:
+                delta[rows] = longer.clamp(-epsilon, epsilon) if norm == "linf" else longer * (epsilon / length).clamp_max(1)
     for rows in blocks:
         best[rows] += c[rows].to(E)
     return best
@@ -140,49 +182,37 @@ def score_blocks(U: Tensor, V: Tensor, dataset: Dataset, users: np.ndarray) -> I
         yield rows, target, own, scores
 
 
-def _moved_vectors(model: Attackable) -> Callable[[Tensor | None], tuple[Tensor, Tensor]]:
-    """ΔE (N, K) -> vectors of users and items for the scores under c + Δ; the clean ones for None."""
-    U, V, visual = model.user_vectors(), model.item_vectors(), model.visual_users()
-    both = torch.cat([U, visual], 1)  # ŷ' = ŷ + visualᵀ(EᵀΔ)
-    return lambda seen: (U, V) if seen is None else (both, torch.cat([V, seen], 1))
+def _moved_vectors(model: Attackable, seen: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Vectors of users and items for the scores under c + Δ, given ΔE (N, K), or None for Δ = 0."""
+    U, V = model.user_vectors(), model.item_vectors()
+    return (U, V) if seen is None else (torch.cat([U, model.visual_users()], 1), torch.cat([V, seen], 1))
 
 
-def _test_gradient(model: Attackable, dataset: Dataset) -> Gradient:
+def _test_gradient(model: Attackable, dataset: Dataset, seen: Tensor | None) -> tuple[Tensor, Tensor]:
     """Of the loss Σ_u mean_j −ln σ(ŷ_u,test − ŷ_uj), j over what u may be shown."""
-    vectors, visual = _moved_vectors(model), model.visual_users()
-
-    def gradient(seen: Tensor | None) -> tuple[Tensor, Tensor]:
-        s, loss = visual.new_zeros(dataset.n_items, visual.shape[1]), visual.new_zeros((), dtype=torch.float64)
-        for rows, target, own, scores in score_blocks(*vectors(seen), dataset, dataset.test_users):
-            behind = (scores - own).scatter_(1, target, -torch.inf)  # (b, N)  −(ŷ_ui − ŷ_uj); −∞ of no rival: no loss
-            share = 1 / (behind > -torch.inf).sum(1, keepdim=True).clamp_min(1).to(s.dtype)  # (b, 1)
-            loss += (F.softplus(behind).sum(1, keepdim=True) * share).double().sum()
-            g = torch.sigmoid(behind).mul_(share)  # (b, N)  ∂L/∂ŷ_uj
-            g.scatter_(1, target, -g.sum(1, keepdim=True))  # ∂L/∂ŷ_u,test
-            s += g.T @ visual[rows]
-        return s, loss
-
-    return gradient
+    visual, (U, V) = model.visual_users(), _moved_vectors(model, seen)
+    s, loss = visual.new_zeros(len(V), visual.shape[1]), visual.new_zeros((), dtype=torch.float64)
+    for rows, target, own, scores in score_blocks(U, V, dataset, dataset.test_users):
+        behind = (scores - own).scatter_(1, target, -torch.inf)  # (b, N)  −(ŷ_ui − ŷ_uj); −∞ of no rival: no loss
+        share = 1 / (behind > -torch.inf).sum(1, keepdim=True).clamp_min(1).to(s.dtype)  # (b, 1)
+        loss += (F.softplus(behind).sum(1, keepdim=True) * share).double().sum()
+        g = torch.sigmoid(behind).mul_(share)  # (b, N)  ∂L/∂ŷ_uj
+        g.scatter_(1, target, -g.sum(1, keepdim=True))  # ∂L/∂ŷ_u,test
+        s += g.T @ visual[rows]
+    return s, loss
 
 
-def _train_gradient(model: Attackable, dataset: Dataset, seed: int) -> Gradient:
-    """Of the BPR loss of all training pairs with one negative each, the same in every step."""
-    vectors, visual = _moved_vectors(model), model.visual_users()
-    users, pos = torch.as_tensor(np.array(dataset.train), device=visual.device).unbind(1)
-    neg = NegativeSampler(dataset, visual.device)(users, torch.Generator(visual.device).manual_seed(seed))
-
-    def gradient(seen: Tensor | None) -> tuple[Tensor, Tensor]:
-        U, V = vectors(seen)
-        s, loss = visual.new_zeros(dataset.n_items, visual.shape[1]), visual.new_zeros((), dtype=torch.float64)
-        block = max(1, BLOCK_BYTES // (4 * U.shape[1] * U.element_size()))
-        for u, i, j in zip(users.split(block), pos.split(block), neg.split(block)):
-            x = (U[u] * (V[i] - V[j])).sum(1)
-            loss += F.softplus(-x).double().sum()
-            gp = -torch.sigmoid(-x)[:, None] * visual[u]  # (b, K)
-            if s.is_cuda:  # index_add_ adds atomically there, in no fixed order; this sorts instead
-                s.index_put_((i,), gp, accumulate=True).index_put_((j,), -gp, accumulate=True)
-            else:
-                s.index_add_(0, i, gp).index_add_(0, j, gp, alpha=-1)
-        return s, loss
-
-    return gradient
+def _train_gradient(model: Attackable, users: Tensor, pos: Tensor, neg: Tensor, seen: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Of the BPR loss Σ −ln σ(ŷ_ui − ŷ_uj) over triples."""
+    visual, (U, V) = model.visual_users(), _moved_vectors(model, seen)
+    s, loss = visual.new_zeros(len(V), visual.shape[1]), visual.new_zeros((), dtype=torch.float64)
+    block = max(1, BLOCK_BYTES // (4 * U.shape[1] * U.element_size()))
+    for u, i, j in zip(users.split(block), pos.split(block), neg.split(block)):
+        x = (U[u] * (V[i] - V[j])).sum(1)
+        loss += F.softplus(-x).double().sum()
+        gp = -torch.sigmoid(-x)[:, None] * visual[u]  # (b, K)
+        if s.is_cuda:  # index_add_ adds atomically there, in no fixed order; this sorts instead
+            s.index_put_((i,), gp, accumulate=True).index_put_((j,), -gp, accumulate=True)
+        else:
+            s.index_add_(0, i, gp).index_add_(0, j, gp, alpha=-1)
+    return s, loss

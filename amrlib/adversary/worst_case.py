@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..checks import number, one_of, whole_number
+from ..checks import number, one_of, require, whole_number
 from ..datasets.dataset import Dataset
 from ..evaluation.ranks import held_out_ranks
 from ..protocols import Attackable, Ranked
@@ -16,23 +16,21 @@ def worst_case_ranks(
     model: Ranked, dataset: Dataset, epsilon: float, candidates: np.ndarray | None = None,
     progress: bool = True, norm: str = "l2",
 ) -> np.ndarray:  # fmt: skip
-    """The furthest each user's held-out item can fall when every item's features move by at most ε: exact.
+    """The furthest each user's held-out item can fall when every item's features move by at most ε, exact: int64, (n,), for
+    ``dataset.test_users`` in order. Implements :eq:`eq-worst-rank`.
 
-    int64, (n,), for ``dataset.test_users`` in order. Implements :eq:`eq-worst-rank`. For user u the held-out item i loses at
-    most ε‖E p_u‖ and each rival j gains at most as much (Cauchy–Schwarz), all at once under Δ_i = −ε E p_u/‖E p_u‖,
-    Δ_j = +ε E p_u/‖E p_u‖. So
+    For user u the held-out item i loses at most ε‖E p_u‖ and each rival j gains at most as much (Cauchy–Schwarz), so
 
-        rank = #{ j : ŷ_uj + 2ε‖E p_u‖ ≥ ŷ_ui },
+        rank = #{ j : ŷ_uj + 2ε‖E p_u‖ ≥ ŷ_ui }
 
-    no attack can do worse and this one does it (:func:`worst_case_perturbation`). Each user gets a perturbation of their own;
-    one shared by all users, as in the paper's tables, does no more harm than this. ``hr(worst_case_ranks(…), k)`` is therefore
-    a certified HR@k. With ``norm="linf"`` every entry of Δ moves by at most ε, and Hölder's inequality puts the dual norm
-    ‖E p_u‖₁ in the place of ‖E p_u‖₂, with Δ = ±ε sign(E p_u). ``candidates`` are as in ``held_out_ranks``. An ε that is
-    negative or not finite, or an unknown ``norm``, is a ValueError.
+    is as far as any attack can go, and Δ_i = −ε E p_u/‖E p_u‖, Δ_j = +ε E p_u/‖E p_u‖ goes (:func:`worst_case_perturbation`).
+    Each user gets a Δ of their own; one shared by all, as in the paper's tables, does no more harm. ``hr(worst_case_ranks(…),
+    k)`` is therefore a certified HR@k. With ``norm="linf"``, every entry of Δ moving by at most ε, ‖E p_u‖₁ takes the place of
+    ‖E p_u‖₂ (Hölder), and Δ = ±ε sign(E p_u). ``candidates`` are as in ``held_out_ranks``. An ε that is negative or not
+    finite, or an unknown ``norm``, is a ValueError.
 
-    The certificate is about real numbers: the model's vectors and E as they are, with no rounding after that. It is computed
-    in float64, and a rival that rounding could hide (about 1e-14 of a score) counts as ahead, so no rank is too low.
-    ``evaluate`` of a float32 model rounds at 1e-7 and may differ in near ties."""
+    The certificate is about real numbers: the vectors and E as they are. It is computed in float64, and a rival that rounding
+    could hide (about 1e-14 of a score) counts as ahead. ``evaluate`` of a float32 model rounds at 1e-7, so near ties differ."""
     epsilon = number(epsilon, "epsilon")
     U, V, sensitivity, slack = _certain(model, norm)
     return held_out_ranks(U, V, dataset, candidates, 2 * epsilon * sensitivity + slack, progress)
@@ -58,16 +56,13 @@ def _certain(model: Ranked, norm: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 @torch.no_grad()
 def worst_case_perturbation(model: Attackable, dataset: Dataset, user: int, epsilon: float, norm: str = "l2") -> Tensor:
-    """The features under which one user's held-out item falls as far as it can: (N, D), c + Δ.
-
-    Δ_i = −ε d for the held-out item and +ε d for all others, d the unit vector along E p_u (ℓ2) or its signs (ℓ∞). It
-    reaches the bound of :func:`worst_case_ranks` for this user, up to the rounding of the model's numbers; for others it
-    is some attack. Raises as :func:`perturb`, and a ValueError for a user without a held-out item."""
+    """The features under which one user's held-out item falls as far as it can: (N, D), c + Δ, with Δ_i = −ε d for that item
+    and +ε d for all others, d the unit vector along E p_u (ℓ2) or its signs (ℓ∞). For this user it reaches the bound of
+    :func:`worst_case_ranks`, up to rounding. Raises as :func:`perturb`, and a ValueError for a user without a held-out item."""
     c, E, epsilon, _ = checked(model, epsilon, 1, norm)
     user = whole_number(user, "user", 0, dataset.n_users - 1)
     item = int(dataset.test[user])
-    if item < 0:
-        raise ValueError(f"user {user} has no held-out item; take one of dataset.test_users")
+    require(item >= 0, f"user {user} has no held-out item; take one of dataset.test_users")
     move = epsilon * direction((E @ model.visual_users()[user])[None], norm)  # (1, D)
     moved = c.to(E) + move
     moved[item] = c[item].to(E) - move[0]
@@ -78,10 +73,9 @@ def worst_case_perturbation(model: Attackable, dataset: Dataset, user: int, epsi
 def breaking_epsilon(model: Ranked, dataset: Dataset, k: int = 10, norm: str = "l2") -> np.ndarray:
     """The ε from which on each user's hit among the first k is no longer certain: float64, (n,), for ``test_users``.
 
-    With ŷ_u(k) the k-th best rival of the held-out item i, :func:`worst_case_ranks` is below k as long as
-    ŷ_ui − 2ε‖E p_u‖ > ŷ_u(k), so ε_u = (ŷ_ui − ŷ_u(k)) / (2‖E p_u‖), with the dual norm under ℓ∞, rounded down as ranks are
-    rounded up there. It is 0 where there is no hit to break, and infinite where nothing can break it: E p_u = 0, or fewer than
-    k rivals. A k outside the catalogue, or an unknown ``norm``, is a ValueError."""
+    ε_u = (ŷ_ui − ŷ_u(k)) / (2‖E p_u‖) with ŷ_u(k) the k-th best rival of the held-out item i and the dual norm under ℓ∞,
+    rounded down: as long as ε is less, :func:`worst_case_ranks` is below k. 0 where there is no hit to break, infinite where
+    nothing can break it: E p_u = 0, or fewer than k rivals. A k outside the catalogue, or an unknown norm, is a ValueError."""
     k = whole_number(k, "k", 1, dataset.n_items, "the catalogue's {} items")
     U, V, sensitivity, slack = _certain(model, norm)
     epsilons = [np.zeros(0)]

@@ -5,7 +5,5 @@ from .comparison import Paired, compare, exposure, paired_test
 from .ranks import auc, best_items, held_out_ranks, hr, mrr, ndcg
 from .report import Report, evaluate
 
-__all__ = [
-    "Paired", "Report", "auc", "best_items", "compare", "evaluate", "exposure", "held_out_ranks", "hr", "mrr", "ndcg",
-    "paired_test", "sample_candidates",
-]  # fmt: skip
+__all__ = ["Paired", "Report", "auc", "best_items", "compare", "evaluate", "exposure", "held_out_ranks", "hr", "mrr", "ndcg",
+           "paired_test", "sample_candidates"]  # fmt: skip

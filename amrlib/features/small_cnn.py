@@ -1,8 +1,8 @@
 """From pixels to features: the small CNN that ships with the book.
 
-Three convolutions and a mean over the picture, about 68,000 parameters; trained on the 60,000 training images of
-Fashion-MNIST, none of which is in the shop (``data/make_boutique.py cnn``). The features of an item are the 128 activations
-before the classifier, as the AMR paper takes ResNet-50's before its own."""
+Three convolutions and a mean over the picture, about 68,000 parameters, trained on the 60,000 training images of
+Fashion-MNIST, none of which is in the shop (``data/make_boutique.py cnn``). An item's features are the 128 activations
+before the classifier, as the AMR paper takes ResNet-50's."""
 
 from typing import Any
 
@@ -19,14 +19,14 @@ from ..shipped import read_shipped
 class SmallCNN(nn.Module):
     """28×28 grey picture -> 128 features -> 10 classes, differentiable almost everywhere in the pixels."""
 
-    def __init__(self, dim: int = 128, n_classes: int = 10) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.convolutions = nn.Sequential(
             nn.Conv2d(1, 24, 5, stride=2, padding=2), nn.ReLU(),  # (B, 24, 14, 14)
             nn.Conv2d(24, 48, 3, stride=2, padding=1), nn.ReLU(),  # (B, 48, 7, 7)
-            nn.Conv2d(48, dim, 3, padding=1), nn.ReLU(),  # (B, 128, 7, 7)
+            nn.Conv2d(48, 128, 3, padding=1), nn.ReLU(),  # (B, 128, 7, 7)
         )  # fmt: skip
-        self.classifier = nn.Linear(dim, n_classes)
+        self.classifier = nn.Linear(128, 10)
 
     def features(self, pixels: Tensor) -> Tensor:
         """(B, 1, 28, 28) in [0, 1] -> (B, 128), not negative: the mean activation over the picture."""
@@ -51,7 +51,7 @@ def to_tensor(images: Any, device: str | torch.device = "cpu") -> Tensor:
     if not pixels.is_floating_point():
         raise ValueError(f"images must be uint8 (0 … 255) or floats in [0, 1], not {pixels.dtype}")
     pixels = pixels.to(device, torch.float32)
-    if pixels.numel() and not (pixels.min() >= 0 and pixels.max() <= 1):  # also catches NaN
+    if not bool(((pixels >= 0) & (pixels <= 1)).all()):  # also catches NaN
         raise ValueError("images as floats must lie in [0, 1]; divide pixels by 255, or pass uint8")
     return pixels
 
@@ -68,13 +68,12 @@ def load_cnn(device: str | torch.device = "cpu") -> SmallCNN:
 def extract_features(
     images: Any, cnn: SmallCNN | None = None, device: str | torch.device = "auto", batch_size: int = 512, progress: bool = True
 ) -> np.ndarray:
-    """The features of many pictures: the CNN's activations, float32 (N, 128); the boutique's are these divided by
-    ``shop.feature_scale``. ``images`` and errors are as in :func:`to_tensor`. ``cnn``, the shipped one when left out, is moved
-    to ``device``. Memory grows with ``batch_size``, the pictures at once, 1 at least; the result does not depend on it.
-    ``progress`` is a bar for whatever takes more than a second."""
+    """The CNN's activations for many pictures, float32 (N, 128); the boutique's features are these over ``shop.feature_scale``.
+    ``images`` and errors are as in :func:`to_tensor`. ``cnn``, the shipped one when left out, is moved to ``device``. Memory
+    grows with ``batch_size``, 1 or more pictures at once; the result does not depend on it."""
     batch_size, target = whole_number(batch_size, "batch_size", 1), resolve_device(device)
     cnn = load_cnn(target) if cnn is None else cnn.to(target)
-    parts = [np.empty((0, cnn.classifier.in_features), dtype=np.float32)]
+    parts = [np.empty((0, 128), dtype=np.float32)]
     for start in progress_bar(range(0, len(images), batch_size), "features", progress):
         parts.append(cnn.features(to_tensor(images[start : start + batch_size], target)).cpu().numpy())
     return np.concatenate(parts)
