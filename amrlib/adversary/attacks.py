@@ -184,19 +184,24 @@ def score_blocks(U: Tensor, V: Tensor, dataset: Dataset, users: np.ndarray) -> I
 
 def _moved_vectors(model: Attackable, seen: Tensor | None) -> tuple[Tensor, Tensor]:
     """Vectors of users and items for the scores under c + Δ, given ΔE (N, K), or None for Δ = 0."""
-    U, V = model.user_vectors(), model.item_vectors()
-    return (U, V) if seen is None else (torch.cat([U, model.visual_users()], 1), torch.cat([V, seen], 1))
+    U, V, visual = model.user_vectors(), model.item_vectors(), model.visual_users()
+    if seen is None:
+        return U, V
+    return (U, V + seen) if visual is U else (torch.cat([U, visual], 1), torch.cat([V, seen], 1))
 
 
 def _test_gradient(model: Attackable, dataset: Dataset, seen: Tensor | None) -> tuple[Tensor, Tensor]:
     """Of the loss Σ_u mean_j −ln σ(ŷ_u,test − ŷ_uj), j over what u may be shown."""
     visual, (U, V) = model.visual_users(), _moved_vectors(model, seen)
     s, loss = visual.new_zeros(len(V), visual.shape[1]), visual.new_zeros((), dtype=torch.float64)
+    rivals = dataset.n_items - np.diff(dataset.indptr) - ~dataset.is_train(np.arange(dataset.n_users), dataset.test)
+    shares = torch.as_tensor(1 / rivals.clip(1), device=s.device, dtype=s.dtype)[:, None]  # (M, 1)
     for rows, target, own, scores in score_blocks(U, V, dataset, dataset.test_users):
-        behind = (scores - own).scatter_(1, target, -torch.inf)  # (b, N)  −(ŷ_ui − ŷ_uj); −∞ of no rival: no loss
-        share = 1 / (behind > -torch.inf).sum(1, keepdim=True).clamp_min(1).to(s.dtype)  # (b, 1)
-        loss += (F.softplus(behind).sum(1, keepdim=True) * share).double().sum()
-        g = torch.sigmoid(behind).mul_(share)  # (b, N)  ∂L/∂ŷ_uj
+        share = shares[rows]  # (b, 1)
+        behind = scores.sub_(own).scatter_(1, target, -torch.inf)  # (b, N)  −(ŷ_ui − ŷ_uj); −∞ of no rival: no loss
+        if seen is not None:  # the loss at rest is compared with none
+            loss += (F.softplus(behind).sum(1, keepdim=True) * share).double().sum()
+        g = behind.sigmoid_().mul_(share)  # (b, N)  ∂L/∂ŷ_uj
         g.scatter_(1, target, -g.sum(1, keepdim=True))  # ∂L/∂ŷ_u,test
         s += g.T @ visual[rows]
     return s, loss
