@@ -35,6 +35,8 @@ STORED_UNDER = {
     "CUDA_VISIBLE_DEVICES": "",
     "TQDM_DISABLE": "1",
     "PYTHONHASHSEED": "0",
+    "MALLOC_MMAP_THRESHOLD_": str(2**32),  # memory that an array leaves is kept for the next one: by glibc, others ignore it
+    "MALLOC_TRIM_THRESHOLD_": str(2**32),
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # else the kernel's debugger may write a warning among the outputs
 }
 HEARTBEAT = 20  # seconds between two lines about a chapter that is still running
