@@ -14,8 +14,6 @@ import torch
 from ..datasets.dataset import Dataset
 from .vbpr import VBPR
 
-__all__ = ["AMR"]
-
 
 class AMR(VBPR):
     """VBPR's P, Q, E and the adversary's settings. Implements :eq:`eq-amr-minimax`.

@@ -6,8 +6,6 @@ form the AMR paper compares with (§4.1.2): no item vector of its own, trained w
 
 from .pairwise import PairwiseModel
 
-__all__ = ["DUIF"]
-
 
 class DUIF(PairwiseModel):
     """P (M, K), E (D, K); VBPR with Q held at zero. Implements :eq:`eq-duif`."""

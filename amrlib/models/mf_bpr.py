@@ -5,8 +5,6 @@ Rendle et al., "BPR: Bayesian Personalized Ranking from Implicit Feedback", UAI 
 
 from .pairwise import PairwiseModel
 
-__all__ = ["MFBPR"]
-
 
 class MFBPR(PairwiseModel):
     """P (M, K), Q (N, K). Items without a training interaction keep q_i = 0 and tie at score 0.

@@ -16,8 +16,6 @@ from ..training import item_vectors
 from ..training.loop import train
 from .newcomers import Newcomers
 
-__all__ = ["PairwiseModel"]
-
 
 class PairwiseModel(Newcomers):
     """A model of P, Q and E; see :mod:`amrlib.training`.

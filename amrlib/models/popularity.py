@@ -11,8 +11,6 @@ from ..datasets.dataset import Dataset
 from ..recommender import Recommender
 from ..training.callbacks import run_callbacks
 
-__all__ = ["Popularity"]
-
 
 class Popularity(Recommender):
     """User vector 1, item vector its count; the baseline that knows nobody. Nothing to train: ``fit`` counts."""

@@ -14,8 +14,6 @@ from torch import Tensor
 from ..datasets.dataset import Dataset
 from .pairwise import PairwiseModel
 
-__all__ = ["VBPR", "VBPRTwoVector"]
-
 
 class VBPR(PairwiseModel):
     """P (M, K), Q (N, K), E (D, K). A cold item has q_i = 0 and is ranked by its picture.

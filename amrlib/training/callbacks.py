@@ -10,8 +10,6 @@ from ..checks import whole_number
 from ..datasets.dataset import Dataset
 from ..evaluation.ranks import held_out_ranks, hr, ndcg
 
-__all__ = ["Callback", "EarlyStopping", "run_callbacks"]
-
 
 class Callback(Protocol):
     """Anything with this method; ``fit(callbacks=[…])`` takes as many as you like."""

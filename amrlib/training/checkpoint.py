@@ -12,8 +12,6 @@ from ..tensor_files import read_tensors, write_tensors
 from .callbacks import EarlyStopping
 from .trainer import PairwiseTrainer
 
-__all__ = ["Checkpoint"]
-
 RESTART = "delete it to start again"
 
 

@@ -4,8 +4,6 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-__all__ = ["Batch", "Gradients", "Losses", "RowGradient"]
-
 
 class Batch(NamedTuple):
     """B triples: user u touched item i and not item j. int64, (B,) each."""

@@ -19,8 +19,6 @@ from .checkpoint import Checkpoint
 from .compiled.host_gather import MappedGather
 from .trainer import PairwiseTrainer, trainer_class
 
-__all__ = ["train"]
-
 
 def train(
     model: Any, dataset: Dataset, *, epochs: int = 20, batch_size: int = 512, lr: float | Sequence[float] = 0.05,

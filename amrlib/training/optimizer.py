@@ -5,8 +5,6 @@ from torch import Tensor
 
 from .gradients import Gradients, RowGradient
 
-__all__ = ["Optimizer"]
-
 
 class Optimizer:
     """Adagrad as the authors' program has it (accumulator from 0.1, no ε), or Adam; touched rows only."""

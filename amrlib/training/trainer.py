@@ -16,8 +16,6 @@ from .gather import FeatureGather
 from .gradients import Batch, Gradients, Losses
 from .optimizer import Optimizer
 
-__all__ = ["TRAINERS", "AutogradTrainer", "PairwiseTrainer", "trainer_class"]
-
 TRAINERS = ("auto", "closed_form", "autograd", "compiled")
 
 
