@@ -3,18 +3,18 @@
 import torch
 from torch import Tensor
 
-from .gradients import Gradients, RowGradient
+from ..checks import one_of
+from .gradients import Gradients
 
 
 class Optimizer:
     """Adagrad as the authors' program has it (accumulator from 0.1, no ε), or Adam; touched rows only."""
 
     def __init__(self, parameters: dict[str, Tensor], lr: dict[str, float], kind: str, initial: float) -> None:
-        if kind not in ("adagrad", "adam"):
-            raise ValueError(f"optimizer must be 'adagrad' or 'adam', not {kind!r}")
-        self.parameters, self.lr, self.kind = parameters, lr, kind
+        one_of(kind, "optimizer", ("adagrad", "adam"))
         if not initial > 0:  # the first step divides by its root
             raise ValueError(f"initial_accumulator must be above 0, not {initial!r}")
+        self.parameters, self.lr, self.kind = parameters, lr, kind
         start = initial if kind == "adagrad" else 0.0
         self.state = {name: torch.full_like(theta, start) for name, theta in parameters.items()}
         self.root: dict[str, Tensor] = {}  # memory for √v
@@ -28,18 +28,15 @@ class Optimizer:
         if self.kind == "adam":
             self.state["t"] += 1
         for name in ("E", "Q", "P"):
-            gradient: RowGradient | None = getattr(gradients, name)
-            if gradient is not None:
+            if (gradient := getattr(gradients, name)) is not None:
                 (self._adagrad if self.kind == "adagrad" else self._adam)(name, gradient.values, gradient.ids)
 
     def _adagrad(self, name: str, gradient: Tensor, rows: Tensor | None) -> None:
         """v ← v + g²;  θ ← θ − η g / √v. A row that stands there twice has the same gradient each time: moved once."""
         theta, v, lr = self.parameters[name], self.state[name], self.lr[name]
         if rows is None:
-            v.addcmul_(gradient, gradient)
-            if name not in self.root:
-                self.root[name] = torch.empty_like(v)
-            theta.addcdiv_(gradient, torch.sqrt(v, out=self.root[name]), value=-lr)
+            self.root[name] = root = torch.sqrt(v.addcmul_(gradient, gradient), out=self.root.get(name))
+            theta.addcdiv_(gradient, root, value=-lr)
             return
         v_rows = v.index_select(0, rows).addcmul_(gradient, gradient)
         v.index_copy_(0, rows, v_rows)
