@@ -43,3 +43,9 @@ def item_ids(items: Any, n_items: int, name: str = "items", some: bool = False) 
     if len(wrong):
         raise ValueError(f"{name}: item {wrong[0]} is outside 0…{n_items - 1}")
     return np.unique(ids).astype(np.int64)
+
+
+def require(met: Any, message: str) -> None:
+    """A ValueError with the ``message`` unless the condition is ``met``."""
+    if not met:
+        raise ValueError(message)

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
 
 from ..checks import whole_number
 from ..datasets.dataset import Dataset
@@ -26,34 +25,33 @@ def run_callbacks(callbacks: Iterable[Callback], model: Any, row: dict[str, Any]
 
 class EarlyStopping:
     """Ranks the held-out items of a ``Dataset.validation_split`` every so many epochs, and at the ``last`` one; remembers
-    the best parameters, and stops after ``patience`` rankings without better ones. ``fit(validation=True)`` is a user of it.
-    """
+    the best parameters, and stops after ``patience`` rankings without better ones. ``fit(validation=True)`` is a user of it."""
 
     def __init__(self, held_out: Dataset, every: int = 10, patience: int | None = None, last: int = 0) -> None:
         self.held_out, self.every, self.last = held_out, whole_number(every, "every", 1), last
         self.patience = None if patience is None else whole_number(patience, "patience", 1)
-        self._begin()
-
-    def _begin(self) -> None:
-        self.best: dict[str, Tensor] = {}
-        self.best_score, self.since_best = -1.0, 0
+        self.scores: list[float] = []  # NDCG@10 of every ranking so far
+        self.best: dict[str, torch.Tensor] = {}  # the parameters at the first of the highest
 
     def on_epoch_end(self, model: Any, row: dict[str, Any]) -> str | None:
         if row["epoch"] == 1:
-            self._begin()  # another training, perhaps of another model
+            self.scores, self.best = [], {}  # another training, perhaps of another model
         if row["epoch"] % self.every and row["epoch"] != self.last:
             return None
         ranks = held_out_ranks(model.user_vectors(), model.item_vectors(), self.held_out)
-        row |= {"hr@10": hr(ranks, 10), "ndcg@10": (score := ndcg(ranks, 10))}
-        self.since_best += 1
-        if score > self.best_score:
-            self.best_score, self.since_best = score, 0
+        row |= {"hr@10": hr(ranks, 10), "ndcg@10": ndcg(ranks, 10)}
+        if row["ndcg@10"] > self.best_score:
             self.best = {name: theta.clone() for name, theta in model.parameters().items()}
+        self.scores.append(row["ndcg@10"])
         return "patience" if self.exhausted else None
 
     @property
+    def best_score(self) -> float:
+        return max(self.scores, default=-1.0)
+
+    @property
     def exhausted(self) -> bool:
-        return self.patience is not None and self.since_best >= self.patience
+        return self.patience is not None and self.best_score in self.scores[: -self.patience]
 
     @torch.no_grad()
     def restore(self, model: Any) -> None:

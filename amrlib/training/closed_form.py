@@ -16,8 +16,7 @@ gradient is taken. With s_n = Σ (∂L/∂ŷ) p_u over the occurrences of item n
 
 So AMR adds three K × K products to VBPR's two D-dimensional ones. Those two are over the B rows c_i − c_j, since the losses
 know items by their differences alone; or over the batch's distinct items, where they are fewer, or where reg_item asks for
-the length of each. (A random direction has no such short cut: its Δ is drawn, and multiplied, in D dimensions.)
-"""
+the length of each. (A random direction has no such short cut: its Δ is drawn, and multiplied, in D dimensions.)"""
 
 import torch
 import torch.nn.functional as F
@@ -25,8 +24,7 @@ from torch import Tensor
 
 from ..protocols import Trainable
 from .gather import FeatureGather
-from .gradients import Batch, Gradients, Losses, RowGradient
-from .rows import Rows, distinct, sum_rows
+from .gradients import Batch, Gradients, Losses, RowGradient, Rows, distinct, sum_rows
 
 NORM_FLOOR = 1e-12  # under it a gradient is taken for zero: no direction, so no perturbation
 
@@ -41,8 +39,7 @@ def gradients(
     Implements the gradients of :eq:`eq-bpr`, :eq:`eq-bpr-gradient` and :eq:`eq-grad-e`, and the adversary of
     :eq:`eq-amr-gamma` and :eq:`eq-amr-em`. ``reg`` is (reg_P, reg_item, reg_E); ``generator`` is where
     ``perturbation="random"`` draws from, ``gather`` keeps memory from step to step. ``sparse`` gives the touched rows alone,
-    always; otherwise all rows, where finding the touched ones would cost more.
-    """
+    always; otherwise all rows, where finding the touched ones would cost more."""
     reg_P, reg_item, reg_E = reg
     P, Q, E, B = model.P, model.Q, model.E, len(batch.users)
     may_wait = P.device.type == "cpu"
@@ -97,9 +94,10 @@ def gradients(
         grad_q.addcmul_(times, q, value=2 * reg_item)
 
     # From vectors to parameters
-    grad_P, grad_E = sum_rows(users.size, users.place, None, grad_p), None
+    grad_P, of_E = sum_rows(users.size, users.place, None, grad_p), None
     for column in model.constant_columns:  # one by one: a list of them would have to be brought to the card
         grad_P[:, column] = 0
+    of_Q = None if Q is None else items.gradient(grad_q[:, : Q.shape[1]])
     if E is not None and C is not None:
         out = gather.memory("grad_E", E.shape[1], len(E), E).T  # laid out as E is
         grad_E = torch.mm(C.T, (grad_q if each_item else pull)[:, visual], out=out)  # (D, K)
@@ -108,12 +106,8 @@ def gradients(
         if reg_E:
             objective = objective + reg_E * E.square().sum()
             grad_E.add_(E, alpha=2 * reg_E)
-    return Gradients(
-        users.gradient(grad_P),
-        None if Q is None else items.gradient(grad_q[:, : Q.shape[1]]),
-        None if grad_E is None else RowGradient(None, grad_E),
-        Losses(bpr, adversarial, objective),
-    )
+        of_E = RowGradient(None, grad_E)
+    return Gradients(users.gradient(grad_P), of_Q, of_E, Losses(bpr, adversarial, objective))
 
 
 def _take(table: Tensor, plus: Tensor, minus: Tensor | None) -> Tensor:

@@ -36,8 +36,7 @@ class FeatureGather:
         """c_n of the ids, written to ``out`` (n, D)."""
         if features.dtype == out.dtype:
             return torch.index_select(features, 0, ids, out=out)
-        stored = self.memory("stored", len(out), out.shape[1], features)
-        return out.copy_(torch.index_select(features, 0, ids, out=stored))
+        return out.copy_(torch.index_select(features, 0, ids, out=self.memory("stored", len(out), out.shape[1], features)))
 
     def __call__(self, features: Tensor, E: Tensor, items: Tensor, minus: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """C (R, D), the features of ``items`` less those of ``minus`` where given, and CE (R, K); on the CPU in blocks that its

@@ -1,7 +1,8 @@
-"""What goes into a step and what comes out of it."""
+"""What goes into a step and what comes out of it; which rows of a table a batch touches, and sums over them."""
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 
@@ -35,3 +36,40 @@ class Gradients(NamedTuple):
     Q: RowGradient | None
     E: RowGradient | None
     losses: Losses
+
+
+class Rows(NamedTuple):
+    """R rows of a table, among them all that a batch touches."""
+
+    place: Tensor  # where each entry of the batch stands among them: ids[place] is what was asked for
+    size: int  # R
+    ids: Tensor | None = None  # (R,) ascending; None: all that the table has, for a batch that touches most of them anyway
+    first: Tensor | None = None  # (R,) on a GPU: the first of the rows with the same id, which has their sum
+
+    def gradient(self, sums: Tensor) -> RowGradient:
+        """``sums`` (R, K) as the gradient of these rows."""
+        return RowGradient(self.ids, sums if self.first is None else sums[self.first])
+
+
+def distinct(ids: Tensor, may_wait: bool) -> Rows:
+    """The distinct ones of some ids. Their number is only known once they are found, for which a CPU need not wait and a GPU
+    would. So, unless it ``may_wait``, there are as many rows as ids, and of equal ones the first has their sum."""
+    if may_wait:
+        unique, place = torch.unique(ids, return_inverse=True)
+        return Rows(place, len(unique), unique)
+    ascending, order = torch.sort(ids)
+    first = torch.searchsorted(ascending, ascending)
+    return Rows(torch.empty_like(ids).scatter_(0, order, first), len(ids), ascending, first)
+
+
+def sum_rows(n: int, plus: Tensor, minus: Tensor | None, values: Tensor) -> Tensor:
+    """(n, K): each row b of ``values`` added to row plus_b and taken from row minus_b, in the same order every time."""
+    total = values.new_zeros(n, values.shape[1])
+    for place, sign in ((plus, 1), (minus, -1)):
+        if place is not None and total.device.type == "cpu":
+            total.index_add_(0, place, values, alpha=sign)
+        elif place is not None:
+            # On a card index_add_ adds atomically, in no fixed order; this sorts instead. "unsafe" leaves out the check of
+            # the range, for which most versions of torch wait.
+            torch._index_put_impl_(total, [place], values if sign == 1 else -values, accumulate=True, unsafe=True)
+    return total

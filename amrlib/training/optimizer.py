@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ..checks import one_of
+from ..checks import one_of, require
 from .gradients import Gradients
 
 
@@ -12,11 +12,9 @@ class Optimizer:
 
     def __init__(self, parameters: dict[str, Tensor], lr: dict[str, float], kind: str, initial: float) -> None:
         one_of(kind, "optimizer", ("adagrad", "adam"))
-        if not initial > 0:  # the first step divides by its root
-            raise ValueError(f"initial_accumulator must be above 0, not {initial!r}")
+        require(initial > 0, f"initial_accumulator must be above 0, not {initial!r}")  # the first step divides by its root
         self.parameters, self.lr, self.kind = parameters, lr, kind
-        start = initial if kind == "adagrad" else 0.0
-        self.state = {name: torch.full_like(theta, start) for name, theta in parameters.items()}
+        self.state = {name: torch.full_like(theta, initial if kind == "adagrad" else 0) for name, theta in parameters.items()}
         self.root: dict[str, Tensor] = {}  # memory for √v
         if kind == "adam":
             self.state |= {f"{name}.m": torch.zeros_like(theta) for name, theta in parameters.items()}

@@ -18,21 +18,19 @@ def gradients(
     """What :func:`amrlib.training.closed_form.gradients` computes, with the same arguments; it keeps no memory."""
     reg_P, reg_item, reg_E = reg
     users, items = torch.unique(batch.users), torch.unique(torch.cat([batch.pos, batch.neg]))
-    tables = {"P": model.P, "Q": model.Q, "E": model.E}
-    theta = {name: value.detach().requires_grad_() for name, value in tables.items() if value is not None}
-    c = None
-    if model.features is not None:
-        c = model.features.to(theta["E"].device, theta["E"].dtype).detach().requires_grad_()  # (N, D)
+    theta = {name: table.detach().requires_grad_() for name in "PQE" if (table := getattr(model, name)) is not None}
+    c = None if model.features is None else model.features.to(theta["E"]).detach().requires_grad_()  # (N, D)
+    p = theta["P"].index_select(0, batch.users)  # (B, K̃); the backward pass of P[users] depends on the number of threads
 
     def vectors(items: Tensor, features: Tensor | None) -> Tensor:  # (B, K̃)
-        # index_select: the backward pass of theta[items] depends on the number of threads
         q = theta["Q"].index_select(0, items) if "Q" in theta else None
-        z = None if features is None else features.index_select(0, items) @ theta["E"]
-        return item_vectors(q, z, model.joint)
+        return item_vectors(q, None if features is None else features.index_select(0, items) @ theta["E"], model.joint)
 
-    p = theta["P"].index_select(0, batch.users)  # (B, K̃)
+    def loss(q_i: Tensor, q_j: Tensor) -> Tensor:
+        return F.softplus(-(p * (q_i - q_j)).sum(1)).sum()  # Σ −ln σ(ŷ_ui − ŷ_uj)
+
     q_i, q_j = vectors(batch.pos, c), vectors(batch.neg, c)
-    bpr = F.softplus(-(p * (q_i - q_j)).sum(1)).sum()  # Σ −ln σ(ŷ_ui − ŷ_uj)
+    bpr = loss(q_i, q_j)
     learned = p.square().sum() - len(p) * len(model.constant_columns)  # without the 1s
     objective = bpr + reg_P * learned + reg_item * (q_i.square().sum() + q_j.square().sum())
     if "E" in theta:
@@ -47,7 +45,7 @@ def gradients(
             norm = gamma.norm(dim=1, keepdim=True)
             delta[items] = torch.where(norm > NORM_FLOOR, epsilon_of(model, items) * gamma / norm.clamp_min(NORM_FLOOR), 0.0)
         worst = (c + delta).detach()  # Δ is a constant when θ moves
-        adversarial = F.softplus(-(p * (vectors(batch.pos, worst) - vectors(batch.neg, worst))).sum(1)).sum()
+        adversarial = loss(vectors(batch.pos, worst), vectors(batch.neg, worst))
         objective = objective + model.adv_weight * adversarial
     whole = dict(zip(theta, torch.autograd.grad(objective, list(theta.values())), strict=True))
     whole["P"][:, list(model.constant_columns)] = 0

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..checks import one_of
+from ..checks import number, one_of, require
 from ..protocols import Trainable
 from . import closed_form, reference
 from .compiled.host_gather import HostGather
@@ -30,8 +30,7 @@ class PairwiseTrainer:
     ------
     ValueError
         A model that is not bound to data; a rate, a weight or an optimiser that is none; from :meth:`step`, an id out of
-        range.
-    """
+        range."""
 
     name: ClassVar[str] = "closed_form"
     gradients: ClassVar[Callable[..., Gradients]] = staticmethod(closed_form.gradients)
@@ -42,8 +41,7 @@ class PairwiseTrainer:
         optimizer: str = "adagrad", initial_accumulator: float = 0.1, generator: torch.Generator | None = None,
         cuda_graph: bool = True,
     ) -> None:  # fmt: skip
-        if model.P is None:
-            raise ValueError(f"this {type(model).__name__} has no parameters yet; call bind(shop) first")
+        require(model.P is not None, f"this {type(model).__name__} has no parameters yet; call bind(shop) first")
         self.model, self.lr, self.reg = model, _three(lr, "lr"), _three(reg, "reg")
         self.generator = generator or torch.Generator(model.P.device).manual_seed(0)
         parameters = {name: theta for name in "PQE" if (theta := getattr(model, name)) is not None}
@@ -55,6 +53,18 @@ class PairwiseTrainer:
 
     def __init_subclass__(cls) -> None:
         cls.name = cls.__dict__.get("name", cls.__name__)  # what history.attrs["trainer"] says
+
+    def epoch(self, users: Tensor, pos: Tensor, neg: Tensor, batch_size: int) -> Tensor:
+        """A step for every ``batch_size`` triples of those, (n,) each; sums of bpr, adversarial and objective, (3,) float64."""
+        both = torch.stack([pos, neg]).cpu() if self.gather.fetches else None  # (2, n)
+        sums = torch.zeros(3, dtype=torch.float64, device=users.device)  # on the device: no wait inside an epoch
+        for start in range(0, len(users), batch_size):
+            batch, following = slice(start, start + batch_size), slice(start + batch_size, start + 2 * batch_size)
+            if both is not None and (features := self.model.features) is not None:
+                for part in (batch, following) if start == 0 else (following,):
+                    self.gather.fetch(features, pos[part], neg[part], both[:, part].flatten())
+            sums += torch.stack(self.step(users[batch], pos[batch], neg[batch]))
+        return sums
 
     def step(self, users: Tensor, pos: Tensor, neg: Tensor) -> Losses:
         """One mini-batch of B triples: int64 ids, each ``(B,)``. Returns the losses before the update."""
@@ -84,15 +94,12 @@ class PairwiseTrainer:
 
     def _check(self, batch: Batch) -> None:
         """Ids in range (torch would count a negative one from the end), and three lists of one length."""
-        B = len(batch.users)
-        if not B == len(batch.pos) == len(batch.neg) > 0:
-            raise ValueError("users, pos and neg must be as long as each other and not empty, "
-                             f"not {B}, {len(batch.pos)} and {len(batch.neg)}")  # fmt: skip
+        lengths = [len(ids) for ids in batch]
+        require(min(lengths) == max(lengths) > 0, f"users, pos and neg must be of one length and not empty, not {lengths}")
         n_items = next(len(table) for table in (self.model.Q, self.model.features) if table is not None)
         for name, ids, size in zip(Batch._fields, batch, (len(self.model.P), n_items, n_items), strict=True):
             first, last = (int(end) for end in torch.aminmax(ids))
-            if first < 0 or last >= size:
-                raise ValueError(f"{name}: id {first if first < 0 else last} is outside 0…{size - 1}")
+            require(0 <= first <= last < size, f"{name}: id {first if first < 0 else last} is outside 0…{size - 1}")
 
 
 class AutogradTrainer(PairwiseTrainer):
@@ -104,10 +111,8 @@ class AutogradTrainer(PairwiseTrainer):
 
 
 def trainer_class(trainer: str | type[PairwiseTrainer], model: Trainable, optimizer: str) -> type[PairwiseTrainer]:
-    """The class that ``fit(trainer=…)`` names; ``"auto"`` is the compiled one where it has a loop and numba is there.
-
-    An unknown name is a ValueError; ``"compiled"`` without numba an ImportError.
-    """
+    """The class that ``fit(trainer=…)`` names; ``"auto"`` is the compiled one where it has a loop and numba is there. Another
+    name is a ValueError; ``"compiled"`` without numba an ImportError."""
     if isinstance(trainer, type):
         return trainer
     one_of(trainer, "trainer, where it is no class of one's own,", ("auto", "closed_form", "autograd", "compiled"))
@@ -123,12 +128,7 @@ def _draws(model: Trainable) -> bool:
     return model.perturbation == "random" and model.adv_weight > 0
 
 
-def _three(value: Any, name: str) -> tuple[float, float, float]:
-    try:
-        values = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        values = np.full(3, np.nan)
-    if values.shape not in ((), (3,)) or not (np.isfinite(values) & (values >= 0)).all():
-        raise ValueError(f"{name} must be one number or three (for P, items, E), none negative, not {value!r}")
-    P, items, E = np.broadcast_to(values, 3).tolist()
-    return P, items, E
+def _three(value: Any, name: str) -> tuple[float, ...]:
+    values = (value,) * 3 if np.ndim(value) == 0 else tuple(value)
+    require(len(values) == 3, f"{name} must be one number or three (for P, items, E), not {value!r}")
+    return tuple(number(one, name) for one in values)
