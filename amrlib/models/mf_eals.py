@@ -10,7 +10,6 @@ Feedback", SIGIR 2016, eqs. (7), (8), (12), (13).
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -104,10 +103,10 @@ class MFeALS(PairwiseModel):
     @torch.no_grad()
     def _train(
         self, shop: Dataset, *, epochs: int = 20, device: str = "auto", callbacks: Any = (), progress: bool = True, **_: Any,
-    ) -> pd.DataFrame:  # fmt: skip
+    ) -> tuple[list[dict[str, Any]], dict[str, str]]:  # fmt: skip
         """``epochs`` iterations: every user's coordinates in order, then every item's.
 
-        Returns a DataFrame ``epoch``, ``loss``: the exact loss of eq. (7), before the first iteration
+        The history has ``epoch`` and ``loss``: the exact loss of eq. (7), before the first iteration
         (epoch 0) and after each.
         """
         epochs = whole_number(epochs, "epochs", 1)
@@ -129,9 +128,7 @@ class MFeALS(PairwiseModel):
             if word := run_callbacks(callbacks, self, history[-1]):
                 stopped = word
                 break
-        table = pd.DataFrame(history)
-        table.attrs["stopped"] = stopped
-        return table
+        return history, {"stopped": stopped}
 
     def _sweep(
         self, X: Tensor, Y: Tensor, rows: Tensor, cols: Tensor, y_weight: Tensor, x_weight: Tensor, c: Tensor

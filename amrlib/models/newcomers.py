@@ -7,26 +7,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..checks import item_ids
+from ..checks import item_ids, require
+from ..protocols import Trainable
 from ..recommender import Recommender
 
-__all__ = ["Newcomers"]
 
-
-class Newcomers(Recommender):
+class Newcomers(Recommender, Trainable):
     """What models of P, Q and E can do for newcomers."""
 
-    joint: bool
-    constant_columns: tuple[int, ...]
-    P: Tensor
-    Q: Tensor | None
-    cold: Tensor
-
-    def _project(self, c: Tensor) -> Tensor:
-        raise NotImplementedError
-
-    def _checked_features(self, features: Any) -> Tensor:
-        raise NotImplementedError
+    cold: Tensor  # (N,) bool: items that were never trained
 
     def new_item_vectors(self, features: Any) -> Tensor:
         """Vectors of items that are not in the catalogue, from their features alone: (n, K̃), with q = 0.
@@ -47,6 +36,21 @@ class Newcomers(Recommender):
             return z
         q = z.new_zeros(len(z), self.Q.shape[1])
         return q + z if self.joint else torch.cat([q, z], 1)
+
+    def _checked_features(self, features: Any, n: int | None = None) -> Tensor:
+        """Features of ``n`` items, or of however many, that come from outside: (n, D)."""
+        assert self.E is not None
+        c, D = torch.as_tensor(features if isinstance(features, Tensor) else np.asarray(features)), len(self.E)
+        fits = c.ndim == 2 and c.shape[1] == D and n in (None, len(c))
+        require(fits, f"features must have shape ({n or 'n'}, {D}), as those of the model have, not {tuple(c.shape)}")
+        require(torch.isfinite(c).all(), "features hold NaN or infinite values; leave such items out or give them a finite vector")
+        return c
+
+    def _project(self, c: Tensor) -> Tensor:
+        """Eᵀc of the rows of c, (n, K), in blocks: float16 or mapped features are never copied whole."""
+        E = self.E
+        assert E is not None
+        return torch.cat([part.to(E.device, E.dtype) @ E for part in c.split(max(1, 2**24 // c.shape[1]))])
 
     def fold_in(self, items: Any, reg: float = 0.01, steps: int = 100) -> Tensor:
         """The vector of someone new from a handful of items, everything else staying as it is: (K̃,).

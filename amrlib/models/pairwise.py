@@ -2,8 +2,6 @@
 
 from typing import Any, ClassVar, Self
 
-import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -25,17 +23,10 @@ class PairwiseModel(Newcomers):
 
     fit_words: ClassVar[tuple[str, ...]] = FIT_WORDS
     has_history: ClassVar[bool] = True  # a q_i of its own for every item
-    joint: bool = True  # q_i + Eᵀc_i rather than [q_i ; Eᵀc_i]
-    constant_columns: tuple[int, ...] = ()  # columns of P that stay 1
-    epsilon: float | Tensor = 0.0
-    adv_weight: float = 0.0  # no adversary
-    perturbation: str = "gradient"
     feature_dtype: torch.dtype | None = None  # None: as the data set stores them
     features_on_host: bool = False  # whatever device the rest of the model is on
 
-    P: Tensor = None  # type: ignore[assignment]  # (M, K) once the model is bound
-    Q: Tensor | None = None  # (N, K)
-    cold: Tensor  # (N,) bool: items that were never trained
+    P: Tensor = None  # type: ignore[assignment]  # until the model is bound
     last_run: tuple[Any, str, str] = (None, "", "")  # a checkpoint's path, and how its run began and left the parameters
     # the item vectors, of which tensors (held, so that no other one takes an id), in which state
     _kept: tuple[list[tuple[int, int]], list[Tensor], Tensor] | None = None
@@ -103,7 +94,7 @@ class PairwiseModel(Newcomers):
         if features is not None:
             fine = features.is_floating_point if isinstance(features, torch.dtype) else features in ("host", "device")
             require(self.features is not None, f"features={features}: {type(self).__name__} has none")
-            require(fine, f"features={features}: they need a floating-point type, 'host' or 'device'")
+            require(fine, f"features={features} must be a floating-point type, 'host' or 'device'")
         dtype = features if isinstance(features, torch.dtype) else self.feature_dtype
         on_host = features == "host" if isinstance(features, str) else self.features_on_host
         moved = {n: v.to(target) for n in ("P", "Q", "E", "epsilon", "cold") if isinstance(v := getattr(self, n), Tensor)}
@@ -113,7 +104,7 @@ class PairwiseModel(Newcomers):
         vars(self).update(moved, feature_dtype=dtype, features_on_host=on_host)  # memory that ran out has changed nothing
         return self
 
-    def _train(self, shop: Dataset, *, device: str = "auto", **settings: Any) -> pd.DataFrame:
+    def _train(self, shop: Dataset, *, device: str = "auto", **settings: Any) -> tuple[list[dict[str, Any]], dict[str, str]]:
         return train(self.to(device), shop, **settings)
 
     def parameters(self) -> dict[str, Tensor]:
@@ -140,20 +131,6 @@ class PairwiseModel(Newcomers):
         if self._kept is None or self._kept[0] != state:
             self._kept = (state, parts, item_vectors(self.Q, self._project(c), self.joint))
         return self._kept[2]
-
-    def _project(self, c: Tensor) -> Tensor:
-        """Eᵀc of the rows of c, (n, K), in blocks: float16 or mapped features are never copied whole."""
-        E = self.E
-        assert E is not None
-        return torch.cat([part.to(E.device, E.dtype) @ E for part in c.split(max(1, 2**24 // c.shape[1]))])
-
-    def _checked_features(self, features: Any, n: int | None = None) -> Tensor:
-        c = torch.as_tensor(features if isinstance(features, Tensor) else np.asarray(features))
-        assert self.E is not None
-        fits = c.ndim == 2 and c.shape[1] == len(self.E) and n in (None, len(c))
-        require(fits, f"features must have shape ({n or 'n'}, {len(self.E)}), as those of the model, not {tuple(c.shape)}")
-        require(torch.isfinite(c).all(), "features hold NaN or infinite values; leave such items out or give them a finite vector")
-        return c
 
     def visual_users(self) -> Tensor:
         """What each user multiplies Eᵀc_i by: p_u, or h_u for the two-vector form. (M, K)"""

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import pandas as pd
 import torch
 
 from ..checks import item_ids
@@ -20,12 +19,9 @@ class Popularity(Recommender):
     def _allocate(self, shop: Dataset) -> None:
         self.counts = torch.as_tensor(shop.item_counts.astype("float32"))[:, None]
 
-    def _train(self, shop: Dataset, *, callbacks: Any = (), **_: Any) -> pd.DataFrame:
+    def _train(self, shop: Dataset, *, callbacks: Any = (), **_: Any) -> tuple[list[dict[str, Any]], dict[str, str]]:
         row = {"epoch": 1}
-        word = run_callbacks(callbacks, self, row)
-        table = pd.DataFrame([row])
-        table.attrs["stopped"] = word or "done"
-        return table
+        return [row], {"stopped": run_callbacks(callbacks, self, row) or "done"}
 
     def parameters(self) -> dict[str, torch.Tensor]:
         return {"counts": self.counts}

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 
 from ..checks import require, whole_number
@@ -25,7 +24,7 @@ def train(
     validation: bool = False, patience: int | None = None, every: int = 10, checkpoint: str | Path | None = None,
     progress: bool = True, trainer: str | type[PairwiseTrainer] = "auto", callbacks: Sequence[Callback] = (),
     features: str = "same",
-) -> pd.DataFrame:  # fmt: skip
+) -> tuple[list[dict[str, Any]], dict[str, str]]:  # fmt: skip
     """Train a bound ``model`` in place on shuffled triples; the models' ``fit`` hands over to this.
 
     Parameters
@@ -52,9 +51,9 @@ def train(
 
     Returns
     -------
-    DataFrame, one row an epoch: ``epoch``, ``bpr`` and ``adversarial`` (mean per triple), ``objective``, and with
-    ``validation`` ``hr@10`` and ``ndcg@10`` where they were ranked. ``attrs["stopped"]`` is "done", "patience", a callback's
-    word, or "interrupted" (Ctrl-C, which keeps the best parameters so far).
+    The rows of ``model.history``, one an epoch: ``epoch``, ``bpr`` and ``adversarial`` (mean per triple), ``objective``, and
+    with ``validation`` ``hr@10`` and ``ndcg@10`` where they were ranked. And its ``attrs``: ``"stopped"`` is "done",
+    "patience", a callback's word, or "interrupted" (Ctrl-C, which keeps the best parameters so far).
 
     Raises
     ------
@@ -111,9 +110,7 @@ def train(
         if saved is not None:
             saved.leave()
         step.gather.close()
-    table = pd.DataFrame(history)
-    table.attrs |= {"stopped": word or "done", "trainer": step.name}
-    return table
+    return history, {"stopped": word or "done", "trainer": step.name}
 
 
 def _training_rows(dataset: Dataset, sampler: NegativeSampler) -> list[torch.Tensor]:
