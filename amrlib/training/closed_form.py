@@ -24,16 +24,15 @@ from torch import Tensor
 
 from ..protocols import Trainable
 from .gather import FeatureGather
-from .gradients import Batch, Gradients, Losses, RowGradient, Rows, distinct, sum_rows
+from .gradients import Batch, Gradients, Losses, RowGradient, Rows, distinct
 
 NORM_FLOOR = 1e-12  # under it a gradient is taken for zero: no direction, so no perturbation
 
 
 @torch.no_grad()
 def gradients(
-    model: Trainable, batch: Batch, reg: tuple[float, float, float], generator: torch.Generator, gather: FeatureGather,
-    sparse: bool = True,
-) -> Gradients:  # fmt: skip
+    model: Trainable, batch: Batch, reg: tuple[float, ...], generator: torch.Generator, gather: FeatureGather, sparse: bool
+) -> Gradients:
     """∂(objective)/∂(P, Q, E), and the losses; nothing in it makes a GPU wait.
 
     Implements the gradients of :eq:`eq-bpr`, :eq:`eq-bpr-gradient` and :eq:`eq-grad-e`, and the adversary of
@@ -41,29 +40,25 @@ def gradients(
     ``perturbation="random"`` draws from, ``gather`` keeps memory from step to step. ``sparse`` gives the touched rows alone,
     always; otherwise all rows, where finding the touched ones would cost more."""
     reg_P, reg_item, reg_E = reg
-    P, Q, E, B = model.P, model.Q, model.E, len(batch.users)
-    may_wait = P.device.type == "cpu"
-    users = distinct(batch.users, may_wait) if sparse or 2 * B < len(P) else Rows(batch.users, len(P))
+    P, Q, E, c, B = model.P, model.Q, model.E, model.features, len(batch.users)
+    users = distinct(batch.users, P.is_cpu) if sparse or 2 * B < len(P) else Rows(batch.users, len(P))
     both = torch.cat([batch.pos, batch.neg])  # (2B,)
     few = E is not None or reg_item or sparse  # the touched items alone are asked for
-    items = distinct(both, may_wait) if Q is None or few or 4 * B < len(Q) else Rows(both, len(Q))
+    items = distinct(both, P.is_cpu) if Q is None or few or 4 * B < len(Q) else Rows(both, len(Q))
     ids = both if items.ids is None else items.ids  # (U,)
     i, j, U = items.place[:B], items.place[B:], items.size
 
     # Item vectors: q̃_n of each of the U items, or the B differences q̃_i − q̃_j alone
     each_item = bool(reg_item) or (E is not None and U <= B)
     plus, minus = (ids, None) if each_item else (batch.pos, batch.neg)  # (R,)
-    C = Z = None
-    if E is not None and model.features is not None:
-        gather.begin(model.features, batch)
-        C, Z = gather(model.features, E, plus, minus)  # (R, D) c_n, or c_i − c_j, and (R, K) CE
+    C, Z = (None, None) if E is None or c is None else gather(c, E, batch, plus, minus)  # (R, D) c_n, or c_i − c_j; (R, K) CE
     p = P.index_select(0, batch.users)  # (B, K̃)
     q = item_vectors(None if Q is None else _take(Q, plus, minus), Z, model.joint)  # (R, K̃)
     difference = _take(q, i, j) if each_item else q  # (B, K̃)
 
     # The BPR loss
     bpr, g, pull = _pull(p, difference)
-    grad_p, grad_q = g * difference, sum_rows(U, i, j, pull)  # (B, K̃); (U, K̃)  s_n = ∂L/∂q̃_n
+    grad_p, grad_q = g * difference, items.sums(torch.cat([pull, -pull]))  # (B, K̃); (U, K̃)  s_n = ∂L/∂q̃_n
 
     # The adversary, and the loss at q̃ + EᵀΔ
     adversarial, EM = torch.zeros_like(bpr), None
@@ -77,7 +72,7 @@ def gradients(
             r, shift = _worst_directions(grad_q[:, visual], epsilon_of(model, ids), E.T @ E)  # Δ = E r; EᵀΔ
         difference[:, visual] += _take(shift, i, j)
         adversarial, g, pull_adv = _pull(p, difference, model.adv_weight)
-        s_adv = sum_rows(U, i, j, pull_adv)  # (U, K̃)
+        s_adv = items.sums(torch.cat([pull_adv, -pull_adv]))  # (U, K̃)
         grad_p.addcmul_(g, difference)
         pull.add_(pull_adv)
         grad_q.add_(s_adv)
@@ -89,12 +84,12 @@ def gradients(
         objective = objective + reg_P * (p.square().sum() - B * len(model.constant_columns))
         grad_p.add_(p, alpha=2 * reg_P)
     if reg_item:
-        times = sum_rows(U, items.place, None, torch.ones_like(items.place, dtype=p.dtype)[:, None])  # (U, 1)
+        times = items.sums(p.new_ones(2 * B, 1))  # (U, 1)
         objective = objective + reg_item * (times * q.square()).sum()
         grad_q.addcmul_(times, q, value=2 * reg_item)
 
     # From vectors to parameters
-    grad_P, of_E = sum_rows(users.size, users.place, None, grad_p), None
+    grad_P, of_E = users.sums(grad_p), None
     for column in model.constant_columns:  # one by one: a list of them would have to be brought to the card
         grad_P[:, column] = 0
     of_Q = None if Q is None else items.gradient(grad_q[:, : Q.shape[1]])
@@ -133,9 +128,8 @@ def _worst_directions(s: Tensor, epsilon: float | Tensor, gram: Tensor) -> tuple
 
 def random_directions(model: Trainable, items: Tensor, generator: torch.Generator) -> Tensor:
     """Random directions of length ε, one for each item: (U, D)."""
-    E = model.E
-    assert E is not None
-    g = torch.randn(len(items), len(E), generator=generator, device=E.device, dtype=E.dtype)
+    D = 0 if model.E is None else len(model.E)
+    g = torch.randn(len(items), D, generator=generator, device=model.P.device, dtype=model.P.dtype)
     return epsilon_of(model, items) * g / g.norm(dim=1, keepdim=True)
 
 

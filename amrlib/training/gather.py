@@ -38,9 +38,10 @@ class FeatureGather:
             return torch.index_select(features, 0, ids, out=out)
         return out.copy_(torch.index_select(features, 0, ids, out=self.memory("stored", len(out), out.shape[1], features)))
 
-    def __call__(self, features: Tensor, E: Tensor, items: Tensor, minus: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """C (R, D), the features of ``items`` less those of ``minus`` where given, and CE (R, K); on the CPU in blocks that its
-        cache holds from the gather to the product."""
+    def __call__(self, features: Tensor, E: Tensor, batch: Batch, items: Tensor, minus: Tensor | None) -> tuple[Tensor, Tensor]:
+        """C (R, D), the features of a batch's ``items`` less those of ``minus`` where given, and CE (R, K); on the CPU in
+        blocks that its cache holds from the gather to the product."""
+        self.begin(features, batch)
         C, Z = self.memory("C", len(items), len(E), E), E.new_empty(len(items), E.shape[1])
         block = len(items) if items.device.type != "cpu" else max(1, CACHE_BYTES // (E.element_size() * len(E)))
         for start in range(0, len(items), block):

@@ -46,6 +46,15 @@ class Rows(NamedTuple):
     ids: Tensor | None = None  # (R,) ascending; None: all that the table has, for a batch that touches most of them anyway
     first: Tensor | None = None  # (R,) on a GPU: the first of the rows with the same id, which has their sum
 
+    def sums(self, values: Tensor) -> Tensor:
+        """(R, K): what the entries of the batch, (n, K), add up to in each row, in the same order every time."""
+        total = values.new_zeros(self.size, values.shape[1])
+        if total.is_cpu:
+            return total.index_add_(0, self.place, values)
+        # On a card index_add_ adds atomically, in no fixed order; this sorts instead. "unsafe" leaves out the check of the
+        # range, for which most versions of torch wait.
+        return torch._index_put_impl_(total, [self.place], values, accumulate=True, unsafe=True)
+
     def gradient(self, sums: Tensor) -> RowGradient:
         """``sums`` (R, K) as the gradient of these rows."""
         return RowGradient(self.ids, sums if self.first is None else sums[self.first])
@@ -60,16 +69,3 @@ def distinct(ids: Tensor, may_wait: bool) -> Rows:
     ascending, order = torch.sort(ids)
     first = torch.searchsorted(ascending, ascending)
     return Rows(torch.empty_like(ids).scatter_(0, order, first), len(ids), ascending, first)
-
-
-def sum_rows(n: int, plus: Tensor, minus: Tensor | None, values: Tensor) -> Tensor:
-    """(n, K): each row b of ``values`` added to row plus_b and taken from row minus_b, in the same order every time."""
-    total = values.new_zeros(n, values.shape[1])
-    for place, sign in ((plus, 1), (minus, -1)):
-        if place is not None and total.device.type == "cpu":
-            total.index_add_(0, place, values, alpha=sign)
-        elif place is not None:
-            # On a card index_add_ adds atomically, in no fixed order; this sorts instead. "unsafe" leaves out the check of
-            # the range, for which most versions of torch wait.
-            torch._index_put_impl_(total, [place], values if sign == 1 else -values, accumulate=True, unsafe=True)
-    return total

@@ -12,9 +12,7 @@ from .gradients import Batch, Gradients, Losses, RowGradient
 
 
 @torch.enable_grad()
-def gradients(
-    model: Trainable, batch: Batch, reg: tuple[float, float, float], generator: torch.Generator, *_: Any
-) -> Gradients:
+def gradients(model: Trainable, batch: Batch, reg: tuple[float, ...], generator: torch.Generator, *_: Any) -> Gradients:
     """What :func:`amrlib.training.closed_form.gradients` computes, with the same arguments; it keeps no memory."""
     reg_P, reg_item, reg_E = reg
     users, items = torch.unique(batch.users), torch.unique(torch.cat([batch.pos, batch.neg]))
