@@ -105,7 +105,7 @@ TABLE = [
     ("k of a fraction", lambda: mf().recommend(0, k=2.5), ["k", "whole number"]),
     ("changed features NaN", lambda: vbpr().recommend(0, k=2, features=NAN), ["features", "NaN"]),
     ("changed features short", lambda: vbpr().recommend(0, k=2, features=C[:3]), ["features", "(5, 4)", "(3, 4)"]),
-    ("changed features narrow", lambda: vbpr().item_vectors(C[:, :3]), ["features", "(n, 4)", "(5, 3)"]),
+    ("changed features narrow", lambda: vbpr().item_vectors(C[:, :3]), ["features", "(5, 4)", "(5, 3)"]),
     ("new items narrow", lambda: vbpr().new_item_vectors(C[:, :3]), ["features", "(n, 4)", "(5, 3)"]),
     ("new items blind", lambda: mf().new_item_vectors(C), ["MFBPR", "features", "VBPR"]),
     ("fold in nothing", lambda: mf().fold_in([]), ["items", "empty", "Popularity"]),
@@ -146,7 +146,7 @@ TABLE = [
     ("step, user", step([3], [0], [1]), ["users", "3", "0…2"]),
     ("step, user below 0", step([-1], [0], [1]), ["users", "-1"]),
     ("step, item", step([0], [0], [5]), ["neg", "5", "0…4"]),
-    ("step, lengths", step([0, 1], [0], [1]), ["users, pos and neg", "[2, 1, 1]"]),
+    ("step, lengths", step([0, 1], [0], [1]), ["users, pos and neg", "2, 1 and 1"]),
     ("step, nothing", step([], [], []), ["not empty"]),
     ("accumulator", lambda: PairwiseTrainer(mf(), initial_accumulator=0.0), ["initial_accumulator", "above 0"]),
     # ---- attacks

@@ -43,7 +43,7 @@ class Newcomers(Recommender, Trainable):
         c, D = torch.as_tensor(features if isinstance(features, Tensor) else np.asarray(features)), len(self.E)
         fits = c.ndim == 2 and c.shape[1] == D and n in (None, len(c))
         require(fits, f"features must have shape ({n or 'n'}, {D}), as those of the model have, not {tuple(c.shape)}")
-        require(torch.isfinite(c).all(), "features hold NaN or infinite values; leave such items out or give them a finite vector")
+        require(torch.isfinite(c).all(), "features hold NaN or infinite values; leave such items out, or give them finite ones")
         return c
 
     def _project(self, c: Tensor) -> Tensor:

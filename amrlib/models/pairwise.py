@@ -34,8 +34,8 @@ class PairwiseModel(Newcomers):
     def __init__(self, dim: int = 64, seed: int = 0, init_std: float = 0.01, dtype: torch.dtype = torch.float32) -> None:
         self.dim, self.seed = whole_number(dim, "dim", 1), whole_number(seed, "seed", 0)
         self.init_std, self.dtype = float(init_std), dtype
-        require(dtype in (torch.float32, torch.float64), f"dtype must be torch.float32 or torch.float64, not {dtype!r}: ranks in "
-                "half precision are wrong; the features may be stored so, by model.to(device, features=dtype)")  # fmt: skip
+        require(dtype in (torch.float32, torch.float64), f"dtype must be torch.float32 or torch.float64, not {dtype!r}: ranks "
+                "in half precision are wrong; the features may be stored so, by model.to(device, features=dtype)")  # fmt: skip
 
     def _allocate(self, shop: Dataset) -> None:
         self.P, self.Q, E = self._start_values(shop, torch.Generator().manual_seed(self.seed))
@@ -92,9 +92,9 @@ class PairwiseModel(Newcomers):
         ValueError, and so is a type for features that are not there or that it cannot hold."""
         target, table = resolve_device(device), self.data.feature_table
         if features is not None:
-            fine = features.is_floating_point if isinstance(features, torch.dtype) else features in ("host", "device")
+            known = features in ("host", "device") or getattr(features, "is_floating_point", False)
             require(self.features is not None, f"features={features}: {type(self).__name__} has none")
-            require(fine, f"features={features} must be a floating-point type, 'host' or 'device'")
+            require(known, f"features={features} must be a floating-point type, 'host' or 'device'")
         dtype = features if isinstance(features, torch.dtype) else self.feature_dtype
         on_host = features == "host" if isinstance(features, str) else self.features_on_host
         moved = {n: v.to(target) for n in ("P", "Q", "E", "epsilon", "cold") if isinstance(v := getattr(self, n), Tensor)}
@@ -117,9 +117,8 @@ class PairwiseModel(Newcomers):
         return self.P
 
     def item_vectors(self, features: Any = None) -> Tensor:
-        """(n_items, K̃); kept until Q, E or the features change, so do not write to it.
-
-        torch does not see what is written through ``tensor.numpy()``: then tell it, ``torch.autograd.graph.increment_version``."""
+        """(n_items, K̃); kept until Q, E or the features change, so do not write to it. torch does not see what is written
+        through ``tensor.numpy()``: then tell it, ``torch.autograd.graph.increment_version``."""
         self.data  # noqa: B018
         if self.E is None or self.features is None:
             return item_vectors(self.Q, None, self.joint)

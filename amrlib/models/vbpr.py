@@ -9,7 +9,6 @@ one-vector form of the AMR paper, eq. (4), which has MF's size at the same K; ``
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 from ..datasets.dataset import Dataset
 from .pairwise import PairwiseModel
@@ -35,23 +34,20 @@ class VBPRTwoVector(PairwiseModel):
 
     uses_features = True
     joint = False
+    constant_columns = property(lambda self: (self.dim, 2 * self.dim + 1))
 
     p = property(lambda self: self.P[:, : self.dim], doc="p_u, what meets an item's history, (M, K).")
     h = property(lambda self: self.P[:, self.dim + 1 : -1], doc="h_u (their θ_u), what meets an item's picture, (M, K).")
     item_bias = property(lambda self: self.Q[:, -1], doc="b_i, (N,).")
     visual_bias = property(lambda self: self.E[:, -1], doc="β', (D,).")
 
-    def __init__(self, dim: int = 64, seed: int = 0, init_std: float = 0.01, dtype: torch.dtype = torch.float32) -> None:
-        super().__init__(dim, seed, init_std, dtype)
-        self.constant_columns = (self.dim, 2 * self.dim + 1)
-
-    def _start_values(self, shop: Dataset, generator: torch.Generator) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    def _start_values(self, shop: Dataset, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         p, q, E = super()._start_values(shop, generator)
         assert q is not None and E is not None
         h = self._normal(shop.n_users, self.dim, generator)  # after the others: no seed shares numbers with another
         one = p.new_ones(len(p), 1)
         return torch.cat([p, one, h, one], 1), F.pad(q, (0, 1)), F.pad(E, (0, 1))  # a column of zeros for each bias
 
-    def visual_users(self) -> Tensor:
+    def visual_users(self) -> torch.Tensor:
         """[h_u, 1], (M, K + 1)."""
         return self.P[:, self.dim + 1 :]

@@ -42,10 +42,9 @@ def gradients(
     reg_P, reg_item, reg_E = reg
     P, Q, E, c, B = model.P, model.Q, model.E, model.features, len(batch.users)
     users = distinct(batch.users, P.is_cpu) if sparse or 2 * B < len(P) else Rows(batch.users, len(P))
-    both = torch.cat([batch.pos, batch.neg])  # (2B,)
-    few = E is not None or reg_item or sparse  # the touched items alone are asked for
-    items = distinct(both, P.is_cpu) if Q is None or few or 4 * B < len(Q) else Rows(both, len(Q))
-    ids = both if items.ids is None else items.ids  # (U,)
+    ij = torch.cat([batch.pos, batch.neg])  # (2B,)
+    items = distinct(ij, P.is_cpu) if Q is None or E is not None or reg_item or sparse or 4 * B < len(Q) else Rows(ij, len(Q))
+    ids = ij if items.ids is None else items.ids  # (U,)
     i, j, U = items.place[:B], items.place[B:], items.size
 
     # Item vectors: q̃_n of each of the U items, or the B differences q̃_i − q̃_j alone

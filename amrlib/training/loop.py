@@ -12,8 +12,7 @@ from ..checks import require, whole_number
 from ..datasets.dataset import Dataset
 from ..negatives import NegativeSampler
 from ..progress import progress_bar
-from .callbacks import Callback, EarlyStopping, run_callbacks
-from .checkpoint import Checkpoint
+from .callbacks import Callback, Checkpoint, EarlyStopping, run_callbacks
 from .compiled.host_gather import MappedGather
 from .trainer import PairwiseTrainer, trainer_class
 
@@ -121,7 +120,6 @@ def _training_rows(dataset: Dataset, sampler: NegativeSampler) -> list[torch.Ten
         rows = rows[~np.isin(rows[:, 0], sampler.full)]
         require(len(rows), "every user of train has touched every warm item, so there is nothing they did not choose to learn "
                            "from; take in more items, or more users")  # fmt: skip
-        first = dataset.user_ids[sampler.full[:1]].tolist()[0]
-        warnings.warn(f"{len(sampler.full)} users have touched every warm item ({first!r} first), so there is nothing they "
-                      "did not choose: left out of the training", stacklevel=5)  # fmt: skip
+        warnings.warn(f"{len(sampler.full)} users have touched every warm item ({dataset.user_ids[sampler.full].tolist()[0]!r} "
+                      "first), so there is nothing they did not choose: left out of the training", stacklevel=5)  # fmt: skip
     return [torch.tensor(rows[:, column], device=sampler.length.device) for column in (0, 1)]

@@ -1,7 +1,6 @@
 """Adagrad and Adam for tables of which a batch touches some rows."""
 
 import torch
-from torch import Tensor
 
 from ..checks import one_of, require
 from .gradients import Gradients
@@ -10,12 +9,12 @@ from .gradients import Gradients
 class Optimizer:
     """Adagrad as the authors' program has it (accumulator from 0.1, no ε), or Adam; touched rows only."""
 
-    def __init__(self, parameters: dict[str, Tensor], lr: dict[str, float], kind: str, initial: float) -> None:
+    def __init__(self, parameters: dict[str, torch.Tensor], lr: dict[str, float], kind: str, initial: float) -> None:
         one_of(kind, "optimizer", ("adagrad", "adam"))
         require(initial > 0, f"initial_accumulator must be above 0, not {initial!r}")  # the first step divides by its root
         self.parameters, self.lr, self.kind = parameters, lr, kind
         self.state = {name: torch.full_like(theta, initial if kind == "adagrad" else 0) for name, theta in parameters.items()}
-        self.root: dict[str, Tensor] = {}  # memory for √v
+        self.root: dict[str, torch.Tensor] = {}  # memory for √v
         if kind == "adam":
             self.state |= {f"{name}.m": torch.zeros_like(theta) for name, theta in parameters.items()}
             self.state["t"] = torch.zeros((), dtype=torch.float64)
@@ -29,7 +28,7 @@ class Optimizer:
             if (gradient := getattr(gradients, name)) is not None:
                 (self._adagrad if self.kind == "adagrad" else self._adam)(name, gradient.values, gradient.ids)
 
-    def _adagrad(self, name: str, gradient: Tensor, rows: Tensor | None) -> None:
+    def _adagrad(self, name: str, gradient: torch.Tensor, rows: torch.Tensor | None) -> None:
         """v ← v + g²;  θ ← θ − η g / √v. A row that stands there twice has the same gradient each time: moved once."""
         theta, v, lr = self.parameters[name], self.state[name], self.lr[name]
         if rows is None:
@@ -40,7 +39,7 @@ class Optimizer:
         v.index_copy_(0, rows, v_rows)
         theta.index_copy_(0, rows, theta.index_select(0, rows).addcdiv_(gradient, v_rows.sqrt_(), value=-lr))
 
-    def _adam(self, name: str, gradient: Tensor, rows: Tensor | None) -> None:
+    def _adam(self, name: str, gradient: torch.Tensor, rows: torch.Tensor | None) -> None:
         """m ← .9 m + .1 g;  v ← .999 v + .001 g²;  θ ← θ − η m̂ / (√v̂ + 1e-8)."""
         theta, v, m, lr = self.parameters[name], self.state[name], self.state[f"{name}.m"], self.lr[name]
         t = self.state["t"].item()

@@ -47,9 +47,7 @@ def gradients(model: Trainable, batch: Batch, reg: tuple[float, ...], generator:
         objective = objective + model.adv_weight * adversarial
     whole = dict(zip(theta, torch.autograd.grad(objective, list(theta.values())), strict=True))
     whole["P"][:, list(model.constant_columns)] = 0
-    return Gradients(
-        RowGradient(users, whole["P"][users]),
-        RowGradient(items, whole["Q"][items]) if "Q" in whole else None,
-        RowGradient(None, whole["E"]) if "E" in whole else None,
-        Losses(bpr.detach(), adversarial.detach(), objective.detach()),
-    )
+    of_Q = RowGradient(items, whole["Q"][items]) if "Q" in whole else None
+    of_E = RowGradient(None, whole["E"]) if "E" in whole else None
+    losses = Losses(bpr.detach(), adversarial.detach(), objective.detach())
+    return Gradients(RowGradient(users, whole["P"][users]), of_Q, of_E, losses)

@@ -94,8 +94,8 @@ class PairwiseTrainer:
 
     def _check(self, batch: Batch) -> None:
         """Ids in range (torch would count a negative one from the end), and three lists of one length."""
-        lengths = [len(ids) for ids in batch]
-        require(min(lengths) == max(lengths) > 0, f"users, pos and neg must be of one length and not empty, not {lengths}")
+        u, i, j = (len(ids) for ids in batch)
+        require(u == i == j > 0, f"users, pos and neg must be as long as each other and not empty, not {u}, {i} and {j}")
         n_items = next(len(table) for table in (self.model.Q, self.model.features) if table is not None)
         for name, ids, size in zip(Batch._fields, batch, (len(self.model.P), n_items, n_items), strict=True):
             first, last = (int(end) for end in torch.aminmax(ids))
