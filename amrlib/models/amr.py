@@ -2,8 +2,8 @@
 
     min over P, Q, E  max over Δ, ‖Δ_i‖₂ ≤ ε:   L_BPR + λ L'_BPR,    ŷ'_ui = p_uᵀ(q_i + Eᵀ(c_i + Δ_i))
 
-Tang, Du, He, Yuan, Tian & Chua, "Adversarial Training Towards Robust Multimedia Recommender System",
-TKDE 32(5), 2020, eqs. (5)–(13). The step itself is :class:`amrlib.training.PairwiseTrainer`."""
+Tang, Du, He, Yuan, Tian & Chua, "Adversarial Training Towards Robust Multimedia Recommender System", TKDE 32(5), 2020,
+eqs. (5)–(13). The step itself is :class:`amrlib.training.PairwiseTrainer`."""
 
 from typing import Any
 
@@ -21,11 +21,9 @@ class AMR(VBPR):
     ``epsilon`` is ε, the most a feature vector moves, in the features' own units: compare it with the mean ‖c_i‖. It is one
     number, or an array (n_items,) with one for every item, 0 for items that nobody can change. ``adv_weight`` is λ, the weight
     of the loss at the moved features; 0 is VBPR. ``perturbation="gradient"`` moves along the gradient, eqs. (11)–(12),
-    ``"random"`` in a random direction as far: the control that tells what the adversary's choice of direction is worth. The
-    other settings are those of every model of P, Q and E.
-
-    ε or λ negative or not finite is a ValueError, and so is another ``perturbation``, or, when bound, an array of another
-    length."""
+    ``"random"`` in a random direction as far: the control that tells what the adversary's choice of direction is worth. Other
+    words for it, and ε or λ negative, not finite or, once bound, of another length, are ValueErrors. The other settings are
+    those of every model of P, Q and E."""
 
     def __init__(
         self, epsilon: Any = 0.1, adv_weight: float = 1.0, perturbation: str = "gradient", dim: int = 64, seed: int = 0,

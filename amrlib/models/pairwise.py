@@ -15,17 +15,14 @@ from .newcomers import Newcomers
 
 
 class PairwiseModel(Newcomers):
-    """A model of P, Q and E; see :mod:`amrlib.training`.
-
-    ``dim`` is K, the length of p_u and q_i. ``seed`` draws the start values, normal with deviation ``init_std``; on the CPU, so
-    that it means the same on every device. ``dtype`` is torch.float32, or torch.float64 for proofs, and no other (ValueError).
-    The features have their own: :meth:`to`."""
+    """A model of P, Q and E; see :mod:`amrlib.training`. ``dim`` is K, the length of p_u and q_i. ``seed`` draws the start
+    values, normal with deviation ``init_std``; on the CPU, so that it means the same on every device. ``dtype`` is
+    torch.float32, or torch.float64 for proofs, and no other (a ValueError). The features have their own: :meth:`to`."""
 
     fit_words: ClassVar[tuple[str, ...]] = FIT_WORDS
     has_history: ClassVar[bool] = True  # a q_i of its own for every item
     feature_dtype: torch.dtype | None = None  # None: as the data set stores them
     features_on_host: bool = False  # whatever device the rest of the model is on
-
     P: Tensor = None  # type: ignore[assignment]  # until the model is bound
     last_run: tuple[Any, str, str] = (None, "", "")  # a checkpoint's path, and how its run began and left the parameters
     # the item vectors, of which tensors (held, so that no other one takes an id), in which state
@@ -64,10 +61,9 @@ class PairwiseModel(Newcomers):
 
     @classmethod
     def warm_start(cls, model: "PairwiseModel", shop: Dataset, **settings: Any) -> Self:
-        """A model bound to a data set that starts from another's P, Q and E, as far as both have them.
-
-        The paper's chain is ``MFBPR`` → ``VBPR.warm_start(mf, shop)`` → ``AMR.warm_start(vbpr, shop)`` (§4.1.4). The optimiser
-        starts afresh. Other users, items, ids or another dimension are a ValueError."""
+        """A model bound to a data set that starts from another's P, Q and E, as far as both have them; the optimiser starts
+        afresh. The paper's chain is ``MFBPR`` → ``VBPR.warm_start(mf, shop)`` → ``AMR.warm_start(vbpr, shop)`` (§4.1.4). Other
+        users, items, ids or another dimension are a ValueError."""
         name = type(model).__name__
         require(isinstance(model, PairwiseModel), f"cannot start from {name}: it has no P and Q; train an MFBPR first")
         new = cls(**{"dim": model.dim, "dtype": model.dtype, **settings}).bind(shop)
@@ -84,7 +80,6 @@ class PairwiseModel(Newcomers):
 
     def to(self, device: str | torch.device, features: torch.dtype | str | None = None) -> Self:
         """Move to ``"cpu"``, ``"cuda"`` or ``"auto"``; in place, and returned. All of the model moves, or nothing.
-
         ``features=torch.float16`` or ``torch.bfloat16`` keeps the features in half the bytes, which is half the traffic of a
         step; a batch's rows are turned into the type of E before they are used. Models of one data set share them.
         ``features="host"`` leaves them in the host's memory, or in their file, for a card that is too small: ``fit`` brings a
@@ -109,8 +104,6 @@ class PairwiseModel(Newcomers):
 
     def parameters(self) -> dict[str, Tensor]:
         return {name: value for name in "PQE" if (value := getattr(self, name)) is not None}
-
-    # ---- scores ----
 
     def user_vectors(self) -> Tensor:
         self.data  # noqa: B018  (says so where there is none)
@@ -137,10 +130,9 @@ class PairwiseModel(Newcomers):
 
     @torch.no_grad()
     def sensitivity(self, norm: str = "l2") -> Tensor:
-        """‖E p_u‖ of every user, (M,): how far a unit of feature noise moves the user's scores. Zero without features.
-
-        ŷ_ui changes by p_uᵀEᵀΔ_i, at most ‖Δ_i‖₂‖E p_u‖₂ by Cauchy–Schwarz (``norm="l2"``), or ‖Δ_i‖_∞‖E p_u‖₁ by Hölder
-        (``norm="linf"``, the norm of the noise, not its dual)."""
+        """‖E p_u‖ of every user, (M,): how far a unit of feature noise moves the user's scores. ŷ_ui changes by p_uᵀEᵀΔ_i, at
+        most ‖Δ_i‖₂‖E p_u‖₂ by Cauchy–Schwarz (``norm="l2"``), or ‖Δ_i‖_∞‖E p_u‖₁ by Hölder (``norm="linf"``, the norm of the
+        noise, not its dual). Zero for a model without features."""
         one_of(norm, "norm", ("l2", "linf"))
         if self.E is None:
             return torch.zeros(self.n_users).to(self.P)

@@ -1,7 +1,7 @@
 """VBPR: ŷ_ui = p_uᵀ(q_i + Eᵀc_i), what an item's history says plus what its picture says.
 
-He & McAuley, "VBPR: Visual Bayesian Personalized Ranking from Implicit Feedback", AAAI 2016: ``VBPR`` is the
-one-vector form of the AMR paper, eq. (4), which has MF's size at the same K; ``VBPRTwoVector`` is their own,
+He & McAuley, "VBPR: Visual Bayesian Personalized Ranking from Implicit Feedback", AAAI 2016: ``VBPR`` is the one-vector form of
+the AMR paper, eq. (4), which has MF's size at the same K; ``VBPRTwoVector`` is their own,
 
     ŷ_ui = p_uᵀq_i + h_uᵀ(Eᵀc_i) + b_i + β'ᵀc_i
 
@@ -35,7 +35,6 @@ class VBPRTwoVector(PairwiseModel):
     uses_features = True
     joint = False
     constant_columns = property(lambda self: (self.dim, 2 * self.dim + 1))
-
     p = property(lambda self: self.P[:, : self.dim], doc="p_u, what meets an item's history, (M, K).")
     h = property(lambda self: self.P[:, self.dim + 1 : -1], doc="h_u (their θ_u), what meets an item's picture, (M, K).")
     item_bias = property(lambda self: self.Q[:, -1], doc="b_i, (N,).")

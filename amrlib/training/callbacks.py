@@ -66,11 +66,9 @@ class EarlyStopping:
 
 
 class Checkpoint:
-    """A file of one run: parameters, the optimiser, the random state, the best parameters so far, the history.
-
-    What makes the run this run and no other is its ``identity``: settings, those of the model among them, and digests of the
-    data and of the parameters it began with. It is compared when the file is read; ``features="other"`` goes on although the
-    features have changed."""
+    """A file of one run: parameters, the optimiser, the random state, the best parameters so far, the history. What makes it
+    this run and no other is its ``identity``, which is compared when the file is read: settings, those of the model among
+    them, and digests of the data and of the parameters it began with. ``features="other"`` lets other features pass."""
 
     def __init__(self, path: Any, model: Any, step: PairwiseTrainer, early: EarlyStopping, run: dict, features: str) -> None:
         self.path, self.model, self.step, self.early, self.features = Path(path).resolve(), model, step, early, features

@@ -33,12 +33,11 @@ NORM_FLOOR = 1e-12  # under it a gradient is taken for zero: no direction, so no
 def gradients(
     model: Trainable, batch: Batch, reg: tuple[float, ...], generator: torch.Generator, gather: FeatureGather, sparse: bool
 ) -> Gradients:
-    """∂(objective)/∂(P, Q, E), and the losses; nothing in it makes a GPU wait.
+    """∂(objective)/∂(P, Q, E), and the losses; nothing in it makes a GPU wait. Implements the gradients of :eq:`eq-bpr`,
+    :eq:`eq-bpr-gradient` and :eq:`eq-grad-e`, and the adversary of :eq:`eq-amr-gamma` and :eq:`eq-amr-em`.
 
-    Implements the gradients of :eq:`eq-bpr`, :eq:`eq-bpr-gradient` and :eq:`eq-grad-e`, and the adversary of
-    :eq:`eq-amr-gamma` and :eq:`eq-amr-em`. ``reg`` is (reg_P, reg_item, reg_E); ``generator`` is where
-    ``perturbation="random"`` draws from, ``gather`` keeps memory from step to step. ``sparse`` gives the touched rows alone,
-    always; otherwise all rows, where finding the touched ones would cost more."""
+    ``reg`` is (reg_P, reg_item, reg_E); ``perturbation="random"`` draws from ``generator``; ``gather`` keeps memory from step
+    to step. ``sparse`` gives the touched rows alone, always; otherwise all, where finding those would cost more."""
     reg_P, reg_item, reg_E = reg
     P, Q, E, c, B = model.P, model.Q, model.E, model.features, len(batch.users)
     users = distinct(batch.users, P.is_cpu) if sparse or 2 * B < len(P) else Rows(batch.users, len(P))

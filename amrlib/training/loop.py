@@ -26,40 +26,23 @@ def train(
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:  # fmt: skip
     """Train a bound ``model`` in place on shuffled triples; the models' ``fit`` hands over to this.
 
-    Parameters
-    ----------
-    epochs, batch_size : int
-        Each epoch visits every training row once, in a new order with new negatives; the last, smaller batch counts too.
-    lr, reg, optimizer : see :class:`PairwiseTrainer`
-    seed : int
-        Order and negatives; the same seed on the same device gives the same parameters bit for bit (on a card, ``"autograd"``
-        adds in no fixed order). Another ``fit`` begins with a fresh optimiser, this order again, and a new history.
-    negatives : ``"uniform"`` or ``"popularity"``
-    validation : bool
-        Hold one training item of each user out (:meth:`Dataset.validation_split`), rank it every ``every`` epochs, and end
-        with the parameters that had the best NDCG@10. The test items stay unseen.
-    patience : int, optional
-        With ``validation``: stop after that many rankings without a better one.
-    checkpoint : path, optional
-        A file, written every ``every`` epochs and at the end; when it exists and belongs to this run, training goes on from
-        it and ends as if it had never stopped. ``features="other"``: though it may have been begun with other features.
-    trainer : ``"auto"``, ``"closed_form"``, ``"autograd"``, ``"compiled"``, or a class
-        What takes the steps. ``"compiled"``, for a CPU, needs numba, and compiles for some seconds the first time;
-        ``"auto"`` takes it where it can, and ``history.attrs["trainer"]`` says which it was. They differ in the last digits.
-    callbacks : sequence of :class:`Callback`
+    Each of the ``epochs`` visits every training row once, in a new order with new ``negatives``, ``"uniform"`` or
+    ``"popularity"``, in batches of ``batch_size`` and a last, smaller one. ``lr``, ``reg`` and ``optimizer`` are those of
+    :class:`PairwiseTrainer`. ``seed`` is for order and negatives: the same one on the same device gives the same parameters bit
+    for bit (on a card, ``"autograd"`` adds in no fixed order). Another fit begins with a fresh optimiser and this order again.
 
-    Returns
-    -------
-    The rows of ``model.history``, one an epoch: ``epoch``, ``bpr`` and ``adversarial`` (mean per triple), ``objective``, and
-    with ``validation`` ``hr@10`` and ``ndcg@10`` where they were ranked. And its ``attrs``: ``"stopped"`` is "done",
-    "patience", a callback's word, or "interrupted" (Ctrl-C, which keeps the best parameters so far).
+    ``validation`` holds one training item of each user out (:meth:`Dataset.validation_split`), ranks it every ``every`` epochs,
+    and ends with the parameters that had the best NDCG@10, after ``patience`` rankings without a better one where given. The
+    test items stay unseen. ``checkpoint`` is a file, written every ``every`` epochs and at the end: where it is there and
+    belongs to this run, training goes on from it and ends as if it had never stopped; with ``features="other"`` it may have
+    been begun with other features. ``trainer`` takes the steps: ``"closed_form"``, ``"autograd"``, ``"compiled"``, which is for
+    a CPU, needs numba, and compiles for some seconds the first time, or a class; ``"auto"`` is the compiled one where that can
+    be. They differ in the last digits. ``callbacks`` are :class:`Callback`.
 
-    Raises
-    ------
-    ValueError
-        Settings out of range, a checkpoint of another run.
-    FloatingPointError
-        The loss is no longer finite: lower ``lr``. Where validation had best parameters, the model has them again."""
+    Returns what becomes ``model.history``: rows, one an epoch, of ``epoch``, ``bpr`` and ``adversarial`` (mean per triple),
+    ``objective``, and ``hr@10`` and ``ndcg@10`` where ranked; and attrs: ``"trainer"``, and ``"stopped"``, which is "done",
+    "patience", a callback's word, or "interrupted" (Ctrl-C). Settings out of range and a checkpoint of another run are
+    ValueErrors, a loss that is no longer finite a FloatingPointError; the best parameters so far are kept."""
     epochs, batch_size = whole_number(epochs, "epochs", 1), whole_number(batch_size, "batch_size", 1)
     every, seed = whole_number(every, "every", 1), whole_number(seed, "seed", 0)
     require(validation or patience is None, "patience needs validation=True: without it there is nothing to wait for")
@@ -81,7 +64,6 @@ def train(
         model.Q[torch.tensor(dataset.cold, device=device)] = 0
     if isinstance(dataset.features, np.memmap) and model.E is not None and model.feature_dtype is None and device.type == "cpu":
         step.gather = MappedGather()  # the model's features are the file itself, no copy
-
     watchers = [early, *callbacks] if validation else callbacks
     word = "patience" if early.exhausted else None
     bar = progress_bar(range(len(history) + 1, 0 if word else epochs + 1), type(model).__name__, progress,

@@ -21,16 +21,11 @@ from .optimizer import Optimizer
 class PairwiseTrainer:
     """Takes steps on a bound model, which is updated in place; in closed form, see :mod:`amrlib.training.closed_form`.
 
-    ``lr`` is one rate or (lr_P, lr_Q, lr_E), ``reg`` one weight or (reg_P, reg_item, reg_E), ``optimizer`` ``"adagrad"``, whose
-    accumulator starts at ``initial_accumulator``, 0.1 as in the authors' program, or ``"adam"``. ``perturbation="random"``
-    draws from ``generator``, by default a fresh one of seed 0. With ``cuda_graph`` Adagrad's step is recorded on a card and
-    played back, see ``training.compiled.recorded``; ``fit`` does, unless the class says ``can_be_recorded = False``.
-
-    Raises
-    ------
-    ValueError
-        A model that is not bound to data; a rate, a weight or an optimiser that is none; from :meth:`step`, an id out of
-        range."""
+    ``lr`` is one rate or (lr_P, lr_Q, lr_E), ``reg`` one weight or (reg_P, reg_item, reg_E), ``optimizer`` ``"adam"`` or
+    ``"adagrad"``, which starts from ``initial_accumulator``, 0.1 in the authors' program. ``perturbation="random"`` draws from
+    ``generator``, by default a fresh one of seed 0. With ``cuda_graph`` Adagrad's step is recorded on a card and played back,
+    see ``training.compiled.recorded``; ``fit`` does, unless the class says ``can_be_recorded = False``. A model without data is
+    a ValueError, and so is a rate, a weight or an optimiser that is none, or an id out of range."""
 
     name: ClassVar[str] = "closed_form"
     gradients: ClassVar[Callable[..., Gradients]] = staticmethod(closed_form.gradients)
@@ -84,7 +79,8 @@ class PairwiseTrainer:
 
     def _fixed(self) -> bool:
         """Whether a step is the same launches each time, with nothing from the host but the ids."""
-        return self.model.P.is_cuda and self.optimizer.kind == "adagrad" and not _draws(self.model) and not self.on_host
+        m, adagrad = self.model, self.optimizer.kind == "adagrad"
+        return m.P.is_cuda and adagrad and not self.on_host and (m.perturbation == "gradient" or not m.adv_weight)
 
     def _eager_step(self, batch: Batch, gather: FeatureGather) -> Losses:
         sparse = self.optimizer.kind != "adagrad"  # Adam's momentum would move a row without gradient, Adagrad would not
@@ -116,16 +112,11 @@ def trainer_class(trainer: str | type[PairwiseTrainer], model: Trainable, optimi
     if isinstance(trainer, type):
         return trainer
     one_of(trainer, "trainer, where it is no class of one's own,", ("auto", "closed_form", "autograd", "compiled"))
-    has_loop = model.P.device.type == "cpu" and optimizer == "adagrad" and not _draws(model)
+    has_loop = model.P.is_cpu and optimizer == "adagrad" and (model.perturbation == "gradient" or not model.adv_weight)
     if trainer == "compiled" or (trainer == "auto" and has_loop and importlib.util.find_spec("numba")):
         from .compiled.step import CompiledTrainer  # numba is asked for only here
-
         return CompiledTrainer
     return AutogradTrainer if trainer == "autograd" else PairwiseTrainer
-
-
-def _draws(model: Trainable) -> bool:
-    return model.perturbation == "random" and model.adv_weight > 0
 
 
 def _three(value: Any, name: str) -> tuple[float, ...]:
