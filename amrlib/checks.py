@@ -54,6 +54,5 @@ def row_numbers(rows: Any, n: int, name: str, of: str, remedy: str = "") -> np.n
 def item_ids(items: Any, n_items: int, name: str = "items", some: bool = False) -> np.ndarray:
     """Distinct item ids, ascending, int64; with ``some`` there must be one at least."""
     ids = np.unique(row_numbers(items, n_items, name, "item"))
-    if some and not len(ids):
-        raise ValueError(f"{name} must be item ids, at least one")
+    require(len(ids) or not some, f"{name} must be item ids, at least one")
     return ids

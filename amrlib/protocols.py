@@ -30,14 +30,14 @@ class Attackable(Ranked, Protocol):
 
 
 class Trainable(Protocol):
-    """All that training asks of a model."""
+    """All that training asks of a model; as it stands here, one without an adversary."""
 
     P: Tensor  # (M, K)  user vectors p_u
-    Q: Tensor | None  # (N, K)  q_i, what an item's history says; zero for cold items
-    E: Tensor | None  # (D, K)  the map from features to vectors, Eᵀc_i
-    features: Tensor | None  # (N, D)  c_i
-    joint: bool  # True: item vector q_i + Eᵀc_i; False: [q_i ; Eᵀc_i], as VBPRTwoVector has it
-    constant_columns: tuple[int, ...]  # columns of P that are not learned: the 1 that multiplies a bias
-    epsilon: float | Tensor  # ε: one number, or (N,) with one for every item
-    adv_weight: float  # λ of the adversary; 0 is plain BPR
-    perturbation: str  # "gradient", or "random": Δ_n = ε g_n/‖g_n‖ with g_n Gaussian in R^D, a control
+    Q: Tensor | None = None  # (N, K)  q_i, what an item's history says; zero for cold items
+    E: Tensor | None = None  # (D, K)  the map from features to vectors, Eᵀc_i
+    features: Tensor | None = None  # (N, D)  c_i
+    joint: bool = True  # item vector q_i + Eᵀc_i; False: [q_i ; Eᵀc_i], as VBPRTwoVector has it
+    constant_columns: tuple[int, ...] = ()  # columns of P that are not learned: the 1 that multiplies a bias
+    epsilon: float | Tensor = 0.0  # ε: one number, or (N,) with one for every item
+    adv_weight: float = 0.0  # λ of the adversary; 0 is plain BPR
+    perturbation: str = "gradient"  # or "random": Δ_n = ε g_n/‖g_n‖ with g_n Gaussian in R^D, a control

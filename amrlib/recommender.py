@@ -69,7 +69,8 @@ class Recommender:
     def _use_features(self, shop: Dataset) -> None:
         """Take the features of a data set, where the model uses any."""
 
-    def _train(self, shop: Dataset, **settings: Any) -> pd.DataFrame:
+    def _train(self, shop: Dataset, **settings: Any) -> tuple[list[dict[str, Any]], dict[str, str]]:
+        """The rows of ``history``, one an epoch, and its ``attrs``."""
         raise NotImplementedError
 
     # ---- data ----
@@ -137,7 +138,9 @@ class Recommender:
                 reason = "means nothing to" if word in FIT_WORDS else "is no word of fit for"
                 raise ValueError(f"{word} {reason} {type(self).__name__}; its fit takes {', '.join(self.fit_words)}")
         self._bind_to_fit(shop, settings.get("features", "same"), bool(settings.pop("reset", False)))
-        self.history = self._train(shop, **settings)
+        rows, attrs = self._train(shop, **settings)
+        self.history = pd.DataFrame(rows)
+        self.history.attrs |= attrs
         self.fit_settings = {k: v for k, v in settings.items() if k not in ("callbacks", "progress", "features")}
         return self
 

@@ -213,7 +213,7 @@ def test_nothing_is_hashed_where_no_checkpoint_is_named(monkeypatch, tmp_path):
 
     with monkeypatch.context() as watched:
         watched.setattr("amrlib.datasets.dataset.digest", digest)
-        watched.setattr("amrlib.models.pairwise.digest", digest)
+        watched.setattr("amrlib.training.callbacks.digest", digest)
         model.fit(data, **RUN).fit(data, validation=True, **RUN)
         for kind in (amrlib.MFeALS, amrlib.Popularity):
             kind().fit(data).fit(data)

@@ -8,10 +8,10 @@ import torch
 
 import amrlib
 from amrlib.evaluation import ranks as ranking
-from amrlib.training import AutogradTrainer, PairwiseTrainer, closed_form, gather, rows
+from amrlib.training import AutogradTrainer, PairwiseTrainer, closed_form, gather
 from amrlib.training.compiled.host_gather import MappedGather
 from amrlib.training.compiled.step import CompiledTrainer
-from amrlib.training.gradients import Gradients, RowGradient
+from amrlib.training.gradients import Gradients, RowGradient, distinct
 from amrlib.training.optimizer import Optimizer
 
 TRAINERS = [PairwiseTrainer, CompiledTrainer, AutogradTrainer]
@@ -97,7 +97,7 @@ def test_closed_form_is_autograd(trainer, kind, B, reg_item, epsilon, adv_weight
 @pytest.mark.parametrize("B, reg_item", [(16, 0.02), (4, 0.0), (1, 0.02)])
 @pytest.mark.parametrize("kind", [amrlib.AMR, amrlib.VBPRTwoVector, amrlib.MFBPR])
 def test_a_step_that_never_waits_is_the_same_step(kind, B, reg_item, optimizer, monkeypatch):
-    """On a GPU the number of distinct ids stays unknown, and the last one fills the rows that are left."""
+    """On a GPU the number of distinct ids stays unknown, and each has as many rows as it occurs."""
     data = shop()
     pair = [make(kind, data, epsilon=0.4, adv_weight=0.7) for _ in range(2)]
     here, there = (PairwiseTrainer(m, lr=0.1, reg=(0.1, reg_item, 0.03), optimizer=optimizer) for m in pair)
@@ -105,7 +105,7 @@ def test_a_step_that_never_waits_is_the_same_step(kind, B, reg_item, optimizer, 
     for batch in triples(data, B, seed=1):
         theirs = here.step(*batch)
         with monkeypatch.context() as on_a_gpu:
-            on_a_gpu.setattr(closed_form, "distinct", lambda ids, may_wait: (asked.append(ids), rows.distinct(ids, False))[1])
+            on_a_gpu.setattr(closed_form, "distinct", lambda ids, may_wait: (asked.append(ids), distinct(ids, False))[1])
             mine = there.step(*batch)
         assert all(abs(a - b) <= 1e-12 * abs(b) for a, b in zip(mine, theirs, strict=True))
         assert all(error(a, b) < 1e-12 for a, b in zip(weights(pair[1]), weights(pair[0]), strict=True))
@@ -115,9 +115,10 @@ def test_a_step_that_never_waits_is_the_same_step(kind, B, reg_item, optimizer, 
 def test_distinct_ids_without_waiting():
     for ids in ([3], [5, 5, 5], [4, 1, 4, 9, 1, 1], [7, 2, 0]):
         ids = torch.tensor(ids)
-        found = rows.distinct(ids, may_wait=False)
+        found = distinct(ids, may_wait=False)
         assert torch.equal(found.ids[found.place], ids) and len(found.ids) == len(ids)
-        assert torch.equal(found.ids, torch.unique(ids)[found.last])
+        assert torch.equal(found.ids, found.ids[found.first])  # with one first row for each distinct id, where all sums go
+        assert set(found.place.tolist()) == set(found.first.tolist()) and len(found.place.unique()) == len(ids.unique())
 
 
 def test_the_blocks_of_features_do_not_matter(monkeypatch):

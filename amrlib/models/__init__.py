@@ -9,6 +9,4 @@ from .pairwise import PairwiseModel
 from .popularity import Popularity
 from .vbpr import VBPR, VBPRTwoVector
 
-__all__ = [
-    "AMR", "DUIF", "MFBPR", "VBPR", "MFeALS", "PairwiseModel", "Popularity", "Recommender", "VBPRTwoVector",
-]  # fmt: skip
+__all__ = ["AMR", "DUIF", "MFBPR", "VBPR", "MFeALS", "PairwiseModel", "Popularity", "Recommender", "VBPRTwoVector"]

@@ -9,7 +9,6 @@ Zhang, Kan & Chua, "Fast Matrix Factorization for Online Recommendation with Imp
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -81,7 +80,7 @@ class MFeALS(PairwiseModel):
     @torch.no_grad()
     def _train(
         self, shop: Dataset, *, epochs: int = 20, device: str = "auto", callbacks: Any = (), progress: bool = True, **_: Any,
-    ) -> pd.DataFrame:  # fmt: skip
+    ) -> tuple[list[dict[str, Any]], dict[str, str]]:  # fmt: skip
         """``epochs`` iterations: every user's coordinates in order, then every item's. The history has the columns ``epoch``
         and ``loss``, the exact loss of eq. (7), before the first iteration (epoch 0) and after each."""
         epochs = whole_number(epochs, "epochs", 1)
@@ -100,9 +99,7 @@ class MFeALS(PairwiseModel):
             history.append({"epoch": epoch + 1, "loss": self._loss(users, items)})
             if word := run_callbacks(callbacks, self, history[-1]):
                 break
-        table = pd.DataFrame(history)
-        table.attrs["stopped"] = word or "done"
-        return table
+        return history, {"stopped": word or "done"}
 
     def _sweep(self, X: Tensor, Y: Tensor, rows: Tensor, cols: Tensor, x_weight: Tensor, y_weight: Tensor) -> Tensor:
         """All coordinates of X (n, K) in order, Y (m, K) fixed: eq. (12) for users, eq. (13) for items. ``rows, cols`` (|R|,)

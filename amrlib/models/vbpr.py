@@ -1,27 +1,21 @@
 """VBPR: ŷ_ui = p_uᵀ(q_i + Eᵀc_i), what an item's history says plus what its picture says.
 
-He & McAuley, "VBPR: Visual Bayesian Personalized Ranking from Implicit Feedback", AAAI 2016: ``VBPR`` is the
-one-vector form of the AMR paper, eq. (4), which has MF's size at the same K; ``VBPRTwoVector`` is their own,
+He & McAuley, "VBPR: Visual Bayesian Personalized Ranking from Implicit Feedback", AAAI 2016: ``VBPR`` is the one-vector form of
+the AMR paper, eq. (4), which has MF's size at the same K; ``VBPRTwoVector`` is their own,
 
     ŷ_ui = p_uᵀq_i + h_uᵀ(Eᵀc_i) + b_i + β'ᵀc_i
 
-(their α and β_u, the same for all items of a user, do not change a ranking and are left out).
-"""
+(their α and β_u, the same for all items of a user, do not change a ranking and are left out)."""
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
 
 from ..datasets.dataset import Dataset
 from .pairwise import PairwiseModel
 
-__all__ = ["VBPR", "VBPRTwoVector"]
-
 
 class VBPR(PairwiseModel):
-    """P (M, K), Q (N, K), E (D, K). A cold item has q_i = 0 and is ranked by its picture.
-
-    Implements :eq:`eq-vbpr`.
-    """
+    """P (M, K), Q (N, K), E (D, K). A cold item has q_i = 0 and is ranked by its picture. Implements :eq:`eq-vbpr`."""
 
     uses_features = True
 
@@ -35,51 +29,24 @@ class VBPRTwoVector(PairwiseModel):
     E         [E, β']                (D, K + 1)
     ========  =====================  ===============
 
-    and the item vector is [q_i, b_i, Eᵀc_i, β'ᵀc_i]. The columns of ones are not learned and not
-    regularised; the biases start at 0. ``dim`` is K, the length of p_u and of h_u each, so their "20 factors,
-    split evenly" is ``dim=10``.
-    """
+    and the item vector is [q_i, b_i, Eᵀc_i, β'ᵀc_i]. The columns of ones are not learned and not regularised; the biases start
+    at 0. ``dim`` is K, the length of p_u and of h_u each, so their "20 factors, split evenly" is ``dim=10``."""
 
     uses_features = True
     joint = False
-    Q: Tensor
-    E: Tensor
+    constant_columns = property(lambda self: (self.dim, 2 * self.dim + 1))
+    p = property(lambda self: self.P[:, : self.dim], doc="p_u, what meets an item's history, (M, K).")
+    h = property(lambda self: self.P[:, self.dim + 1 : -1], doc="h_u (their θ_u), what meets an item's picture, (M, K).")
+    item_bias = property(lambda self: self.Q[:, -1], doc="b_i, (N,).")
+    visual_bias = property(lambda self: self.E[:, -1], doc="β', (D,).")
 
-    def __init__(self, dim: int = 64, seed: int = 0, init_std: float = 0.01, dtype: torch.dtype = torch.float32) -> None:
-        super().__init__(dim, seed, init_std, dtype)
-        self.constant_columns = (self.dim, 2 * self.dim + 1)
-
-    def _start_values(self, shop: Dataset, generator: torch.Generator) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    def _start_values(self, shop: Dataset, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         p, q, E = super()._start_values(shop, generator)
         assert q is not None and E is not None
         h = self._normal(shop.n_users, self.dim, generator)  # after the others: no seed shares numbers with another
-        one = p.new_ones(shop.n_users, 1)
-        return (
-            torch.cat([p, one, h, one], 1),
-            torch.cat([q, q.new_zeros(shop.n_items, 1)], 1),
-            torch.cat([E, E.new_zeros(len(E), 1)], 1).T.contiguous().T,
-        )
+        one = p.new_ones(len(p), 1)
+        return torch.cat([p, one, h, one], 1), F.pad(q, (0, 1)), F.pad(E, (0, 1))  # a column of zeros for each bias
 
-    @property
-    def p(self) -> Tensor:
-        """p_u, what meets an item's history, (M, K)."""
-        return self.P[:, : self.dim]
-
-    @property
-    def h(self) -> Tensor:
-        """h_u (their θ_u), what meets an item's picture, (M, K)."""
-        return self.P[:, self.dim + 1 : -1]
-
-    @property
-    def item_bias(self) -> Tensor:
-        """b_i, (N,)."""
-        return self.Q[:, -1]
-
-    @property
-    def visual_bias(self) -> Tensor:
-        """β', (D,)."""
-        return self.E[:, -1]
-
-    def visual_users(self) -> Tensor:
+    def visual_users(self) -> torch.Tensor:
         """[h_u, 1], (M, K + 1)."""
         return self.P[:, self.dim + 1 :]

@@ -1,9 +1,8 @@
 """How a model of P, Q and E is trained on triples: batch → gradients → parameters.
 
-One file a stage: ``sampler`` draws negatives; ``closed_form`` (or ``reference``, by autograd) takes a batch to its
-gradients; ``optimizer`` moves the parameters; ``trainer`` is the step of the two; ``loop`` goes over the epochs.
-``compiled`` has the same step for a CPU in loops of its own.
-"""
+One file a stage: ``closed_form`` (or ``reference``, by autograd) takes a batch to its gradients; ``optimizer`` moves the
+parameters; ``trainer`` is the step of the two; ``loop`` goes over the epochs, with ``callbacks`` after each. ``compiled`` has
+the same step for a CPU in loops of its own."""
 
 from ..negatives import NegativeSampler
 from ..protocols import Trainable
@@ -12,7 +11,5 @@ from .closed_form import NORM_FLOOR, item_vectors
 from .gradients import Batch, Gradients, Losses, RowGradient
 from .trainer import AutogradTrainer, PairwiseTrainer
 
-__all__ = [
-    "NORM_FLOOR", "AutogradTrainer", "Batch", "Callback", "EarlyStopping", "Gradients", "Losses", "NegativeSampler",
-    "PairwiseTrainer", "RowGradient", "Trainable", "item_vectors",
-]  # fmt: skip
+__all__ = ["NORM_FLOOR", "AutogradTrainer", "Batch", "Callback", "EarlyStopping", "Gradients", "Losses", "NegativeSampler",
+           "PairwiseTrainer", "RowGradient", "Trainable", "item_vectors"]  # fmt: skip

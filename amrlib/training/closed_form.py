@@ -16,8 +16,7 @@ gradient is taken. With s_n = Σ (∂L/∂ŷ) p_u over the occurrences of item n
 
 So AMR adds three K × K products to VBPR's two D-dimensional ones. Those two are over the B rows c_i − c_j, since the losses
 know items by their differences alone; or over the batch's distinct items, where they are fewer, or where reg_item asks for
-the length of each. (A random direction has no such short cut: its Δ is drawn, and multiplied, in D dimensions.)
-"""
+the length of each. (A random direction has no such short cut: its Δ is drawn, and multiplied, in D dimensions.)"""
 
 import torch
 import torch.nn.functional as F
@@ -25,114 +24,89 @@ from torch import Tensor
 
 from ..protocols import Trainable
 from .gather import FeatureGather
-from .gradients import Batch, Gradients, Losses, RowGradient
-from .rows import all_rows, distinct, sum_differences, sum_rows
-
-__all__ = ["NORM_FLOOR", "epsilon_of", "gradients", "item_vectors", "random_directions"]
+from .gradients import Batch, Gradients, Losses, RowGradient, Rows, distinct
 
 NORM_FLOOR = 1e-12  # under it a gradient is taken for zero: no direction, so no perturbation
 
 
 @torch.no_grad()
 def gradients(
-    model: Trainable,
-    batch: Batch,
-    reg: tuple[float, float, float],
-    generator: torch.Generator,
-    gather: FeatureGather,
-    sparse: bool = True,
+    model: Trainable, batch: Batch, reg: tuple[float, ...], generator: torch.Generator, gather: FeatureGather, sparse: bool
 ) -> Gradients:
-    """∂(objective)/∂(P, Q, E), and the losses; nothing in it makes a GPU wait.
+    """∂(objective)/∂(P, Q, E), and the losses; nothing in it makes a GPU wait. Implements the gradients of :eq:`eq-bpr`,
+    :eq:`eq-bpr-gradient` and :eq:`eq-grad-e`, and the adversary of :eq:`eq-amr-gamma` and :eq:`eq-amr-em`.
 
-    Implements the gradients of :eq:`eq-bpr`, :eq:`eq-bpr-gradient` and :eq:`eq-grad-e`, and the adversary of
-    :eq:`eq-amr-gamma` and :eq:`eq-amr-em`.
-
-    Parameters
-    ----------
-    reg : (reg_P, reg_item, reg_E)
-    generator : where ``perturbation="random"`` draws from
-    gather : memory that is kept from step to step
-    sparse : bool
-        Give the touched rows alone, always; otherwise all rows, where finding the touched ones would cost more.
-    """
+    ``reg`` is (reg_P, reg_item, reg_E); ``perturbation="random"`` draws from ``generator``; ``gather`` keeps memory from step
+    to step. ``sparse`` gives the touched rows alone, always; otherwise all, where finding those would cost more."""
     reg_P, reg_item, reg_E = reg
-    P, Q, E, B = model.P, model.Q, model.E, len(batch.users)
-    may_wait = P.device.type == "cpu"
-    users = distinct(batch.users, may_wait) if sparse or 2 * B < len(P) else all_rows(batch.users, len(P))
-    both = torch.cat([batch.pos, batch.neg])  # (2B,)
-    all_items = Q is not None and E is None and not reg_item and not sparse and 4 * B >= len(Q)
-    items = all_rows(both, len(Q)) if all_items and Q is not None else distinct(both, may_wait)
-    ids = both if items.ids is None else items.ids  # (U,)
+    P, Q, E, c, B = model.P, model.Q, model.E, model.features, len(batch.users)
+    users = distinct(batch.users, P.is_cpu) if sparse or 2 * B < len(P) else Rows(batch.users, len(P))
+    ij = torch.cat([batch.pos, batch.neg])  # (2B,)
+    items = distinct(ij, P.is_cpu) if Q is None or E is not None or reg_item or sparse or 4 * B < len(Q) else Rows(ij, len(Q))
+    ids = ij if items.ids is None else items.ids  # (U,)
     i, j, U = items.place[:B], items.place[B:], items.size
 
     # Item vectors: q̃_n of each of the U items, or the B differences q̃_i − q̃_j alone
     each_item = bool(reg_item) or (E is not None and U <= B)
+    plus, minus = (ids, None) if each_item else (batch.pos, batch.neg)  # (R,)
+    C, Z = (None, None) if E is None or c is None else gather(c, E, batch, plus, minus)  # (R, D) c_n, or c_i − c_j; (R, K) CE
     p = P.index_select(0, batch.users)  # (B, K̃)
-    C = Z = q = None
-    if E is not None and model.features is not None:
-        gather.begin(model.features, batch)
-        # (R, D) c_n, or c_i − c_j, and (R, K) CE
-        C, Z = gather(model.features, E, ids) if each_item else gather(model.features, E, batch.pos, batch.neg)
-    if each_item:
-        q = item_vectors(None if Q is None else Q.index_select(0, ids), Z, model.joint)  # (U, K̃)
-        difference = q.index_select(0, i) - q.index_select(0, j)  # (B, K̃)
-    else:
-        history = None if Q is None else Q.index_select(0, batch.pos) - Q.index_select(0, batch.neg)
-        difference = item_vectors(history, Z, model.joint)  # (B, K̃)
+    q = item_vectors(None if Q is None else _take(Q, plus, minus), Z, model.joint)  # (R, K̃)
+    difference = _take(q, i, j) if each_item else q  # (B, K̃)
 
     # The BPR loss
     bpr, g, pull = _pull(p, difference)
-    s = sum_differences(U, i, j, pull)  # (U, K̃)  ∂L/∂q̃_n
-    grad_p, grad_q = g * difference, s
+    grad_p, grad_q = g * difference, items.sums(torch.cat([pull, -pull]))  # (B, K̃); (U, K̃)  s_n = ∂L/∂q̃_n
 
     # The adversary, and the loss at q̃ + EᵀΔ
     adversarial, EM = torch.zeros_like(bpr), None
     visual = slice(0 if Z is None else p.shape[1] - Z.shape[1], None)  # the columns that features reach
     if model.adv_weight > 0 and E is not None:
-        noise = r = None
+        r = None
         if model.perturbation == "random":
             noise = random_directions(model, ids, generator)  # (U, D)  Δ
             shift = noise @ E  # (U, K)  EᵀΔ
         else:
-            r, shift = _worst_directions(s[:, visual], epsilon_of(model, ids), E.T @ E)  # Δ = E r; EᵀΔ
-        difference[:, visual] += shift.index_select(0, i) - shift.index_select(0, j)
+            r, shift = _worst_directions(grad_q[:, visual], epsilon_of(model, ids), E.T @ E)  # Δ = E r; EᵀΔ
+        difference[:, visual] += _take(shift, i, j)
         adversarial, g, pull_adv = _pull(p, difference, model.adv_weight)
-        s_adv = sum_differences(U, i, j, pull_adv)  # (U, K̃)
+        s_adv = items.sums(torch.cat([pull_adv, -pull_adv]))  # (U, K̃)
         grad_p.addcmul_(g, difference)
-        pull, grad_q = pull.add_(pull_adv), s.add_(s_adv)
-        EM = (E, r.T @ s_adv[:, visual]) if r is not None else (noise.T, s_adv[:, visual])  # type: ignore[union-attr]
+        pull.add_(pull_adv)
+        grad_q.add_(s_adv)
+        EM = (noise.T, s_adv[:, visual]) if r is None else (E, r.T @ s_adv[:, visual])  # Σ_n Δ_n s'_nᵀ as a product
 
-    # The penalties
+    # The penalties on vectors
     objective = bpr + model.adv_weight * adversarial
     if reg_P:
         objective = objective + reg_P * (p.square().sum() - B * len(model.constant_columns))
         grad_p.add_(p, alpha=2 * reg_P)
-    if reg_item and q is not None:
-        times = sum_rows(U, items.place, torch.ones_like(items.place, dtype=p.dtype)[:, None])  # (U, 1)
+    if reg_item:
+        times = items.sums(p.new_ones(2 * B, 1))  # (U, 1)
         objective = objective + reg_item * (times * q.square()).sum()
-        grad_q = grad_q.addcmul(times, q, value=2 * reg_item)
-    if reg_E and E is not None:
-        objective = objective + reg_E * E.square().sum()
+        grad_q.addcmul_(times, q, value=2 * reg_item)
 
     # From vectors to parameters
-    grad_E = None
+    grad_P, of_E = users.sums(grad_p), None
+    for column in model.constant_columns:  # one by one: a list of them would have to be brought to the card
+        grad_P[:, column] = 0
+    of_Q = None if Q is None else items.gradient(grad_q[:, : Q.shape[1]])
     if E is not None and C is not None:
-        grad_Z = (grad_q if each_item else pull)[:, visual]  # (R, K)
         out = gather.memory("grad_E", E.shape[1], len(E), E).T  # laid out as E is
-        grad_E = torch.mm(C.T, grad_Z, out=out)  # (D, K)
+        grad_E = torch.mm(C.T, (grad_q if each_item else pull)[:, visual], out=out)  # (D, K)
         if EM is not None:
             grad_E.addmm_(*EM)
         if reg_E:
+            objective = objective + reg_E * E.square().sum()
             grad_E.add_(E, alpha=2 * reg_E)
-    grad_P = sum_rows(users.size, users.place, grad_p)
-    for column in model.constant_columns:
-        grad_P[:, column] = 0
-    return Gradients(
-        users.gradient(grad_P),
-        None if Q is None else items.gradient(grad_q[:, : Q.shape[1]]),
-        None if grad_E is None else RowGradient(None, grad_E),
-        Losses(bpr, adversarial, objective),
-    )
+        of_E = RowGradient(None, grad_E)
+    return Gradients(users.gradient(grad_P), of_Q, of_E, Losses(bpr, adversarial, objective))
+
+
+def _take(table: Tensor, plus: Tensor, minus: Tensor | None) -> Tensor:
+    """Rows of a table, less others where given."""
+    rows = table.index_select(0, plus)
+    return rows if minus is None else rows.sub_(table.index_select(0, minus))
 
 
 def _pull(p: Tensor, difference: Tensor, weight: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
@@ -152,9 +126,8 @@ def _worst_directions(s: Tensor, epsilon: float | Tensor, gram: Tensor) -> tuple
 
 def random_directions(model: Trainable, items: Tensor, generator: torch.Generator) -> Tensor:
     """Random directions of length ε, one for each item: (U, D)."""
-    E = model.E
-    assert E is not None
-    g = torch.randn(len(items), len(E), generator=generator, device=E.device, dtype=E.dtype)
+    D = 0 if model.E is None else len(model.E)
+    g = torch.randn(len(items), D, generator=generator, device=model.P.device, dtype=model.P.dtype)
     return epsilon_of(model, items) * g / g.norm(dim=1, keepdim=True)
 
 

@@ -5,26 +5,23 @@ from torch import Tensor
 
 from .gradients import Batch
 
-__all__ = ["FeatureGather"]
-
 CACHE_BYTES = 2**20  # of features at a time: what a core's own cache holds
 
 
 class FeatureGather:
     """Reads rows of the features, in whatever number type they are stored, and multiplies them by E."""
 
+    fetches = False  # whether it wants to be told of the batch to come
+
     def __init__(self) -> None:
         self._memory: dict[str, Tensor] = {}
 
     def memory(self, name: str, rows: int, columns: int, like: Tensor) -> Tensor:
         """(rows, columns) of memory of ``like``'s kind; fresh memory costs more than what is written to it."""
-        size = rows * columns
-        held = self._memory.get(name)
-        if held is None or len(held) < size or held.dtype != like.dtype or held.device != like.device:
+        size, held = rows * columns, self._memory.get(name)
+        if held is None or len(held) < size or (held.dtype, held.device) != (like.dtype, like.device):
             held = self._memory[name] = like.new_empty(size)
         return held[:size].view(rows, columns)
-
-    fetches = False  # whether it wants to be told of the batch to come
 
     def fetch(self, features: Tensor, pos: Tensor, neg: Tensor, ids: Tensor) -> None:
         """A batch to come: its ``pos`` and ``neg``, and both of them (2B,) on the host."""
@@ -39,14 +36,12 @@ class FeatureGather:
         """c_n of the ids, written to ``out`` (n, D)."""
         if features.dtype == out.dtype:
             return torch.index_select(features, 0, ids, out=out)
-        stored = self.memory("stored", len(out), out.shape[1], features)
-        return out.copy_(torch.index_select(features, 0, ids, out=stored))
+        return out.copy_(torch.index_select(features, 0, ids, out=self.memory("stored", len(out), out.shape[1], features)))
 
-    def __call__(self, features: Tensor, E: Tensor, items: Tensor, minus: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """C (R, D), the features of ``items``, less those of ``minus`` where given, and CE (R, K).
-
-        On the CPU in blocks that its cache holds from the gather to the product.
-        """
+    def __call__(self, features: Tensor, E: Tensor, batch: Batch, items: Tensor, minus: Tensor | None) -> tuple[Tensor, Tensor]:
+        """C (R, D), the features of a batch's ``items`` less those of ``minus`` where given, and CE (R, K); on the CPU in
+        blocks that its cache holds from the gather to the product."""
+        self.begin(features, batch)
         C, Z = self.memory("C", len(items), len(E), E), E.new_empty(len(items), E.shape[1])
         block = len(items) if items.device.type != "cpu" else max(1, CACHE_BYTES // (E.element_size() * len(E)))
         for start in range(0, len(items), block):

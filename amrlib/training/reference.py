@@ -1,40 +1,34 @@
 """The gradients of a mini-batch as the paper writes them, through D dimensions and autograd: slow, and the oracle."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..protocols import Trainable
 from .closed_form import NORM_FLOOR, epsilon_of, item_vectors, random_directions
-from .gather import FeatureGather
 from .gradients import Batch, Gradients, Losses, RowGradient
-
-__all__ = ["gradients"]
 
 
 @torch.enable_grad()
-def gradients(
-    model: Trainable, batch: Batch, reg: tuple[float, float, float], generator: torch.Generator,
-    gather: FeatureGather, sparse: bool = True,
-) -> Gradients:  # fmt: skip
-    """What :func:`amrlib.training.closed_form.gradients` computes, with the same arguments (``gather`` is not needed)."""
+def gradients(model: Trainable, batch: Batch, reg: tuple[float, ...], generator: torch.Generator, *_: Any) -> Gradients:
+    """What :func:`amrlib.training.closed_form.gradients` computes, with the same arguments; it keeps no memory."""
     reg_P, reg_item, reg_E = reg
     users, items = torch.unique(batch.users), torch.unique(torch.cat([batch.pos, batch.neg]))
-    tables = {"P": model.P, "Q": model.Q, "E": model.E}
-    theta = {name: value.detach().requires_grad_() for name, value in tables.items() if value is not None}
-    c = None
-    if model.E is not None and model.features is not None:
-        c = model.features.to(model.E.device, model.E.dtype).detach().requires_grad_()  # (N, D)
+    theta = {name: table.detach().requires_grad_() for name in "PQE" if (table := getattr(model, name)) is not None}
+    c = None if model.features is None else model.features.to(theta["E"]).detach().requires_grad_()  # (N, D)
+    p = theta["P"].index_select(0, batch.users)  # (B, K̃); the backward pass of P[users] depends on the number of threads
 
     def vectors(items: Tensor, features: Tensor | None) -> Tensor:  # (B, K̃)
-        # index_select: the backward pass of theta[items] depends on the number of threads
         q = theta["Q"].index_select(0, items) if "Q" in theta else None
-        z = None if features is None else features.index_select(0, items) @ theta["E"]
-        return item_vectors(q, z, model.joint)
+        return item_vectors(q, None if features is None else features.index_select(0, items) @ theta["E"], model.joint)
 
-    p = theta["P"].index_select(0, batch.users)  # (B, K̃)
+    def loss(q_i: Tensor, q_j: Tensor) -> Tensor:
+        return F.softplus(-(p * (q_i - q_j)).sum(1)).sum()  # Σ −ln σ(ŷ_ui − ŷ_uj)
+
     q_i, q_j = vectors(batch.pos, c), vectors(batch.neg, c)
-    bpr = F.softplus(-(p * (q_i - q_j)).sum(1)).sum()  # Σ −ln σ(ŷ_ui − ŷ_uj)
+    bpr = loss(q_i, q_j)
     learned = p.square().sum() - len(p) * len(model.constant_columns)  # without the 1s
     objective = bpr + reg_P * learned + reg_item * (q_i.square().sum() + q_j.square().sum())
     if "E" in theta:
@@ -45,21 +39,15 @@ def gradients(
         if model.perturbation == "random":
             delta[items] = random_directions(model, items, generator)
         else:
-            (gamma,) = torch.autograd.grad(bpr, c, retain_graph=True)  # (N, D)  Γ
-            gamma = gamma[items]
+            gamma = torch.autograd.grad(bpr, c, retain_graph=True)[0][items]  # (U, D)  Γ
             norm = gamma.norm(dim=1, keepdim=True)
-            delta[items] = torch.where(
-                norm > NORM_FLOOR, epsilon_of(model, items) * gamma / norm.clamp_min(NORM_FLOOR), 0.0
-            )
+            delta[items] = torch.where(norm > NORM_FLOOR, epsilon_of(model, items) * gamma / norm.clamp_min(NORM_FLOOR), 0.0)
         worst = (c + delta).detach()  # Δ is a constant when θ moves
-        adversarial = F.softplus(-(p * (vectors(batch.pos, worst) - vectors(batch.neg, worst))).sum(1)).sum()
+        adversarial = loss(vectors(batch.pos, worst), vectors(batch.neg, worst))
         objective = objective + model.adv_weight * adversarial
     whole = dict(zip(theta, torch.autograd.grad(objective, list(theta.values())), strict=True))
-    if model.constant_columns:
-        whole["P"][:, list(model.constant_columns)] = 0
-    return Gradients(
-        RowGradient(users, whole["P"][users]),
-        RowGradient(items, whole["Q"][items]) if "Q" in whole else None,
-        RowGradient(None, whole["E"]) if "E" in whole else None,
-        Losses(bpr.detach(), adversarial.detach(), objective.detach()),
-    )
+    whole["P"][:, list(model.constant_columns)] = 0
+    of_Q = RowGradient(items, whole["Q"][items]) if "Q" in whole else None
+    of_E = RowGradient(None, whole["E"]) if "E" in whole else None
+    losses = Losses(bpr.detach(), adversarial.detach(), objective.detach())
+    return Gradients(RowGradient(users, whole["P"][users]), of_Q, of_E, losses)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..checks import number, one_of, require
 from ..protocols import Trainable
 from . import closed_form, reference
 from .compiled.host_gather import HostGather
@@ -16,35 +17,15 @@ from .gather import FeatureGather
 from .gradients import Batch, Gradients, Losses
 from .optimizer import Optimizer
 
-__all__ = ["TRAINERS", "AutogradTrainer", "PairwiseTrainer", "trainer_class"]
-
-TRAINERS = ("auto", "closed_form", "autograd", "compiled")
-
 
 class PairwiseTrainer:
-    """Takes steps on a bound model, in closed form: see :mod:`amrlib.training.closed_form`.
+    """Takes steps on a bound model, which is updated in place; in closed form, see :mod:`amrlib.training.closed_form`.
 
-    Parameters
-    ----------
-    model : Trainable
-        Updated in place.
-    lr : float or (lr_P, lr_Q, lr_E)
-    reg : float or (reg_P, reg_item, reg_E)
-    optimizer : ``"adagrad"`` or ``"adam"``
-    initial_accumulator : float
-        Adagrad's start; 0.1 in the authors' program.
-    generator : torch.Generator, optional
-        Where ``perturbation="random"`` draws its directions; by default a fresh one, seed 0.
-    cuda_graph : bool
-        On a card, record Adagrad's step and play it back: see ``training.compiled.recorded``. ``fit`` does, unless
-        the class says ``can_be_recorded = False``.
-
-    Raises
-    ------
-    ValueError
-        A model that is not bound to data; a rate, a weight or an optimiser that is none; from :meth:`step`, an id out of
-        range.
-    """
+    ``lr`` is one rate or (lr_P, lr_Q, lr_E), ``reg`` one weight or (reg_P, reg_item, reg_E), ``optimizer`` ``"adam"`` or
+    ``"adagrad"``, which starts from ``initial_accumulator``, 0.1 in the authors' program. ``perturbation="random"`` draws from
+    ``generator``, by default a fresh one of seed 0. With ``cuda_graph`` Adagrad's step is recorded on a card and played back,
+    see ``training.compiled.recorded``; ``fit`` does, unless the class says ``can_be_recorded = False``. A model without data is
+    a ValueError, and so is a rate, a weight or an optimiser that is none, or an id out of range."""
 
     name: ClassVar[str] = "closed_form"
     gradients: ClassVar[Callable[..., Gradients]] = staticmethod(closed_form.gradients)
@@ -55,12 +36,10 @@ class PairwiseTrainer:
         optimizer: str = "adagrad", initial_accumulator: float = 0.1, generator: torch.Generator | None = None,
         cuda_graph: bool = True,
     ) -> None:  # fmt: skip
-        if model.P is None:
-            raise ValueError(f"this {type(model).__name__} has no parameters yet; call bind(shop) first")
-        self.model = model
+        require(model.P is not None, f"this {type(model).__name__} has no parameters yet; call bind(shop) first")
+        self.model, self.lr, self.reg = model, _three(lr, "lr"), _three(reg, "reg")
         self.generator = generator or torch.Generator(model.P.device).manual_seed(0)
-        self.lr, self.reg = _three(lr, "lr"), _three(reg, "reg")
-        parameters = {name: getattr(model, name) for name in "PQE" if getattr(model, name) is not None}
+        parameters = {name: theta for name in "PQE" if (theta := getattr(model, name)) is not None}
         self.optimizer = Optimizer(parameters, dict(zip("PQE", self.lr, strict=True)), optimizer, initial_accumulator)
         self.on_host = model.features is not None and model.features.device != model.P.device
         self.gather: FeatureGather = HostGather(model.P.device) if self.on_host else FeatureGather()
@@ -76,9 +55,9 @@ class PairwiseTrainer:
         sums = torch.zeros(3, dtype=torch.float64, device=users.device)  # on the device: no wait inside an epoch
         for start in range(0, len(users), batch_size):
             batch, following = slice(start, start + batch_size), slice(start + batch_size, start + 2 * batch_size)
-            if both is not None and self.model.features is not None:
+            if both is not None and (features := self.model.features) is not None:
                 for part in (batch, following) if start == 0 else (following,):
-                    self.gather.fetch(self.model.features, pos[part], neg[part], both[:, part].flatten())
+                    self.gather.fetch(features, pos[part], neg[part], both[:, part].flatten())
             sums += torch.stack(self.step(users[batch], pos[batch], neg[batch]))
         return sums
 
@@ -100,8 +79,8 @@ class PairwiseTrainer:
 
     def _fixed(self) -> bool:
         """Whether a step is the same launches each time, with nothing from the host but the ids."""
-        draws = self.model.perturbation == "random" and self.model.adv_weight > 0
-        return self.model.P.is_cuda and self.optimizer.kind == "adagrad" and not draws and not self.on_host
+        m, adagrad = self.model, self.optimizer.kind == "adagrad"
+        return m.P.is_cuda and adagrad and not self.on_host and (m.perturbation == "gradient" or not m.adv_weight)
 
     def _eager_step(self, batch: Batch, gather: FeatureGather) -> Losses:
         sparse = self.optimizer.kind != "adagrad"  # Adam's momentum would move a row without gradient, Adagrad would not
@@ -111,17 +90,12 @@ class PairwiseTrainer:
 
     def _check(self, batch: Batch) -> None:
         """Ids in range (torch would count a negative one from the end), and three lists of one length."""
-        B = len(batch.users)
-        if B == 0 or len(batch.pos) != B or len(batch.neg) != B:
-            raise ValueError("users, pos and neg must be as long as each other and not empty, "
-                             f"not {B}, {len(batch.pos)} and {len(batch.neg)}")  # fmt: skip
-        of_items = self.model.features if self.model.Q is None else self.model.Q
-        assert of_items is not None
-        for name, ids in batch._asdict().items():
-            size = len(self.model.P if name == "users" else of_items)
+        u, i, j = (len(ids) for ids in batch)
+        require(u == i == j > 0, f"users, pos and neg must be as long as each other and not empty, not {u}, {i} and {j}")
+        n_items = next(len(table) for table in (self.model.Q, self.model.features) if table is not None)
+        for name, ids, size in zip(Batch._fields, batch, (len(self.model.P), n_items, n_items), strict=True):
             first, last = (int(end) for end in torch.aminmax(ids))
-            if first < 0 or last >= size:
-                raise ValueError(f"{name}: id {first if first < 0 else last} is outside 0…{size - 1}")
+            require(0 <= first <= last < size, f"{name}: id {first if first < 0 else last} is outside 0…{size - 1}")
 
 
 class AutogradTrainer(PairwiseTrainer):
@@ -133,31 +107,19 @@ class AutogradTrainer(PairwiseTrainer):
 
 
 def trainer_class(trainer: str | type[PairwiseTrainer], model: Trainable, optimizer: str) -> type[PairwiseTrainer]:
-    """The class that ``fit(trainer=…)`` names; ``"auto"`` is the compiled one where it has a loop and numba is there.
-
-    An unknown name is a ValueError; ``"compiled"`` without numba an ImportError.
-    """
+    """The class that ``fit(trainer=…)`` names; ``"auto"`` is the compiled one where it has a loop and numba is there. Another
+    name is a ValueError; ``"compiled"`` without numba an ImportError."""
     if isinstance(trainer, type):
         return trainer
-    if trainer not in TRAINERS:
-        raise ValueError(f"trainer must be one of {', '.join(TRAINERS)}, or a class of one's own, not {trainer!r}")
-    if trainer == "auto":
-        random = model.perturbation == "random" and model.adv_weight > 0
-        has_loop = model.P.device.type == "cpu" and optimizer == "adagrad" and not random
-        trainer = "compiled" if has_loop and importlib.util.find_spec("numba") else "closed_form"
-    if trainer == "compiled":
+    one_of(trainer, "trainer, where it is no class of one's own,", ("auto", "closed_form", "autograd", "compiled"))
+    has_loop = model.P.is_cpu and optimizer == "adagrad" and (model.perturbation == "gradient" or not model.adv_weight)
+    if trainer == "compiled" or (trainer == "auto" and has_loop and importlib.util.find_spec("numba")):
         from .compiled.step import CompiledTrainer  # numba is asked for only here
-
         return CompiledTrainer
     return AutogradTrainer if trainer == "autograd" else PairwiseTrainer
 
 
-def _three(value: Any, name: str) -> tuple[float, float, float]:
-    try:
-        many = isinstance(value, Sequence | np.ndarray)
-        values: Any = tuple(float(v) for v in value) if many else (float(value),) * 3
-    except (TypeError, ValueError):
-        values = ()
-    if len(values) != 3 or not all(np.isfinite(v) and v >= 0 for v in values):
-        raise ValueError(f"{name} must be one number or three (for P, items, E), none negative, not {value!r}")
-    return values
+def _three(value: Any, name: str) -> tuple[float, ...]:
+    values = (value,) * 3 if np.ndim(value) == 0 else tuple(value)
+    require(len(values) == 3, f"{name} must be one number or three (for P, items, E), not {value!r}")
+    return tuple(number(one, name) for one in values)
