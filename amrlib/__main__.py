@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from . import evaluate, load, load_dataset, models, perturb, worst_case_ranks
+from .checks import require
 from .datasets import Dataset, list_datasets
 from .datasets.download import cache_folder
 from .evaluation import hr, ndcg
@@ -39,16 +40,13 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _load(path: Path, shop: Dataset) -> Any:
-    if not path.exists():
-        raise ValueError(f"no such file: {path}; `python -m amrlib train` makes one")
+    require(path.exists(), f"no such file: {path}; `python -m amrlib train` makes one")
     return load(path, shop)
 
 
 def _train(options: argparse.Namespace, shop: Dataset) -> None:
     kind = MODELS[options.model]
     special = {"epsilon": options.epsilon, "adv_weight": options.adv_weight} if kind is models.AMR else {}
-    if str(options.start) == "popularity":
-        raise ValueError("--start needs a saved model: popularity has nothing to start from")
     if options.start:
         model = kind.warm_start(_load(options.start, shop), shop, seed=options.seed, **special)
     else:

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from .checks import item_ids, one_of, row_numbers, whole_number
+from .checks import item_ids, one_of, require, row_numbers, whole_number
 from .datasets.dataset import Dataset
 from .evaluation.ranks import best_items
 from .tensor_files import read_tensors, write_tensors
@@ -63,11 +63,8 @@ class Recommender:
         """(n_items, K̃); under changed ``features`` (n_items, D) where the model uses them."""
         raise NotImplementedError
 
-    def _allocate(self, shop: Dataset) -> None:
-        raise NotImplementedError
-
-    def _use_features(self, shop: Dataset) -> None:
-        """Take the features of a data set, where the model uses any."""
+    def _allocate(self, shop: Dataset) -> None: ...
+    def _use_features(self, shop: Dataset) -> None: ...  # take those of a data set, where the model uses any
 
     def _train(self, shop: Dataset, **settings: Any) -> tuple[list[dict[str, Any]], dict[str, str]]:
         """The rows of ``history``, one an epoch, and its ``attrs``."""
@@ -82,13 +79,8 @@ class Recommender:
             raise ValueError(f"this {type(self).__name__} has seen no data yet; call fit(shop), or bind(shop)")
         return self.dataset
 
-    @property
-    def n_users(self) -> int:
-        return self.data.n_users
-
-    @property
-    def n_items(self) -> int:
-        return self.data.n_items
+    n_users = property(lambda self: self.data.n_users)
+    n_items = property(lambda self: self.data.n_items)
 
     def bind(self, shop: Dataset) -> Self:
         """Start on a data set: parameters from the seed, features, what each user has. Returns the model. A data set without
@@ -99,26 +91,23 @@ class Recommender:
         return self
 
     def _check_features_of(self, shop: Dataset) -> None:
-        if self.uses_features and shop.features is None:
-            raise ValueError(f"{type(self).__name__} uses item features, and this data set has none; "
-                             "give Dataset(features=…), or use MFBPR")  # fmt: skip
+        require(not self.uses_features or shop.features is not None, f"{type(self).__name__} uses item features, and this data "
+                "set has none; give Dataset(features=…), or use MFBPR")  # fmt: skip
 
     def _bind_to_fit(self, shop: Dataset, features: str, reset: bool) -> None:
         """On the same shop (train, ids and features) go on; on another one bind anew, unless that loses a warm start."""
         one_of(features, "features", ("same", "other"))
         bound, name = self.dataset, type(self).__name__
         other = "" if bound is None or bound is shop else " and ".join(w for w in ("train", "ids") if _differ(bound, shop, w))
-        if other and self.start != "seed" and not reset:
-            raise ValueError(f"this {name} was warm-started from {self.start} on data with other {other}; make it again with "
-                             f"{name}.warm_start(model, shop), or lose that start by reset=True")  # fmt: skip
+        require(not other or self.start == "seed" or reset, f"this {name} was warm-started from {self.start} on data with other "
+                f"{other}; make it again with {name}.warm_start(model, shop), or lose it by reset=True")  # fmt: skip
         if bound is None or other or reset:
             self.bind(shop)
             return
         self._check_features_of(shop)
         if self.uses_features and _differ(bound, shop, "features"):
-            if features == "same":
-                raise ValueError("the features differ from those this model was fitted on; pass features='other' to go on "
-                                 "with them, or reset=True to start anew")  # fmt: skip
+            require(features == "other", "the features differ from those this model was fitted on; pass features='other' to go "
+                    "on with them, or reset=True to start anew")  # fmt: skip
             self._use_features(shop)  # which refuses another number of columns
         self.dataset = shop
 
@@ -127,16 +116,15 @@ class Recommender:
 
         On the data it is bound to, training goes on from the parameters the model has; on other data it starts from its seed
         (a warm-started model refuses). Other features alone are refused, unless ``features="other"`` (go on) or ``reset=True``
-        (start anew). ``epochs`` is 20 where the model learns in epochs; ``settings`` are ``device`` ("auto", "cpu", "cuda"),
-        ``callbacks``, ``progress``, and of the models trained on triples those of :func:`amrlib.training.loop.train`. A word
-        that means nothing to this model, and a value that does not fit, are ValueErrors."""
-        if not isinstance(shop, Dataset):
-            raise ValueError(f"fit needs a Dataset, as load_dataset or from_csv make it, not {type(shop).__name__}")
+        (start anew). ``epochs`` is 20 where there are any; ``settings`` are ``device`` ("auto", "cpu", "cuda"), ``callbacks``,
+        ``progress``, and on triples those of :func:`amrlib.training.loop.train`. A word or value that does not fit is a
+        ValueError."""
+        a_dataset = isinstance(shop, Dataset)
+        require(a_dataset, f"fit needs a Dataset, as load_dataset or from_csv make it, not {type(shop).__name__}")
         settings = ({} if epochs is None else {"epochs": epochs}) | settings
         for word in settings:
-            if word not in self.fit_words:
-                reason = "means nothing to" if word in FIT_WORDS else "is no word of fit for"
-                raise ValueError(f"{word} {reason} {type(self).__name__}; its fit takes {', '.join(self.fit_words)}")
+            known = word in self.fit_words
+            require(known, f"{word} means nothing to {type(self).__name__}; its fit takes {', '.join(self.fit_words)}")
         self._bind_to_fit(shop, settings.get("features", "same"), bool(settings.pop("reset", False)))
         rows, attrs = self._train(shop, **settings)
         self.history = pd.DataFrame(rows)
@@ -170,9 +158,9 @@ class Recommender:
         left_out = np.full(N, items is not None)
         if items is not None:
             left_out[item_ids(items, N)] = False
-        if isinstance(exclude, str) and exclude != "seen":
-            raise ValueError(f"exclude must be item ids, None, or 'seen', not {exclude!r}")
-        if not isinstance(exclude, str | None):
+        if isinstance(exclude, str):
+            require(exclude == "seen", f"exclude must be item ids, None, or 'seen', not {exclude!r}")
+        elif exclude is not None:
             left_out[item_ids(exclude, N, "exclude")] = True
         U, V = self.user_vectors(), self.item_vectors(features)
         best, scores = np.empty((len(rows), k), dtype=np.int64), np.empty((len(rows), k))
@@ -212,8 +200,7 @@ class Recommender:
         and k below 1 or above the number of items are ValueErrors."""
         V = self.item_vectors() if item_vectors is None else item_vectors
         u = torch.as_tensor(user_vector, device=V.device, dtype=V.dtype)
-        if u.ndim != 1 or len(u) != V.shape[1]:
-            raise ValueError(f"user_vector must have shape ({V.shape[1]},), not {tuple(u.shape)}")
+        require(u.shape == V.shape[1:], f"user_vector must have shape ({V.shape[1]},), not {tuple(u.shape)}")
         left_out = item_ids(exclude, len(V), "exclude")
         items, scores = best_items(u[None], V, np.zeros_like(left_out), left_out, whole_number(k, "k", 1, len(V)))
         return items[0], scores[0]
@@ -225,7 +212,7 @@ class Recommender:
     # ---- files ----
 
     def save(self, path: str | Path) -> None:
-        """Write parameters, settings, and the fingerprints of the data to a file that :func:`amrlib.load` reads."""
+        """Write parameters, settings, and the fingerprints of the data: for :func:`amrlib.load`."""
         data, table = self.data, self.data.feature_table if self.uses_features else None
         settings = {k: str(v) if k == "dtype" else v.tolist() if hasattr(v, "tolist") else v
                     for k, v in self.get_params().items()}  # fmt: skip
@@ -246,21 +233,19 @@ class Recommender:
             raise ValueError(f"{path} holds a {header['model']}, not a {cls.__name__}; load it with amrlib.load")
         theirs, ours = header["fingerprint"], shop.fingerprint._asdict()
         for word, what in (("train", "rows"), ("ids", "user or item ids")):
-            if theirs[word] != ours[word]:
-                raise ValueError(f"{path} was fitted on data with other {what}, or in another order (their fingerprint is "
-                                 f"{theirs[word]}, here {ours[word]}); load it with the data it was fitted on")  # fmt: skip
+            require(theirs[word] == ours[word], f"{path} was fitted on data with other {what}, or in another order (their "
+                    f"fingerprint is {theirs[word]}, here {ours[word]}); load it with the data it was fitted on")  # fmt: skip
         table = shop.feature_table if kind.uses_features else None
-        if table is not None and features == "same" and theirs["features"] != table.fingerprint:
-            raise ValueError(f"{path} was fitted with other features; pass features=\"other\" to use these, or copy along the "
-                             "cached ones it had: a network's features differ in the last bits between processors")  # fmt: skip
+        same = table is None or theirs["features"] == table.fingerprint
+        require(same or features == "other", f"{path} was fitted with other features; pass features=\"other\" to use these, or "
+                "copy along those it had: a network's features differ in the last bits between processors")  # fmt: skip
         settings = {k: getattr(torch, v.removeprefix("torch.")) if k == "dtype" else v for k, v in header["settings"].items()}
         try:
             model = kind(**settings).bind(shop)
         except TypeError as error:
             raise ValueError(f"{path} was saved by another version of amrlib ({error}); train again") from None
         here, there = ({n: tuple(t.shape) for n, t in x.items()} for x in (model.parameters(), tensors))
-        if here != there:
-            raise ValueError(f"{path} holds {there}, the data set needs {here}; it is damaged, or its features were others")
+        require(here == there, f"{path} holds {there}, the data set needs {here}; it is damaged, or its features were others")
         for name, theta in model.parameters().items():
             theta.copy_(tensors[name])
         model.start = header["start"]
@@ -268,12 +253,10 @@ class Recommender:
 
 
 def _differ(a: Dataset, b: Dataset, word: str) -> bool:
-    """Whether the "train", "ids" or "features" of two data sets differ; what they share is not read for it."""
+    """Whether the "train", "ids" or "features" of two data sets differ; features that they share are not read for it."""
     if word == "features":
         ours, theirs = a.feature_table, b.feature_table
         return ours is not theirs and (ours is None or theirs is None or ours.fingerprint != theirs.fingerprint)
-    if word == "train" and a.train is b.train and (a.n_users, a.n_items) == (b.n_users, b.n_items):
-        return False
     return getattr(a, f"{word}_digest") != getattr(b, f"{word}_digest")
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from .checks import require
+
 
 def data_folder() -> Path:
     """The folder of the data that ships: ``AMRLIB_SHIPPED``, the installed package's, or the checkout's; else a
@@ -29,8 +31,8 @@ def read_shipped(name: str) -> dict[str, np.ndarray]:
         content, sums = (folder / path).read_bytes(), (folder / "SHA256SUMS").read_text("utf-8").splitlines()
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{error.filename} is missing; {remedy}") from None
-    if f"{hashlib.sha256(content).hexdigest()}  {path}" not in sums:
-        raise ValueError(f"data/{path} is not the file that shipped (SHA256SUMS has another sum); {remedy}")
+    shipped = f"{hashlib.sha256(content).hexdigest()}  {path}" in sums
+    require(shipped, f"data/{path} is not the file that shipped (SHA256SUMS has another sum); {remedy}")
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
         arrays = dict(file)
     for array in arrays.values():

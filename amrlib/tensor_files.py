@@ -9,6 +9,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from .atomic_files import write_atomically
+from .checks import require
 
 FORMAT = 2  # 1 was amrlib 0.1's, without fingerprints
 
@@ -22,8 +23,7 @@ def write_tensors(path: str | Path, header: dict[str, Any], tensors: dict[str, T
 def read_tensors(path: str | Path, what: str, words: tuple[str, ...], remedy: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Header and tensors of a file of :func:`write_tensors` whose header has the ``words``. A file that is not ``what``, such
     as "a model saved by amrlib", or of another version is a ValueError that ends in the ``remedy``."""
-    if Path(path).is_dir():
-        raise ValueError(f"{path} is a folder, not {what}; name a file in it")
+    require(not Path(path).is_dir(), f"{path} is a folder, not {what}; name a file in it")
     try:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {})["amrlib"])
@@ -34,6 +34,5 @@ def read_tensors(path: str | Path, what: str, words: tuple[str, ...], remedy: st
             tensors = {name: file.get_tensor(name) for name in file.keys()}
     except (SafetensorError, KeyError, AttributeError, ValueError) as error:
         raise ValueError(f"{path} is not {what} ({error}); {remedy}") from None
-    if version != FORMAT:
-        raise ValueError(f"{path} was saved by another version of amrlib (format {version}, here {FORMAT}); {remedy}")
+    require(version == FORMAT, f"{path} was saved by another version of amrlib (format {version}, here {FORMAT}); {remedy}")
     return header, tensors

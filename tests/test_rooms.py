@@ -9,7 +9,7 @@ LIBRARY = Path(__file__).resolve().parents[1] / "amrlib"
 BELOW = {"checks", "datasets", "device", "evaluation", "progress", "protocols"}
 MAY_USE = {
     "features": {"checks", "device", "features", "progress", "shipped"},
-    "datasets": {"atomic_files", "datasets", "device", "features", "progress", "shipped"},
+    "datasets": {"atomic_files", "checks", "datasets", "device", "features", "progress", "shipped"},
     "evaluation": BELOW,
     "training": BELOW | {"negatives", "tensor_files", "training"},
     "models": BELOW | {"models", "recommender", "training"},

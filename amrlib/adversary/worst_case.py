@@ -19,15 +19,11 @@ def worst_case_ranks(
     """The furthest each user's held-out item can fall when every item's features move by at most ε, exact: int64, (n,), for
     ``dataset.test_users`` in order. Implements :eq:`eq-worst-rank`.
 
-    For user u the held-out item i loses at most ε‖E p_u‖ and each rival j gains at most as much (Cauchy–Schwarz), so
-
-        rank = #{ j : ŷ_uj + 2ε‖E p_u‖ ≥ ŷ_ui }
-
-    is as far as any attack can go, and Δ_i = −ε E p_u/‖E p_u‖, Δ_j = +ε E p_u/‖E p_u‖ goes (:func:`worst_case_perturbation`).
-    Each user gets a Δ of their own; one shared by all, as in the paper's tables, does no more harm. ``hr(worst_case_ranks(…),
-    k)`` is therefore a certified HR@k. With ``norm="linf"``, every entry of Δ moving by at most ε, ‖E p_u‖₁ takes the place of
-    ‖E p_u‖₂ (Hölder), and Δ = ±ε sign(E p_u). ``candidates`` are as in ``held_out_ranks``. An ε that is negative or not
-    finite, or an unknown ``norm``, is a ValueError.
+    For user u the held-out item i loses at most ε‖E p_u‖ and each rival j gains at most as much (Cauchy–Schwarz), so no attack
+    can go further than rank = #{ j : ŷ_uj + 2ε‖E p_u‖ ≥ ŷ_ui }, and :func:`worst_case_perturbation` goes there. Each user gets
+    a Δ of their own; one shared by all, as in the paper's tables, does no more harm: ``hr(worst_case_ranks(…), k)`` is a
+    certified HR@k. With ``norm="linf"``, every entry of Δ at most ε, ‖E p_u‖₁ takes the place of ‖E p_u‖₂ (Hölder).
+    ``candidates`` are as in ``held_out_ranks``. An ε that is negative or not finite, or an unknown ``norm``, is a ValueError.
 
     The certificate is about real numbers: the vectors and E as they are. It is computed in float64, and a rival that rounding
     could hide (about 1e-14 of a score) counts as ahead. ``evaluate`` of a float32 model rounds at 1e-7, so near ties differ."""

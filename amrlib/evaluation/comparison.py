@@ -29,9 +29,9 @@ def paired_test(
 ) -> Paired:
     """Is ``a`` ahead of ``b`` for users like these? The difference a − b, user by user.
 
-    ``p_t`` is Student's paired t-test, two-sided, the AMR paper's (§4.1.3); ``p_bootstrap`` draws the users again and is
-    twice the share of draws on the other side of zero. Whether another training seed would end otherwise neither can tell.
-    Reports of other users, items or candidates are a ValueError."""
+    ``p_t`` is Student's paired t-test, two-sided, the AMR paper's (§4.1.3); ``p_bootstrap`` draws the users again: twice the
+    share of draws beyond zero. Neither can tell of other training seeds. Reports of other users, items or candidates are a
+    ValueError."""
     same = (np.array_equal(getattr(a, column), getattr(b, column)) for column in ("users", "items", "n_candidates"))
     require(a.ranking == b.ranking and all(same),
             "the two reports are not of the same users, held-out items and candidates: nothing to pair")  # fmt: skip
@@ -46,17 +46,13 @@ def paired_test(
 def exposure(
     model: Recommending, dataset: Dataset, k: int = 10, features: Any = None, users: np.ndarray | None = None
 ) -> pd.Series:
-    """What a model puts before people: the items of the top k of ``users`` (m,), by default everyone with a held-out item.
+    """What a model puts before people: of the top k of ``users`` (m,), by default everyone with a held-out item, four numbers.
 
-    Left out of a user's list is what the user has in the data that the model is bound to; ``dataset`` says which items are
-    popular or cold. Nobody, and k outside the catalogue, are a ValueError. Four numbers, all but the first NaN where nobody
-    has an item left:
-
-    * ``coverage``: share of the catalogue that is in somebody's list;
-    * ``popularity``: mean training interactions of a place in a list;
-    * ``cold``: share of places that go to items without a training interaction;
-    * ``gini``: how unequally the places are spread over the catalogue, Σ_i (2i − N − 1) x_i / (N Σ x), x ascending: 0 evenly
-      to 1 − 1/N all to one item."""
+    ``coverage`` is the share of the catalogue that is in somebody's list, ``popularity`` the mean training interactions of a
+    place in a list, ``cold`` the share of places that go to items without one, and ``gini`` how unequally the places are
+    spread, Σ_i (2i − N − 1) x_i / (N Σ x), x ascending: from 0, evenly, to 1 − 1/N, all to one item; all but the first NaN
+    where nobody has an item left. Left out of a list is what the user has in the data that the model is bound to; ``dataset``
+    says which items are popular or cold. Nobody, and k outside the catalogue, are a ValueError."""
     k, N = whole_number(k, "k", 1, dataset.n_items, "the catalogue's {} items"), dataset.n_items
     users = dataset.test_users if users is None else np.atleast_1d(np.asarray(users))
     require(len(users), "users is empty: nobody to recommend to")

@@ -23,7 +23,7 @@ LOOK_FOR_NAN = "look for NaN in the parameters or the features"
 
 def gains(measure: str, ranks: np.ndarray, k: int = 0, n_candidates: np.ndarray | int = 0) -> np.ndarray:
     """What each rank adds to ``"hr"`` (or ``"recall"``, the same with one held-out item) or ``"ndcg"``, both at k, to
-    ``"mrr"`` or to ``"auc"``: float64, (n,). The measures are the means."""
+    ``"mrr"`` or to ``"auc"``: float64, (n,). The measures are the means. :eq:`eq-hr-ndcg`, :eq:`eq-mrr-auc`"""
     one_of(measure := measure.lower(), "measure", ("hr", "ndcg", "mrr", "auc", "recall"))
     if measure == "mrr":
         return 1.0 / (ranks + 1.0)
@@ -40,16 +40,6 @@ def hr(ranks: np.ndarray, k: int) -> float:
 def ndcg(ranks: np.ndarray, k: int) -> float:
     """NDCG@k with one relevant item: mean of ln 2 / ln(rank + 2) where rank < k, else 0. In [0, 1]. :eq:`eq-hr-ndcg`"""
     return float(gains("ndcg", ranks, k).mean())
-
-
-def mrr(ranks: np.ndarray) -> float:
-    """Mean reciprocal rank, mean of 1 / (rank + 1). In (0, 1]. :eq:`eq-mrr-auc`"""
-    return float(gains("mrr", ranks).mean())
-
-
-def auc(ranks: np.ndarray, n_candidates: np.ndarray) -> float:
-    """The chance that the held-out item beats a random other candidate (a tie is lost). In [0, 1]. :eq:`eq-mrr-auc`"""
-    return float(gains("auc", ranks, n_candidates=n_candidates).mean())
 
 
 @contextmanager

@@ -10,10 +10,10 @@ import pandas as pd
 from scipy import special
 
 from ..checks import one_of, require, whole_number
+from ..datasets.candidates import sample_candidates
 from ..datasets.dataset import Dataset
 from ..protocols import Ranked
 from . import ranks as measures
-from .candidates import sample_candidates
 
 
 @dataclass
@@ -45,12 +45,12 @@ class Report:
         return measures.ndcg(self.ranks, k)
 
     def mrr(self) -> float:
-        """Mean reciprocal rank."""
-        return measures.mrr(self.ranks)
+        """Mean reciprocal rank, the mean of 1 / (rank + 1)."""
+        return float(self.values("mrr").mean())
 
     def auc(self) -> float:
-        """Chance of beating a random rival."""
-        return measures.auc(self.ranks, self.n_candidates)
+        """The chance that the held-out item beats a random other candidate; a tie is lost."""
+        return float(self.values("auc").mean())
 
     def only(self, which: np.ndarray) -> Self:
         """The report on some of its users: a boolean mask or positions, e.g. ``report.only(report.cold)``."""
@@ -103,10 +103,9 @@ class Report:
 
             f̂ = argmin Σ_r [ (Σ_s A_rs f̂_s − f_r)² + γ Var(f̂_s | r) ] = ((1−γ) AᵀA + γ diag(Aᵀ1))⁻¹ Aᵀ f,   0 < γ ≤ 1.
 
-        R and n are medians over the users. No function of s is unbiased at every rank if R > n; this one does well while n is a
-        fair part of R (999 of 5,000), and is too low where the sampled figure is far too high (999 of 300,000 cannot tell rank
-        10 from 100). It is no share: **the figure can leave [0, 1]**. All items first among 4,999, with 999 drawn, give HR@10 =
-        1.073; cut off at 1 it would be biased in the mean of several runs."""
+        R and n are medians over the users. It does well while n is a fair part of R (999 of 5,000), and is too low where the
+        sampled figure is far too high (999 of 300,000 cannot tell rank 10 from 100). It is no share: **the figure can leave
+        [0, 1]**. All items first among 4,999, with 999 drawn, give HR@10 = 1.073; cut off at 1 its mean would be biased."""
         values = self.values(measure, k)
         require(0 < gamma <= 1, f"gamma must be above 0 and at most 1, not {gamma!r}")
         R, n = int(np.median(self.n_pool)), int(np.median(self.n_candidates))
@@ -161,10 +160,8 @@ def evaluate(
     protocol published them, else ``n_candidates`` random items that the user has not touched, drawn with ``seed``: the paper's
     way, to compare with its tables. Krichene & Rendle (KDD 2020) show why sampled figures can order models wrongly; the table
     then shows each figure's correction beside it (:meth:`amrlib.evaluation.Report.corrected`). ``features`` (N, D) are changed
-    ones, as :func:`amrlib.perturb` makes them. With one item held out recall@K is HR@K, and precision@K is HR@K / K.
-
-    An unknown ``ranking``, a ``k``, one or several, outside the catalogue, no test user, and sizes that do not agree are a
-    ValueError."""
+    ones, as :func:`amrlib.perturb` makes them. With one item held out recall@K is HR@K, and precision@K is HR@K / K. An unknown
+    ``ranking``, a ``k``, one or several, outside the catalogue, no test user, and sizes that do not agree are a ValueError."""
     one_of(ranking, "ranking", ("full", "sampled"))
     ks, users = cutoffs(k, dataset.n_items), dataset.test_users
     require(len(users), "test holds no item out (-1 for every user): there is nothing to rank")

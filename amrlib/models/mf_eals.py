@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..checks import number, whole_number
+from ..checks import number, require, whole_number
 from ..datasets.dataset import Dataset, expand_rows
 from ..progress import progress_bar
 from ..training.callbacks import run_callbacks
@@ -30,9 +30,9 @@ class MFeALS(PairwiseModel):
     """Weighted matrix factorisation over all (user, item) cells, without ever writing them down: :eq:`eq-eals-loss` with the
     weights :eq:`eq-eals-weights`, by the update :eq:`eq-eals-update`.
 
-    ``c0`` is the total weight of a user's missing entries, shared out among the warm items (a cold one has c_i = 0, q_i = 0).
-    ``alpha`` is α: 0 weights them alike, larger lets popular ones count as more surely unwanted. ``w`` is the weight of an
-    observed entry. None may be negative, or it is a ValueError; the other settings are those of every model of P and Q.
+    ``c0`` is the total weight of a user's missing entries, shared out among the warm items (a cold one has c_i = 0, q_i = 0);
+    ``alpha``, α: 0 weights them alike, larger lets popular ones count as more surely unwanted; ``w``, the weight of an observed
+    entry. A negative one is a ValueError; the other settings are those of every model of P and Q.
 
     One coordinate of one user minimises a parabola, eq. (12):
 
@@ -71,8 +71,7 @@ class MFeALS(PairwiseModel):
 
     def missing_weights(self, dataset: Dataset) -> Tensor:
         """c_i of every item, (N,), eq. (8)."""
-        if not len(dataset.indices):
-            raise ValueError("train has no rows to learn from")
+        require(len(dataset.indices), "train has no rows to learn from")
         counts = np.bincount(dataset.indices, minlength=dataset.n_items).astype(np.float64)  # distinct pairs
         f = np.where(counts > 0, (counts / counts.sum()) ** self.alpha, 0.0)
         return torch.as_tensor(self.c0 * f / f.sum()).to(self.P)
@@ -137,10 +136,10 @@ class MFeALS(PairwiseModel):
     def update_online(self, user: int, item: int, w_new: float = 4.0, iterations: int = 1) -> None:
         """Take one new interaction in (§4.4): move p_u, then q_i, ``iterations`` times, and leave everything else as it is.
 
-        ``w_new`` is the weight of the new pair; a new interaction says more than an old one (the paper's best is about 4, one
-        iteration). Both moves are coordinate steps of eqs. (12) and (13) over the user's and the item's own pairs, with the
-        caches S^p and S^q put right afterwards: O(K² + (|R_u| + |R_i|) K) work, beside the O(|R|) of keeping the pairs sorted.
-        A new item gets the weight c_i = c0/N, as in the authors' program. Numbers out of range are ValueErrors."""
+        ``w_new`` weighs the new pair; the paper's best is about 4, one iteration. Both moves are coordinate steps of eqs. (12)
+        and (13) over the user's and the item's own pairs, the caches S^p and S^q put right afterwards: O(K² + (|R_u| + |R_i|)K)
+        and O(|R|) to keep the pairs sorted. A new item weighs c_i = c0/N, as in the authors' program. Numbers out of range are
+        ValueErrors."""
         u, i = whole_number(user, "user", 0, self.n_users - 1), whole_number(item, "item", 0, self.n_items - 1)
         w_new, iterations = number(w_new, "w_new", positive=True), whole_number(iterations, "iterations", 1)
         P, Q = self.P, self.Q

@@ -21,11 +21,9 @@ class Newcomers(Recommender, Trainable):
     def new_item_vectors(self, features: Any) -> Tensor:
         """Vectors of items that are not in the catalogue, from their features (n, D) alone: (n, K̃), with q = 0.
 
-        ``model.user_vectors() @ model.new_item_vectors(features).T`` are their scores for every user; they may be compared with
-        those of cold items at once, and with warm ones as far as q_i is small. A model that uses no features, and features of
-        another length or not finite, are ValueErrors."""
-        if not self.uses_features:
-            raise ValueError(f"{type(self).__name__} uses no features, so a new item has no vector; use VBPR")
+        ``model.user_vectors() @ model.new_item_vectors(features).T`` are their scores, comparable with cold items', and with
+        warm ones' as far as q_i is small. No use of features, another length, and what is not finite are ValueErrors."""
+        require(self.uses_features, f"{type(self).__name__} uses no features, so a new item has no vector; use VBPR")
         self.data  # noqa: B018  (says so where there is none)
         z = self._project(self._checked_features(features))  # (n, K)
         q = None if self.Q is None else z.new_zeros(len(z), self.Q.shape[1])
@@ -60,8 +58,7 @@ class Newcomers(Recommender, Trainable):
         ids, reg = self._touched(items), number(reg, "reg")
         V, rival = self.item_vectors().detach(), ~self.cold  # (N, K̃), (N,)
         rival[ids] = False
-        if not bool(rival.any()):
-            raise ValueError("items holds every warm item, so there is nothing to prefer them to")
+        require(rival.any(), "items holds every warm item, so there is nothing to prefer them to")
         liked, others = V[ids], V[rival]  # (n, K̃), (m, K̃)
         free = torch.ones_like(V[0])
         free[list(self.constant_columns)] = 0
@@ -82,6 +79,5 @@ class Newcomers(Recommender, Trainable):
     def _touched(self, items: Any) -> Tensor:
         """What someone new has touched: distinct item ids, at least one, where the model is."""
         ids = item_ids(items, self.n_items)
-        if not len(ids):
-            raise ValueError("items is empty: fold_in needs one at least; of whom nothing is known, Popularity knows as much")
+        require(len(ids), "items is empty: fold_in needs one at least; of whom nothing is known, Popularity knows as much")
         return torch.as_tensor(ids, device=self.P.device)

@@ -23,14 +23,10 @@ class FeatureGather:
             held = self._memory[name] = like.new_empty(size)
         return held[:size].view(rows, columns)
 
-    def fetch(self, features: Tensor, pos: Tensor, neg: Tensor, ids: Tensor) -> None:
-        """A batch to come: its ``pos`` and ``neg``, and both of them (2B,) on the host."""
-
-    def begin(self, features: Tensor, batch: Batch) -> None:
-        """Before the first rows of a batch are asked for."""
-
-    def close(self) -> None:
-        """After the last batch."""
+    # A batch to come: its pos and neg, and both of them (2B,) on the host; before the first rows are asked for; after the last
+    def fetch(self, features: Tensor, pos: Tensor, neg: Tensor, ids: Tensor) -> None: ...
+    def begin(self, features: Tensor, batch: Batch) -> None: ...
+    def close(self) -> None: ...
 
     def rows(self, features: Tensor, ids: Tensor, out: Tensor) -> Tensor:
         """c_n of the ids, written to ``out`` (n, D)."""

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..checks import require, whole_number
-from ..datasets.dataset import Dataset
+from .dataset import Dataset
 
 BLOCK = 2**16  # candidates at a time: what a core's cache holds
 
