@@ -99,7 +99,7 @@ class Recommender:
         one_of(features, "features", ("same", "other"))
         bound, name = self.dataset, type(self).__name__
         other = "" if bound is None or bound is shop else " and ".join(w for w in ("train", "ids") if _differ(bound, shop, w))
-        require(not other or self.start == "seed" or reset, f"this {name} was warm-started from {self.start} on data with other "
+        require(not other or self.start == "seed" or reset, f"this {name} was warm-started from {self.start}, on data of other "
                 f"{other}; make it again with {name}.warm_start(model, shop), or lose it by reset=True")  # fmt: skip
         if bound is None or other or reset:
             self.bind(shop)
