@@ -102,6 +102,20 @@ def test_a_model_trained_further_since_does_not_lose_that(tmp_path):
         amrlib.VBPR(dim=4).fit(data, checkpoint=path, **RUN)
 
 
+def test_a_run_is_another_one_in_another_file_and_where_its_file_is_gone(tmp_path):
+    data, a, b = shop(), tmp_path / "a", tmp_path / "b"
+    model = amrlib.VBPR(dim=4).fit(data, checkpoint=a, **RUN)
+    twin = amrlib.VBPR(dim=4).fit(data, **RUN)
+    twin.fit(data, checkpoint=b, **RUN)  # a run that begins where the first one ended
+    model.fit(data, checkpoint=b, **RUN)  # so this is it
+    assert same(model, twin)
+    model.fit(data, checkpoint=tmp_path / "c", **RUN)
+    (tmp_path / "c").unlink()
+    model.fit(data, checkpoint=tmp_path / "c", **RUN)
+    with pytest.raises(ValueError, match="it began with other parameters"):
+        twin.fit(data, checkpoint=tmp_path / "c", **RUN)
+
+
 def test_a_warm_started_run_goes_on(tmp_path):
     data, path = shop(), tmp_path / "run"
     mf = amrlib.MFBPR(dim=4).fit(data, **RUN)

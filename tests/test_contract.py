@@ -109,7 +109,9 @@ def test_early_stopping_serves_a_model_that_learns_otherwise(kind):
     stopping = EarlyStopping(split, every=1, patience=1)
     model = fit(make(kind), split, epochs=50, callbacks=[stopping])
     assert model.history.attrs["stopped"] == "patience" and len(model.history) < 51
+    model.P.requires_grad_()  # as an attack may want it
     stopping.restore(model)
+    model.P.requires_grad_(False)
     report = amrlib.evaluate(model, split, progress=False)
     assert report.ndcg(10) == stopping.best_score
     again = fit(make(kind), split, epochs=50, callbacks=[stopping])  # of one training it knows nothing in the next

@@ -142,13 +142,15 @@ def test_item_vectors_are_not_taken_for_those_of_before(recordings, monkeypatch)
     assert torch.equal(model.item_vectors(), model.Q + model.features @ model.E)
 
 
-def test_adam_and_random_directions_are_never_recorded(monkeypatch):
-    """Neither would be with a card: Adam's step count is the host's, and a draw differs each time."""
+def test_adam_random_directions_and_features_of_the_host_are_never_recorded(monkeypatch):
+    """None would be with a card: Adam's step count is the host's, a draw differs each time, and so do the rows brought over."""
     (model, _), (trainer, _) = pair()
     monkeypatch.setattr(type(model.P), "is_cuda", True)
     assert trainer._fixed()
     assert not PairwiseTrainer(model, optimizer="adam")._fixed()
-    model.perturbation = "random"
+    trainer.on_host = True
+    assert not trainer._fixed()
+    trainer.on_host, model.perturbation = False, "random"
     assert not trainer._fixed()
     assert amrlib.training.AutogradTrainer(model).recorded is None
 
