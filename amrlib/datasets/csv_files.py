@@ -11,6 +11,7 @@ from .dataset import Dataset
 from .dates import Times
 from .ids import number_distinct, numbered
 from .interactions import Interactions, check_split, data_set_of
+from .packed_files import without_packing
 from .pictures import features_of_pictures
 
 __all__ = ["from_csv"]
@@ -89,7 +90,7 @@ def from_csv(
     if images is not None:
         names, features, pixels, found = features_of_pictures(images, network, device, batch_size, cache, progress)
         notes += found
-    shop = data_set_of(rows, features, names, by_time, until, test, (user, item), True, seed, path.stem, notes)
+    shop = data_set_of(rows, features, names, by_time, until, test, (user, item), True, seed, without_packing(path).stem, notes)
     if pixels is not None and names is not None:
         place = {key: n for n, key in enumerate(names)}
         pixels = pixels[[place[key] for key in shop.item_ids.tolist()]]

@@ -3,6 +3,7 @@
 import csv
 import io
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from .text_codes import encoded
 __all__ = ["Column", "Lines"]
 
 BLOCK = 1 << 22  # bytes at once
+LINES = 1 << 15  # lines, where texts may go on over their ends
 Column = tuple[bytes, np.ndarray, np.ndarray]  # texts, where each starts, how long it is
 
 
@@ -38,26 +40,31 @@ class Lines:
         self, file: Any, needed: Sequence[str], columns: Sequence[str] | None, skipped: list[str]
     ) -> Iterator[tuple[Sequence[int], list[Column]]]:
         """Numbers of lines, and the needed columns of the rows in them, again and again."""
-        number, blocks = 1, _blocks(file)
+        blocks = _blocks(file)
+        data = next(blocks, b"").removeprefix(b"\xef\xbb\xbf")
+        end = data.find(b"\n") + 1 or data.find(b"\r") + 1 or len(data)
+        self._header(self._text(data[:end], 1), needed, columns)
+        number = 1
+        if columns is None:
+            number, data = 2, data[end:]
+        blocks = itertools.chain([data], blocks)
+        if self.multiline:  # a row may go on in the next block
+            texts = (self._text(block, 0) for block in blocks)
+            stream = itertools.chain.from_iterable(io.StringIO(text, newline="") for text in texts)
+            while every := list(itertools.islice(stream, LINES)):
+                lines, found, number = self._one_by_one(every, stream, number, skipped)
+                if lines:
+                    yield lines, found
+            return
         for data in blocks:
-            if not self.width:
-                data = data.removeprefix(b"\xef\xbb\xbf")
-                end = data.find(b"\n") + 1 or data.find(b"\r") + 1 or len(data)
-                self._header(self._text(data[:end], 1), needed, columns)
-                if columns is None:
-                    number, data = 2, data[end:]
-            found = self._taken_apart(data, number)
-            if found is not None:
-                lines: Sequence[int] = range(number, number + len(found[0][1]))
-                number += len(lines)
+            quick = self._taken_apart(data, number)
+            if quick is not None:
+                lines, found, number = range(number, number + len(quick[0][1])), quick, number + len(quick[0][1])
             else:
-                rest_of_file = itertools.chain.from_iterable(
-                    io.StringIO(self._text(block, 0), newline="") for block in (blocks if self.multiline else ()))
-                lines, found, number = self._one_by_one(self._text(data, number), rest_of_file, number, skipped)
+                every = list(io.StringIO(self._text(data, number), newline=""))
+                lines, found, number = self._one_by_one(every, iter(()), number, skipped)
             if lines:
                 yield lines, found
-        if not self.width:
-            self._header("", needed, columns)
 
     def _text(self, data: bytes, number: int) -> str:
         try:
@@ -93,7 +100,7 @@ class Lines:
     def _taken_apart(self, data: bytes, number: int) -> list[Column] | None:
         """The needed columns of a block in which every line is a row; None where something has to be looked at."""
         sep = self.sep.encode()
-        if len(sep) > 1 or self.multiline or (self.quote and self.quote.encode() in data) or not data.endswith(b"\n"):
+        if len(sep) > 1 or (self.quote and self.quote.encode() in data) or not data.endswith(b"\n"):
             return None
         signs = np.frombuffer(data, dtype=np.uint8)
         ends, seps = np.flatnonzero(signs == 10), np.flatnonzero(signs == sep[0])
@@ -110,20 +117,20 @@ class Lines:
         for _, starts, lengths in columns[:2]:  # an empty id, or one with a blank before it, which may be nothing else
             if lengths.min() == 0 or (signs[starts] <= 32).any():
                 return None
-        if not data.isascii():
-            self._text(data, number)  # which says where it is not UTF-8
+        # decoded to say where it is not UTF-8; a blank that is not ASCII may be all there is to an id
+        if not data.isascii() and re.search(r"[^\S\x00-\x20]", self._text(data, number)):
+            return None
         return columns
 
     def _one_by_one(
-        self, block: str, rest_of_file: Iterator[str], number: int, skipped: list[str]
+        self, every: list[str], rest_of_file: Iterator[str], number: int, skipped: list[str]
     ) -> tuple[Sequence[int], list[Column], int]:
-        """Lines and columns of the rows of a block that are sound, and the number of the line behind it."""
-        every = list(io.StringIO(block, newline=""))
+        """Lines and columns of those rows that are sound, and the number of the line behind it."""
         try:
             whole = list(self.parse(every))
         except csv.Error:
             whole = []
-        if len(whole) == len(every) and not any(self._fault(row) or not any(row) for row in whole):
+        if len(whole) == len(every) and all(map(self._sound, whole)):
             return range(number, number + len(whole)), self._columns(whole), number + len(whole)
         lines, rows, rest = [], [], iter(every)
         for line in rest:
@@ -149,10 +156,11 @@ class Lines:
     def _columns(self, rows: list[list[str]]) -> list[Column]:
         return [encoded([row[c] for row in rows]) for c in self.places]
 
+    def _sound(self, row: list[str]) -> bool:
+        return len(row) == self.width and bool(row[self.places[0]].strip() and row[self.places[1]].strip())
+
     def _fault(self, row: list[str]) -> str:
-        if len(row) == self.width and row[self.places[0]].strip() and row[self.places[1]].strip():
-            return ""
-        if not any(map(str.strip, row)):  # a blank line
+        if self._sound(row) or not any(map(str.strip, row)):  # the second: a blank line
             return ""
         return "user or item is empty" if len(row) == self.width else f"{len(row)} columns where the header has {self.width}"
 
