@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from .checks import item_ids, whole_number
+from .checks import item_ids, list_length
 from .datasets.dataset import Dataset
 from .evaluation.ranks import best_items
 
@@ -41,14 +41,17 @@ class Recommending:
         return self.user_vectors()[ids] @ self.item_vectors(features).T
 
     @torch.no_grad()
-    def recommend(self, users: Any, k: int = 10, features: Any = None, items: Any = None, exclude: Any = "seen") -> Lists:
+    def recommend(
+        self, users: Any, k: int | None = None, features: Any = None, items: Any = None, exclude: Any = "seen"
+    ) -> Lists:
         """The k best items of each user, the user's own training items left out.
 
         Parameters
         ----------
         users : int or sequence of int
             Numbers; for the data's own ids see :meth:`recommend_for_ids`.
-        k : int
+        k : int, optional
+            Left out, 10, or all items of a smaller shop; so everywhere.
         features : (n_items, D), optional
             Recommend under changed features.
         items : sequence of int, optional
@@ -68,7 +71,7 @@ class Recommending:
             A user or item out of range, k below 1 or above the catalogue's size, vectors that are not finite.
         """
         N, rows = self.data.n_items, self._user_numbers(users)
-        k = whole_number(k, "k", 1, N)
+        k = list_length(k, N)
         left_out = np.full(N, items is not None)
         if items is not None:
             left_out[item_ids(items, N, "items")] = False
@@ -88,7 +91,7 @@ class Recommending:
             )
         return (best[0], scores[0]) if np.ndim(users) == 0 else (best, scores)
 
-    def recommend_for_ids(self, user_ids: Any, k: int = 10, **settings: Any) -> pd.DataFrame:
+    def recommend_for_ids(self, user_ids: Any, k: int | None = None, **settings: Any) -> pd.DataFrame:
         """:meth:`recommend` in the data's own ids: a table ``user``, ``item``, ``score``, ``rank`` (1 is best).
 
         A user id that the data do not have is a ValueError.
@@ -102,7 +105,7 @@ class Recommending:
                              "score": scores[place, rank], "rank": rank + 1})  # fmt: skip
 
     @torch.no_grad()
-    def similar_items(self, item: int, k: int = 10) -> Lists:
+    def similar_items(self, item: int, k: int | None = None) -> Lists:
         """The k items whose vectors point most nearly the same way, itself left out: numbers and cosines, (k,) each."""
         V, number = self.item_vectors(), item_ids(item, self.data.n_items, "item")
         if len(number) != 1:
@@ -111,7 +114,9 @@ class Recommending:
         return _one_list(unit[int(number[0])], unit, number, k)
 
     @torch.no_grad()
-    def recommend_for(self, user_vector: Tensor, k: int = 10, exclude: Any = (), item_vectors: Tensor | None = None) -> Lists:
+    def recommend_for(
+        self, user_vector: Tensor, k: int | None = None, exclude: Any = (), item_vectors: Tensor | None = None
+    ) -> Lists:
         """The k best items for a user vector (K̃,) that is nobody's row, such as one from ``fold_in``: (k,) each.
 
         Parameters
@@ -146,7 +151,7 @@ class Recommending:
         return ids.astype(np.int64)
 
 
-def _one_list(u: Tensor, V: Tensor, left_out: np.ndarray, k: int) -> Lists:
-    k = whole_number(k, "k", 1, len(V))
+def _one_list(u: Tensor, V: Tensor, left_out: np.ndarray, k: int | None) -> Lists:
+    k = list_length(k, len(V))
     items, scores = best_items(u[None], V, np.zeros(len(left_out), dtype=np.int64), left_out, k)
     return items[0], scores[0]

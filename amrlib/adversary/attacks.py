@@ -169,7 +169,11 @@ def _train_gradient(model: Attackable, dataset: Dataset, seed: int) -> Gradient:
     """Of the BPR loss of all training pairs with one negative each, the same in every step."""
     vectors, visual = _moved_vectors(model), model.visual_users()
     users, pos = torch.as_tensor(np.array(dataset.train), device=visual.device).unbind(1)
-    neg = NegativeSampler(dataset, visual.device)(users, torch.Generator(visual.device).manual_seed(seed))
+    sampler = NegativeSampler(dataset, visual.device, allow_full=True)
+    if len(sampler.full):  # there is nothing that they did not choose
+        able = ~torch.isin(users, torch.as_tensor(sampler.full, device=users.device))
+        users, pos = users[able], pos[able]
+    neg = sampler(users, torch.Generator(visual.device).manual_seed(seed))
 
     def gradient(seen: Tensor | None) -> tuple[Tensor, Tensor]:
         U, V = vectors(seen)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..checks import item_ids, whole_number
+from ..checks import item_ids, list_length, whole_number
 from ..datasets.dataset import Dataset
 from ..evaluation.ranks import BLOCK_BYTES, held_out_ranks
 from ..protocols import Attackable, Ranked, Recommending
@@ -15,7 +15,7 @@ from .attacks import ascend, checked, score_blocks
 
 @torch.no_grad()
 def promote(
-    model: Attackable, dataset: Dataset, items: Any, epsilon: float, k: int = 10, steps: int = 1, norm: str = "l2"
+    model: Attackable, dataset: Dataset, items: Any, epsilon: float, k: int | None = None, steps: int = 1, norm: str = "l2"
 ) -> Tensor:
     """The features with some items' moved by at most ε to bring them into people's first k: (N, D).
 
@@ -29,7 +29,7 @@ def promote(
     :func:`perturb`, and a ValueError for no item, an id out of range, or fewer than k items left that are not promoted."""
     c, E, epsilon, steps = checked(model, epsilon, steps, norm)
     ids = item_ids(items, dataset.n_items, some=True)
-    k = whole_number(k, "k", 1, dataset.n_items - len(ids), "the {} items that are not promoted")
+    k = list_length(k, dataset.n_items - len(ids), "the {} items that are not promoted")
     U, V, visual = model.user_vectors(), model.item_vectors(), model.visual_users()
     at = torch.as_tensor(ids, device=U.device)
     users, bars = np.arange(dataset.n_users), []
@@ -56,12 +56,14 @@ def promote(
     return c.to(E).index_copy(0, at, ascend(c[at.to(c.device)], E, gradient, epsilon, steps, norm))
 
 
-def category_hit_ratio(model: Recommending, dataset: Dataset, items: Any, k: int = 10, features: Any = None) -> float:
+def category_hit_ratio(
+    model: Recommending, dataset: Dataset, items: Any, k: int | None = None, features: Any = None
+) -> float:
     """CHR@k = 1/(kM) Σ_u #{ i ∈ items, not one that u has : i among u's first k }, with M users: the share of all places in
     people's first k that go to ``items``, one at least. In [0, 1]. It is the category hit ratio of Di Noia, Malitesta & Merra
     (2020) where they are a category's. What u has is what the data say that the model is bound to."""
     ids = item_ids(items, dataset.n_items, some=True)
-    shown, _ = model.recommend(np.arange(dataset.n_users), k, features)  # (M, k)
+    shown, _ = model.recommend(np.arange(dataset.n_users), list_length(k, dataset.n_items), features)  # (M, k)
     return float(np.isin(shown, ids).mean())
 
 

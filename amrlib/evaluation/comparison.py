@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from ..checks import whole_number
+from ..checks import list_length
 from ..datasets.dataset import Dataset
 from ..protocols import Ranked, Recommending
 from .report import Report, cutoffs, evaluate, measure_name
@@ -46,7 +46,7 @@ def paired_test(
 
 
 def exposure(
-    model: Recommending, dataset: Dataset, k: int = 10, features: Any = None, users: np.ndarray | None = None
+    model: Recommending, dataset: Dataset, k: int | None = None, features: Any = None, users: np.ndarray | None = None
 ) -> pd.Series:
     """What a model puts before people: the items of the top k of ``users`` (m,), whether anyone wants them or not.
 
@@ -59,7 +59,7 @@ def exposure(
     * ``cold``: share of places that go to items without a training interaction;
     * ``gini``: how unequally the places are spread over the catalogue, Σ_i (2i − N − 1) x_i / (N Σ x), x ascending: 0 evenly
       to 1 − 1/N all to one item."""
-    k = whole_number(k, "k", 1, dataset.n_items, "the catalogue's {} items")
+    k = list_length(k, dataset.n_items, "the catalogue's {} items")
     users = dataset.test_users if users is None else np.atleast_1d(np.asarray(users))
     if not len(users):
         raise ValueError("users is empty: nobody to recommend to")
@@ -75,7 +75,7 @@ def exposure(
 
 
 def compare(
-    models: Mapping[str, Ranked | Report], dataset: Dataset, k: int | Sequence[int] = (5, 10, 20), ranking: str = "full",
+    models: Mapping[str, Ranked | Report], dataset: Dataset, k: int | Sequence[int] | None = None, ranking: str = "full",
     features: Any = None, against: str | None = None, measure: str = "ndcg", seed: int = 0, progress: bool = True,
 ) -> pd.DataFrame:  # fmt: skip
     """Several models side by side, one row each, in the order given: name → model, or a :class:`Report` made already.

@@ -126,8 +126,10 @@ class Report:
         return float(values.mean())
 
 
-def cutoffs(k: int | Sequence[int], n_items: int) -> tuple[int, ...]:
-    """``k``, one or several, as Python ints within the catalogue."""
+def cutoffs(k: int | Sequence[int] | None, n_items: int) -> tuple[int, ...]:
+    """``k``, one or several, as Python ints within the catalogue; None: 5, 10 and 20, as far as it goes."""
+    if k is None:
+        return tuple(n for n in (5, 10, 20) if n <= n_items) or (n_items,)
     ks = tuple(k) if isinstance(k, Sequence | np.ndarray) and np.ndim(k) else (k,)
     if not ks:
         raise ValueError("k must be one whole number or several, not none")
@@ -136,7 +138,7 @@ def cutoffs(k: int | Sequence[int], n_items: int) -> tuple[int, ...]:
 
 @measures.full_precision()
 def evaluate(
-    model: Ranked, dataset: Dataset, k: int | Sequence[int] = (5, 10, 20), ranking: str = "full",
+    model: Ranked, dataset: Dataset, k: int | Sequence[int] | None = None, ranking: str = "full",
     features: Any = None, n_candidates: int = 999, seed: int = 0, progress: bool = True,
 ) -> Report:  # fmt: skip
     """Rank the held-out item of every user who has one; ties count against it.
@@ -148,6 +150,7 @@ def evaluate(
     Parameters
     ----------
     k : int or several
+        Left out, 5, 10 and 20, as far as the catalogue goes.
     ranking : ``"full"`` or ``"sampled"``
         Among all items but the user's training items; or among ``dataset.candidates`` where a protocol published them, else
         ``n_candidates`` random items that the user has not touched, drawn with ``seed``: the paper's way, to compare with its
