@@ -241,7 +241,8 @@ def test_a_csv_and_a_folder(folder):
     settings = dict(time="when", split="time", progress=False, batch_size=3)
     shop = from_csv(folder / "bought.csv", folder / "pictures", **settings)
     assert shop.item_ids.tolist() == ["007", "bag", "hat", "tie"] and shop.name == "bought"
-    assert everything(shop)[1] == {"ann hat", "bob hat"} and shop.notes == ()
+    assert everything(shop)[1] == {"ann hat", "bob hat"}
+    assert len(shop.notes) == 1 and "1 pictures of no item of the table ('tie.png' first) join" in shop.notes[0]
     assert shop.features.shape == (4, 128) and shop.images.shape == (4, 28, 28) and shop.images.dtype == np.uint8
     assert np.median(shop.images[:, 0]) == 0 and shop.images.max() > 60  # bright on black, whatever it was on
     raw = small_cnn.extract_features(shop.images, progress=False)
@@ -274,6 +275,9 @@ def test_pictures_with_faults(folder):
         assert shop.item_ids.tolist() == ["007", "hat"] and everything(shop)[0] == {"ann hat", "bob hat", "bob 007"}
         assert shop.notes == (
             "hat.png: hat.jpg is the picture of that item already, left out",
+            "images: no picture for 1 items; looked for 'bag.jpg', 'bag.png' and so on",
+            "images: 1 pictures of no item of the table ('tie.png' first) join the catalogue as items that nobody has met; "
+            "untouched=False leaves them out",
             "tie.png cannot be read as a picture (UnidentifiedImageError), left out",
             "1 items without features ('bag' first), left out with 1 rows",
         )
@@ -301,7 +305,7 @@ def test_a_network_of_your_own(folder):
 def test_pictures_are_looked_at_in_batches_under_a_bar(folder, monkeypatch):
     sizes, bars = [], []
     real = pictures.progress_bar
-    monkeypatch.setattr(pictures, "progress_bar", lambda *given: bars.append(given[1:]) or real(*given))
+    monkeypatch.setattr(pictures, "progress_bar", lambda *given, **s: bars.append(given[1:]) or real(*given, **s))
 
     def network(pictures):
         sizes.append(len(pictures))
@@ -422,10 +426,11 @@ def test_times_are_named_by_their_line(tmp_path):
 
 
 def test_other_wrong_arguments(folder):
+    (folder / "empty").mkdir()
     for call, words in (
         (lambda: from_csv(folder / "bought.csv", bad_rows="keep"), "bad_rows must be"),
         (lambda: features_of_pictures(folder / "nowhere"), "there is no folder"),
-        (lambda: features_of_pictures(folder, progress=False), "no picture in"),
+        (lambda: features_of_pictures(folder / "empty", progress=False), "no picture in"),
         (lambda: features_of_pictures(folder / "pictures", "vgg"), "network must be one of 'shop', 'efficientnet_lite0'"),
         (lambda: features_of_pictures(folder / "pictures", batch_size=0), "batch_size"),
     ):

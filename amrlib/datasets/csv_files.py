@@ -12,7 +12,8 @@ from .dates import Times
 from .ids import number_distinct, numbered
 from .interactions import Interactions, check_split, data_set_of
 from .packed_files import without_packing
-from .pictures import features_of_pictures
+from .picture_files import of_items, pictures_in
+from .pictures import features_of_files
 
 __all__ = ["from_csv"]
 
@@ -39,6 +40,7 @@ def from_csv(
     columns: Sequence[str] | None = None,
     quote: str | None = '"',
     multiline: bool = False,
+    untouched: bool | None = None,
 ) -> Dataset:
     """A data set from a table of interactions in a file, and a folder of pictures.
 
@@ -49,8 +51,8 @@ def from_csv(
         else in it). Ids are text: 007 and 7 are two things. Or a .parquet file, for which pyarrow is needed; ids are then of
         the kind that they have there.
     images : folder, optional
-        The picture of item ``hat`` is ``hat.jpg``, or another of ``PICTURES``. Pictures of items nobody has touched
-        join the catalogue.
+        The picture of item ``hat`` is ``hat.jpg``, or another of ``PICTURES``, in the folder or a subfolder; an id may have
+        the ending, or the subfolder, in it.
     network, device, batch_size, cache : see :func:`amrlib.datasets.pictures.features_of_pictures`
     user, item, time, split, seed, until, dayfirst, format, test : see :func:`amrlib.from_frame`
         ``test`` may be the path of a second file with the columns ``user`` and ``item``.
@@ -62,6 +64,9 @@ def from_csv(
     quote : one sign, or None where quotes mean nothing
     multiline : bool
         Whether quoted texts may go on over several lines. Left out, such a quote is taken for a forgotten one, and refused.
+    untouched : bool, optional
+        Whether pictures of no item of the table are items that nobody has met, and join the catalogue. Left out, they do,
+        but for those whose names begin with another item's (``hat-back``, ``hat_2``). ``notes`` counts both.
 
     Returns
     -------
@@ -88,7 +93,11 @@ def from_csv(
         test = pd.DataFrame({name: [known[c] for c in codes] for name, (codes, known) in zip((user, item), ids)}, dtype=object)
     features, names, pixels = None, None, None
     if images is not None:
-        names, features, pixels, found = features_of_pictures(images, network, device, batch_size, cache, progress)
+        folder = Path(images)
+        files = of_items(pictures_in(folder), rows.item_ids, untouched, notes)
+        if not any(key in files for key in rows.item_ids):
+            raise ValueError("no interaction is left, since no item has a picture" + "".join(f"; {note}" for note in notes))
+        names, features, pixels, found = features_of_files(folder, files, network, device, batch_size, cache, progress)
         notes += found
     shop = data_set_of(rows, features, names, by_time, until, test, (user, item), True, seed, without_packing(path).stem, notes)
     if pixels is not None and names is not None:
@@ -108,11 +117,8 @@ def _read(
     table = read_table(path, needed, times, **how)
     if table.skipped:
         notes.append(f"{len(table.skipped):,} rows that cannot be read ({table.skipped[0]}), left out")
-    sides = []
-    for which, name in enumerate((user, item)):
-        codes, texts = table.column(which)
-        sides.append(number_distinct(codes, texts, lambda row: f"{table.say(row)}, column {name!r}", notes))
-    (users, user_ids), (items, item_ids) = sides
+    users, user_ids = number_distinct(*table.column(0), lambda row: f"{table.say(row)}, column {user!r}", notes)
+    items, item_ids = number_distinct(*table.column(1), lambda row: f"{table.say(row)}, column {item!r}", notes)
     return Interactions(users, user_ids, items, item_ids, times, table.say)
 
 
