@@ -209,7 +209,8 @@ def _trial(model: str, shop: Dataset, setting: dict[str, Any], splits: Sequence[
 def _pairwise_trial(model: str, shop: Dataset, setting: dict[str, Any], splits: Any, started: _Starts) -> dict[str, Any]:
     scores, epochs = [], []
     for split in splits:
-        fitted = _fresh(model, shop, split, setting, started).fit(shop, seed=split, **LIMIT, lr=setting["lr"], reg=setting["reg"])
+        fitted = _fresh(model, shop, split, setting, started)
+        fitted.fit(shop, seed=split, **LIMIT, lr=setting["lr"], reg=setting["reg"])
         best = fitted.history["ndcg@10"].idxmax()
         scores.append(fitted.history["ndcg@10"][best])
         epochs.append(fitted.history["epoch"][best])
@@ -279,7 +280,7 @@ def draw(record: dict[str, Any], ax: Any = None) -> Any:
         ax.plot(across, scores, linestyle="none", marker=style["marker"], color=style["color"], alpha=0.7)
         if len(scores):
             best = int(scores.argmax())
-            ax.plot(across[best], scores[best], linestyle="none", marker="o", markersize=13, markerfacecolor="none", color="#222222")
+            ax.plot(across[best], scores[best], "o", markersize=13, markerfacecolor="none", color="#222222")
     names = [f"{model}\n(attacked)" if model in BEST_BY else model for model in record["trials"]]
     ax.set_xticks(range(len(names)), names)
     ax.set_ylabel("NDCG@10 on validation")

@@ -75,7 +75,8 @@ def test_ratings_and_themes_as_they_were_given(put, largest):
         assert (shop.images[:, :, 6 * n : 6 * n + 6] == colours[:, None, None, n]).all()
     assert shop.features.shape == (N, 60) and np.abs(shop.features).max() == 1
     assert np.array_equal(load().test, shop.test) and not np.array_equal(load(seed=1).test, shop.test)
-    assert f"{len(ratings):,} ratings by {PEOPLE} people; 4 and more are likes: {len(liked):,} of {len(ratings):,}" in shop.notes
+    told = f"{len(ratings):,} ratings by {PEOPLE} people; 4 and more are likes: {len(liked):,} of {len(ratings):,}"
+    assert told in shop.notes
     assert "items: 120 here, 13,343 in" in shop.notes[-1]
 
 
@@ -171,7 +172,7 @@ def test_features_by_a_plain_loop():
     found = colour_features(draw(colours))
     for theme, row in zip(colours, found):
         x = [lab(c.astype(float)) / [100, 128, 128] for c in theme]
-        plain = [v for c in x for v in c] + [abs(b - a) for c, d in zip(x, x[1:]) for a, b in zip(c, d)]
+        plain = [v for c in x for v in c] + [abs(x[n + 1][c] - x[n][c]) for n in range(4) for c in range(3)]
         plain += list(np.mean(x, 0)) + list(np.std(x, 0))
         for level in colour_themes.LEVELS:
             plain.append(sum(np.exp(-((c - level) ** 2).sum() / 0.08) for c in x))

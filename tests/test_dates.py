@@ -41,16 +41,17 @@ def test_both_readings_are_refused_and_named(tmp_path):
 
 
 def test_a_column_in_two_formats_is_refused():
-    with pytest.raises(ValueError, match=r"no one format: row 1 is '13/01/2024' and row 0 is '01/13/2024'|no one format: row 0 .*row 1"):
+    with pytest.raises(ValueError, match=r"no one format: row 1 is '13/01/2024' and row 0 is '01/13/2024'|no one "
+                                         r"format: row 0 .*row 1"):
         ann(["01/13/2024", "13/01/2024", "01/02/2024"])
     with pytest.raises(ValueError, match=r"row 2: date is '2024-02-01', neither a number nor a date as the others"):
         ann(["13/01/2024", "20/01/2024", "2024-02-01"])
-    with pytest.raises(ValueError, match="two-digit|can be read as"):
+    with pytest.raises(ValueError, match=r"two-digit|can be read as"):
         ann(["01/02/03", "02/03/04"])
     with pytest.raises(ValueError, match="day/month/year and as year/month/day"):
         ann(["31/12/03", "01/02/04"])  # 2003, or 2031
     assert ann(["31/12/03", "01/02/04"], dayfirst=True)[0] == "i1"
-    with pytest.raises(ValueError, match="offset in row 0 .* and none in row 1"):
+    with pytest.raises(ValueError, match=r"offset in row 0 .* and none in row 1"):
         ann(["2024-01-01T10:00:00+02:00", "2024-01-01T09:00:00"])
     with pytest.raises(ValueError, match="offset"):
         ann(["2024-01-01T10:00:00Z", "2024-01-01T09:00:00Z", "2024-01-02 09:00"])
@@ -82,7 +83,7 @@ def test_forms_that_are_known(dates):
 
 def test_numbers_that_are_dates_are_not_taken_for_numbers():
     dates = [13012024, 20012024, 1022024]
-    with pytest.raises(ValueError, match="look like a day, a month and a year.*format="):
+    with pytest.raises(ValueError, match=r"look like a day, a month and a year.*format="):
         ann(dates)
     with pytest.raises(ValueError, match="look like a day"):
         ann([str(d).zfill(8) for d in dates])
@@ -100,7 +101,8 @@ def test_numbers_that_are_dates_are_not_taken_for_numbers():
         (["2024-01-01", "2024-02-30", "2024-01-03"], {}, "row 1: date is '2024-02-30', neither"),
         (["Monday", "Tuesday"], {}, "no date of a form that is known here; pass format="),
         (["13/01/2024", "20/01/2024"], dict(dayfirst=False), "row 0: date is '13/01/2024'"),
-        (["13/01/2024", "20/01/2024"], dict(format="%m/%d/%Y"), r"row 0: date is '13/01/2024', not of the format '%m/%d/%Y' \(2"),
+        (["13/01/2024", "20/01/2024"], dict(format="%m/%d/%Y"), r"row 0: date is '13/01/2024', not of the format "
+                                                                r"'%m/%d/%Y' \(2"),
         (["13/01/2024"], dict(format="%d/%m/%Y", dayfirst=True), "not both"),
         (["13/01/2024"], dict(format="mixed"), "one format for the whole column"),
         (["13/01/2024"], dict(dayfirst="yes"), "dayfirst must be"),
@@ -117,8 +119,8 @@ def test_all_that_python_writes_is_read_as_python_reads_it():
         for clock in ("", " %H:%M", " %H:%M:%S", ", %H:%M:%S.%f", " %I:%M %p", "T%H:%M", " %H:%M:%S+01:00"):
             text = moment.strftime(date + clock)
             formats = [f for reading in readings_of(text) for f in reading]
-            assert any(_python_reads(text, f) == datetime.datetime.strptime(text.removesuffix("+01:00"), (date + clock).removesuffix("+01:00"))
-                       for f in formats), text  # fmt: skip
+            plain = [part.removesuffix("+01:00") for part in (text, date + clock)]
+            assert any(_python_reads(text, f) == datetime.datetime.strptime(*plain) for f in formats), text
 
 
 def _python_reads(text, form):
@@ -176,7 +178,8 @@ def test_held_out_is_the_last_new_item_by_a_plain_loop():
 
 def test_time_that_is_not_used_is_told(tmp_path):
     frame = pd.DataFrame({"user": list("aabb"), "item": list("xyxy"), "date": ["odd"] * 4})
-    assert from_frame(frame, time="date").notes == ("time='date' is not used: the split is random; split='time' holds the last one out",)
+    assert from_frame(frame, time="date").notes == ("time='date' is not used: the split is random; split='time' holds "
+                                                    "the last one out",)
     assert "test= is the split" in from_frame(frame, time="date", split="time", test={"a": "x"}).notes[0]
     assert "dayfirst=True is not used" in from_frame(frame, dayfirst=True).notes[0]
     frame.to_csv(tmp_path / "x.csv", index=False)
@@ -187,8 +190,8 @@ def test_time_that_is_not_used_is_told(tmp_path):
 
 
 def table():
-    rows = """ann a 2024-06-01|ann b 2024-06-30|ann a 2024-07-02|ann c 2024-07-03|ann d 2024-07-04|bob a 2024-06-02|bob b 2024-06-03
-    cid a 2024-07-01|dan b 2024-05-01|dan e 2024-07-01|dan f 2024-07-01"""
+    rows = """ann a 2024-06-01|ann b 2024-06-30|ann a 2024-07-02|ann c 2024-07-03|ann d 2024-07-04|bob a 2024-06-02
+    bob b 2024-06-03|cid a 2024-07-01|dan b 2024-05-01|dan e 2024-07-01|dan f 2024-07-01"""
     return pd.DataFrame([r.split() for r in rows.replace("\n", "|").split("|")], columns=["user", "item", "day"])
 
 
@@ -207,7 +210,8 @@ def test_one_date_for_all():
         "2 further interactions after until='2024-06-30', neither learnt from nor held out",
     ]
     bare = from_frame(table(), time="day", split="time", until="2024-06-30")  # without features new items are not known
-    assert bare.item_ids.tolist() == ["a", "b"] and not len(bare.test_users) and "2 users' held-out items are new" in bare.notes[-1]
+    assert bare.item_ids.tolist() == ["a", "b"] and not len(bare.test_users)
+    assert "2 users' held-out items are new" in bare.notes[-1]
 
 
 def test_until_is_a_day_to_its_end_or_a_moment():
@@ -240,6 +244,7 @@ def test_until_that_is_refused(settings, words):
 
 
 def test_the_models_take_it():
-    shop = from_frame(table(), {key: [float(n), 1.0] for n, key in enumerate("abcdef")}, time="day", split="time", until="2024-06-30")
+    looks = {key: [float(n), 1.0] for n, key in enumerate("abcdef")}
+    shop = from_frame(table(), looks, time="day", split="time", until="2024-06-30")
     model = amrlib.VBPR(dim=2).fit(shop, epochs=1, progress=False)
     assert len(amrlib.evaluate(model, shop, k=2, progress=False).ranks) == 2

@@ -31,8 +31,10 @@ def shop_of(folder, ids, files, **settings):
     for n, name in enumerate(files):
         (where / name).parent.mkdir(parents=True, exist_ok=True)
         kind = {".heic": "PNG", ".jxl": "PNG"}.get(os.path.splitext(name)[1].lower())
-        Image.fromarray(np.full((8, 8, 3), 15 * n + 10, np.uint8) + np.arange(8, dtype=np.uint8)[:, None, None]).save(where / name, kind)
-    (folder / "own.csv").write_text("user,item\n" + "".join(f"{u},{i}\n" for u in ("ann", "bob") for i in ids), encoding="utf-8")
+        pixels = np.full((8, 8, 3), 15 * n + 10, np.uint8) + np.arange(8, dtype=np.uint8)[:, None, None]
+        Image.fromarray(pixels).save(where / name, kind)
+    rows = "".join(f"{u},{i}\n" for u in ("ann", "bob") for i in ids)
+    (folder / "own.csv").write_text("user,item\n" + rows, encoding="utf-8")
     return from_csv(folder / "own.csv", where, network=MEAN, progress=False, **settings)
 
 
@@ -68,7 +70,8 @@ def test_a_picture_is_found(tmp_path, ids, files):
 @pytest.mark.parametrize(
     "ids, files, words",
     [
-        (["108775015", "bag"], ["0108775015.png", "bag.png"], r"'0108775015\.png' differs from '108775015' by its zeros.*dtype=str"),
+        (["108775015", "bag"], ["0108775015.png", "bag.png"], r"'0108775015\.png' differs from '108775015' by its "
+                                                              r"zeros.*dtype=str"),
         (["hat", "bag"], ["hat_1.png", "hat_2.png", "bag.png"], r"'hat_1\.png' begins with 'hat'"),
         (["hat", "bag"], ["bag.png"], r"no picture for 1 items; looked for 'hat\.jpg', 'hat\.png'"),
         (["Hat", "hat", "bag"], ["hat.png", "bag.png"], r"looked for 'Hat\.jpg'"),  # two ids, one picture: whose it is, is told
@@ -84,12 +87,13 @@ def test_no_picture_at_all_is_refused_before_any_is_opened(tmp_path):
     with pytest.raises(ValueError, match=r"no item has a picture.*'0108775015\.png' differs from '108775015'"):
         shop_of(tmp_path, ["108775015"], ["0108775015.png"])
     (tmp_path / "none").mkdir()
-    with pytest.raises(ValueError, match="no picture in .* and its subfolders"):
+    with pytest.raises(ValueError, match=r"no picture in .* and its subfolders"):
         from_csv(tmp_path / "own.csv", tmp_path / "none")
 
 
 def test_two_pictures_of_one_name(tmp_path):
-    with pytest.raises(ValueError, match=r"a/hat\.png and b/hat\.png are both a picture of 'hat'.*write the folder into the ids"):
+    with pytest.raises(ValueError, match=r"a/hat\.png and b/hat\.png are both a picture of 'hat'.*write the folder "
+                                         r"into the ids"):
         shop_of(tmp_path, ["hat"], ["a/hat.png", "b/hat.png"])
     with pytest.raises(ValueError, match="both a picture of 'hat'"):
         features_of_pictures(tmp_path / "pictures", MEAN, progress=False)
@@ -152,7 +156,8 @@ def test_a_picture_that_cannot_be_read_is_named(tmp_path):
 
 
 def sixteen(pixels, kind="I;16"):
-    return Image.fromarray(pixels) if kind == "I;16" else Image.frombytes(kind, pixels.shape[::-1], pixels.astype(">u2").tobytes())
+    turned = pixels.astype(">u2" if kind == "I;16B" else "<u2")
+    return Image.frombytes(kind, pixels.shape[::-1], turned.tobytes())
 
 
 def png(depth, colour, rows, chunks=b""):

@@ -46,7 +46,8 @@ def read_colour_themes(path: Path, likes: float, seed: int, scale: bool, dtype: 
     odd = np.flatnonzero(~((ratings[:, :2] == np.floor(ratings[:, :2])).all(1) & (ratings[:, 1] >= 1) & (ratings[:, 1] <= N)
                            & (ratings[:, 2] >= 1) & (ratings[:, 2] <= 5)))  # fmt: skip
     if len(odd):
-        raise ValueError(f"{path}, testRatings, row {odd[0]}: {ratings[odd[0]].tolist()} is no person, theme of {N:,} and rating of 1 to 5")
+        raise ValueError(f"{path}, testRatings, row {odd[0]}: {ratings[odd[0]].tolist()} is no person, theme of {N:,} "
+                         "and rating of 1 to 5")
     notes: list[str] = []
     people, person = np.unique(ratings[:, 0].astype(np.int64), return_inverse=True)
     keys, at = np.unique(person * N + ratings[:, 1].astype(np.int64) - 1, return_inverse=True)
@@ -54,7 +55,8 @@ def read_colour_themes(path: Path, likes: float, seed: int, scale: bool, dtype: 
     if len(keys) < len(ratings):
         notes.append(f"{len(ratings) - len(keys):,} ratings are of a theme that the person rated before: the mean counts")
     liked = keys[mean >= likes]
-    notes.append(f"{len(ratings):,} ratings by {len(people):,} people; {likes:g} and more are likes: {len(liked):,} of {len(keys):,}")
+    notes.append(f"{len(ratings):,} ratings by {len(people):,} people; {likes:g} and more are likes: {len(liked):,} of "
+                 f"{len(keys):,}")
     if not len(liked):
         raise ValueError(f"nobody rated a theme {likes:g} or higher; take a lower likes=")
     there, user = np.unique(liked // N, return_inverse=True)

@@ -131,7 +131,8 @@ def _read_parquet(path: Path, needed: list[str], times: Times | None, notes: lis
         with parquet.ParquetFile(path) as file:
             absent = [name for name in needed if name not in file.schema_arrow.names]
             if absent:
-                raise ValueError(f"{path.name}: no column {absent[0]!r}, only {', '.join(map(repr, file.schema_arrow.names[:10]))}; "
+                raise ValueError(f"{path.name}: no column {absent[0]!r}, only "
+                                 f"{', '.join(map(repr, file.schema_arrow.names[:10]))}; "
                                  "name the columns with user=, item=, time=")  # fmt: skip
             texts = [name for name in needed[:2] if str(file.schema_arrow.field(name).type) in ("string", "large_string")]
         # texts as codes into their distinct ones: a fraction of the memory

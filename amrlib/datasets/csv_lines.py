@@ -85,8 +85,8 @@ class Lines:
                          if len(names) == 1 and s in names[0]), "")  # fmt: skip
             raise ValueError(
                 f"{self.name}, line 1: no column {missing[0]!r}, only {', '.join(map(repr, names[:10]))}{hint}; "
-                f"name the columns with user=, item=, time=, the separator with sep=, or, if the file has no header line, "
-                f"what its columns are with columns=['user', 'item', …]"
+                "name the columns with user=, item=, time=, the separator with sep=, or, if the file has no header line, "
+                "what its columns are with columns=['user', 'item', …]"
             )
         if missing:
             raise ValueError(f"columns= has no {missing[0]!r}, only {', '.join(map(repr, names))}")
@@ -139,8 +139,8 @@ class Lines:
                 (row,) = self.parse(fed)
             except csv.Error as error:
                 if "unexpected end" not in str(error):
-                    raise ValueError(f"{self.name}, line {number}: {error}; correct it, or pass quote=None if quotes mean nothing "
-                                     "here") from None  # fmt: skip
+                    raise ValueError(f"{self.name}, line {number}: {error}; correct it, or pass quote=None if quotes "
+                                     "mean nothing here") from None  # fmt: skip
                 row = self._over_lines(fed, itertools.chain(rest, rest_of_file), number)
             fault = self._fault(row)
             if fault and not self.skip:
@@ -167,7 +167,8 @@ class Lines:
     def _over_lines(self, fed: list[str], rest: Iterator[str], number: int) -> list[str]:
         """A row of which a quoted field goes on over the line's end; ``fed`` gets its lines."""
         if not self.multiline:
-            raise ValueError(f"{self.name}, line {number}: a quote is opened and not closed in the line; close it, pass quote=None if "
+            raise ValueError(f"{self.name}, line {number}: a quote is opened and not closed in the line; close it, "
+                             "pass quote=None if "
                              "quotes mean nothing here, or multiline=True if texts go on over several lines")  # fmt: skip
 
         def more() -> Iterator[str]:
@@ -181,7 +182,8 @@ class Lines:
         except csv.Error as error:
             raise ValueError(f"{self.name}, line {number}: a quote is opened and never closed ({error})") from None
         if len(row) == self.width and any("\n" in row[c] or "\r" in row[c] for c in self.places):
-            raise ValueError(f"{self.name}, line {number}: a user, item or time goes on over the line's end; a quote is not closed")
+            raise ValueError(f"{self.name}, line {number}: a user, item or time goes on over the line's end; a quote "
+                             "is not closed")
         return row
 
 

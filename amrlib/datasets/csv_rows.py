@@ -15,7 +15,7 @@ from ..progress import progress_bar
 from .csv_lines import Column, Lines
 from .dates import Times
 from .packed_files import DAMAGED, unpacked, without_packing
-from .text_codes import Collision, TextCodes, distinct_texts
+from .text_codes import Collision, TextCodes, distinct_texts, texts_at
 
 __all__ = ["CsvTable", "read_table"]
 
@@ -82,11 +82,11 @@ def read_table(
                     table.add(found[:2], lines)
                     if times is not None:
                         codes, first, _ = distinct_texts(*found[2])
-                        data, starts, lengths = found[2]
-                        times.add_texts(codes, [data[a : a + n].decode() for a, n in zip(starts[first].tolist(), lengths[first].tolist())])  # fmt: skip
+                        times.add_texts(codes, texts_at(*found[2], first))
                     bar.update(raw.tell() - bar.n)
             except DAMAGED as error:
                 raise ValueError(f"{path.name}: damaged ({error}); pack or download it again") from None
             except Collision:
-                raise ValueError(f"{path.name}: two ids cannot be told apart here; read it with pandas, and use from_frame") from None
+                raise ValueError(f"{path.name}: two ids cannot be told apart here; read it with pandas, and use "
+                                 "from_frame") from None
     return table

@@ -36,7 +36,7 @@ def _pairs(pairs: Any, name: str) -> np.ndarray:
         if len(odd):
             raise ValueError(
                 f"{name} must hold whole numbers, and row {odd[0]} is {array[odd[0]].tolist()} ({len(odd)} such rows); "
-                f"drop it, or map names to 0, 1, 2, … first"
+                "drop it, or map names to 0, 1, 2, … first"
             )
     return np.ascontiguousarray(array, dtype=np.int64)
 

@@ -19,7 +19,8 @@ SHAPES: tuple[tuple[str, tuple[tuple[str, ...], ...]], ...] = (
     (r"[A-Za-z]+( )\d{1,2}, \d{4}", (("%b %d, %Y", "%B %d, %Y"),)),
     (r"[A-Za-z]+( )\d{1,2} \d{4}", (("%b %d %Y", "%B %d %Y"),)),
 )
-CLOCK = re.compile(r"(?P<gap>,? +|T)\d{1,2}:\d\d(?P<s>:\d\d(?P<f>\.\d+)?)?(?P<half> ?[AaPp][Mm])?(?P<zone> ?(Z|[+-]\d\d:?\d\d))?")
+CLOCK = re.compile(r"(?P<gap>,? +|T)\d{1,2}:\d\d(?P<s>:\d\d(?P<f>\.\d+)?)?(?P<half> ?[AaPp][Mm])?"
+                   r"(?P<blank> ?)(?P<zone>Z|[+-]\d\d:?\d\d)?")  # fmt: skip
 WORDS = {"d": "day", "m": "month", "b": "month", "B": "month", "Y": "year", "y": "year"}
 MISSING = np.iinfo(np.int64).min
 
@@ -64,7 +65,7 @@ def readings_of(text: str) -> list[tuple[str, ...]]:
     if clock and clock.end() == len(text):
         date, g = text[: clock.start()], clock.groupdict()
         tail = f"{g['gap']}{'%I' if g['half'] else '%H'}:%M{':%S' if g['s'] else ''}{'.%f' if g['f'] else ''}"
-        tail += (g["half"][:-2] + "%p" if g["half"] else "") + (g["zone"][: g["zone"].startswith(" ")] + "%z" if g["zone"] else "")
+        tail += (g["half"][:-2] + "%p" if g["half"] else "") + (g["blank"] + "%z" if g["zone"] else "")
     for shape, readings in SHAPES:
         match = re.fullmatch(shape, date)
         if match:

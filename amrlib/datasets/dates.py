@@ -134,8 +134,8 @@ class Times:
         if rows is not None and len(gone):
             gone = gone[np.isin(gone, rows)]
         if len(gone):
-            raise ValueError(f"{say(int(gone[0]))}: {self.name} is empty ({len(gone):,} such rows); correct it, drop the rows or "
-                             "take split='random'")  # fmt: skip
+            raise ValueError(f"{say(int(gone[0]))}: {self.name} is empty ({len(gone):,} such rows); correct it, drop "
+                             "the rows or take split='random'")  # fmt: skip
         values = self._chosen(say, notes)
         return values if rows is None else values[rows]
 
@@ -149,13 +149,14 @@ class Times:
             raise ValueError(self._misfit(say))
         if len(self.zones) == 2 and fit[0].formats:
             (a, text), (b, other) = self.zones[True], self.zones[False]
-            raise ValueError(f"{self.name} has an offset in {say(a)} ({text!r}) and none in {say(b)} ({other!r}): which zone the "
-                             "others are in, only you can tell; write it in all rows")  # fmt: skip
+            raise ValueError(f"{self.name} has an offset in {say(a)} ({text!r}) and none in {say(b)} ({other!r}): "
+                             "which zone the others are in, only you can tell; write it in all rows")  # fmt: skip
         columns = [np.concatenate(reading.parts) for reading in fit]
         if any(not np.array_equal(columns[0], other) for other in columns[1:]):
             row = int(np.flatnonzero(columns[0] != columns[1])[0])
-            raise ValueError(f"{self.name} can be read as {' and as '.join(map(str, fit))} in all rows, and {say(row)} differs by it; "
-                             "pass dayfirst=True or dayfirst=False, a format= such as '%d/%m/%Y', or write years first")  # fmt: skip
+            raise ValueError(f"{self.name} can be read as {' and as '.join(map(str, fit))} in all rows, and {say(row)} "
+                             "differs by it; "
+                             "pass dayfirst=True or dayfirst=False, a format= such as '%d/%m/%Y', or write years first")
         self.reading = fit[0]
         if not fit[0].formats:
             _refuse_digits(columns[0], self.name)
@@ -170,12 +171,13 @@ class Times:
         best = min(self.readings, key=lambda reading: reading.misses)
         row, text = best.first_miss
         if self.format is not None:
-            return f"{say(row)}: {self.name} is {text!r}, not of the format {self.format!r} ({best.misses:,} such rows); correct it"
+            return (f"{say(row)}: {self.name} is {text!r}, not of the format {self.format!r} ({best.misses:,} such rows); "
+                    "correct it")  # fmt: skip
         others = [r for r in self.readings if r.formats and r is not best]
         if best.formats and others and all(r.first_miss[0] != row for r in others):
             where, other = others[0].first_miss
-            return (f"{self.name} has no one format: {say(where)} is {other!r} and {say(row)} is {text!r}, which cannot both be "
-                    f"{best} or {others[0]}; write all dates in one way, years first")  # fmt: skip
+            return (f"{self.name} has no one format: {say(where)} is {other!r} and {say(row)} is {text!r}, which "
+                    f"cannot both be {best} or {others[0]}; write all dates in one way, years first")  # fmt: skip
         what = "neither a number nor a date as the others are" if best.misses < self.rows else (
             "no number, and no date of a form that is known here; pass format=, such as '%d.%m.%Y'")
         return (f"{say(row)}: {self.name} is {text!r}, {what} ({best.misses:,} such rows); correct it, drop the rows or take "

@@ -51,7 +51,8 @@ def extractor(network: str, device: str | torch.device = "auto") -> Extractor:
     if network == "efficientnet_lite0":
         lite0 = efficientnet.load_efficientnet_lite0(target)
         return Extractor(
-            lambda picture: efficientnet.as_pixels(square(picture)[0]), lambda pixels: lite0.features(torch.stack(pixels).to(target))
+            lambda picture: efficientnet.as_pixels(square(picture)[0]),
+            lambda pixels: lite0.features(torch.stack(pixels).to(target)),
         )
     return _of_torchvision(network, target)
 
@@ -62,7 +63,7 @@ def _of_torchvision(network: str, target: torch.device) -> Extractor:
     except (ImportError, RuntimeError) as error:  # the second: one that was built for another torch
         raise ValueError(
             f"network={network!r} needs a torchvision that fits this torch ({error}): pip install torchvision, "
-            f"or take network='shop'"
+            "or take network='shop'"
         ) from None
     if network == "resnet50":
         weights = models.ResNet50_Weights.DEFAULT

@@ -41,7 +41,7 @@ def as_ids(values: Iterable[Any], say: Callable[[int], str]) -> list[Id | None]:
         number, text = first[int], first[str]
         raise ValueError(
             f"{say(text)}: {ids[text]!r} is text, and {say(number)}: {ids[number]!r} a number; make them one kind, "
-            f"with .astype(str), say: whether 7 and '7' are the same only you can tell"
+            "with .astype(str), say: whether 7 and '7' are the same only you can tell"
         )
     return _mended(ids, say) if str in first else ids
 
@@ -52,8 +52,8 @@ def _mended(ids: list[Id | None], say: Callable[[int], str]) -> list[Id | None]:
     for n, key in enumerate(ids):
         if isinstance(key, str) and not key.isalnum():
             if "+" in key and re.fullmatch(r"-?\d(\.\d+)?[eE]\+\d+", key):
-                raise ValueError(f"{say(n)}: {key!r} is a long number that a spreadsheet has shortened, so others may have become "
-                                 "the same; export the ids as text")  # fmt: skip
+                raise ValueError(f"{say(n)}: {key!r} is a long number that a spreadsheet has shortened, so others may "
+                                 "have become the same; export the ids as text")  # fmt: skip
             if "." in key and re.fullmatch(r"-?\d+\.0+", key):
                 floats.append(n)
             elif not key.isprintable() and re.search(r"[\x00-\x1f\x7f]", key):
@@ -64,7 +64,8 @@ def _mended(ids: list[Id | None], say: Callable[[int], str]) -> list[Id | None]:
     if len(floats) == sum(key is not None for key in ids):
         lost = [n for n in floats if abs(int(whole[n])) >= UNSURE]
         if lost:
-            raise ValueError(f"{say(lost[0])}: {ids[lost[0]]!r} has been a float, which cannot tell it from its neighbours; read the "
+            raise ValueError(f"{say(lost[0])}: {ids[lost[0]]!r} has been a float, which cannot tell it from its "
+                             "neighbours; read the "
                              "ids as text (dtype=str) or as whole numbers with holes (dtype='Int64')")  # fmt: skip
         return [whole.get(n) for n in range(len(ids))]
     known = set(ids)
@@ -84,7 +85,7 @@ def _as_id(value: Any, n: int, say: Callable[[int], str]) -> Id | None:
         if abs(float(value)) >= UNSURE:
             raise ValueError(
                 f"{say(n)}: {value!r} is too large for a float to tell from its neighbours; read the ids as text "
-                f"(dtype=str) or as whole numbers with holes (dtype='Int64')"
+                "(dtype=str) or as whole numbers with holes (dtype='Int64')"
             )
         return int(value)  # a column of whole numbers with holes arrives as floats
     if isinstance(value, int | np.integer) and not isinstance(value, bool):
@@ -116,16 +117,17 @@ def number_distinct(
     keys = as_ids(distinct, lambda n: say(int(np.flatnonzero(codes == n)[0])))
     number = {key: n for n, key in enumerate(in_order(key for key in keys if key is not None))}
     lookup = np.array([-1 if key is None else number[key] for key in keys] + [-1], dtype=np.int64)
-    uses = np.bincount(lookup[lookup >= 0], minlength=len(number))
     ids = list(number)
-    if (uses > 1).any():
-        twice = np.flatnonzero(uses > 1)
-        first = next(value for value, key in zip(distinct, keys) if key == ids[twice[0]])
-        notes.append(f"{say(int(np.flatnonzero(codes == distinct.index(first))[0]))}: {len(twice):,} ids are written in several ways "
-                     f"(blanks, Unicode forms, 12 and 12.0), taken as one each ({ids[twice[0]]!r} first)")  # fmt: skip
-    mended = sum(isinstance(value, str) and isinstance(key, str) and value.strip() == key + ".0" for value, key in zip(distinct, keys))
-    if mended:
-        notes.append(f"{mended:,} ids have been floats ({distinct[0]!r} first), taken as whole ({keys[0]!r})")
+    uses = np.bincount(lookup[lookup >= 0], minlength=len(ids))
+    twice = np.flatnonzero(uses > 1)
+    if len(twice):
+        row = np.flatnonzero(lookup[codes] == twice[0])[0]
+        notes.append(f"{say(int(row))}: {len(twice):,} ids are written in several ways (blanks, Unicode forms, 12 and 12.0), "
+                     f"taken as one each ({ids[twice[0]]!r} first)")  # fmt: skip
+    floats = [n for n, key in enumerate(keys) if isinstance(key, str) and str(distinct[n]).strip() == key + ".0"]
+    if floats:
+        first = floats[0]
+        notes.append(f"{len(floats):,} ids have been floats ({distinct[first]!r} first), taken as whole ({keys[first]!r})")
     holes = [key for key in ids if key in HOLES]
     if holes:
         rows = int((lookup[codes] == number[holes[0]]).sum())
@@ -145,5 +147,5 @@ def meet(ids: list[Id], known: list[Id], what: str, of: str) -> None:
         kinds = {int: "whole numbers", str: "text"}
         raise ValueError(
             f"{what} are {kinds[type(ids[0])]} ({ids[0]!r} first) and {of} {kinds[type(known[0])]} ({known[0]!r} first); "
-            f"make them one kind, with .astype(str) or .astype(int): whether 7 and '7' are the same only you can tell"
+            "make them one kind, with .astype(str) or .astype(int): whether 7 and '7' are the same only you can tell"
         )

@@ -27,7 +27,9 @@ class Interactions:
     say: Callable[[int], str]
 
 
-def check_split(split: str, time: str | None, until: Any, test: Any, notes: list[str], dayfirst: Any = None, format: Any = None) -> bool:
+def check_split(
+    split: str, time: str | None, until: Any, test: Any, notes: list[str], dayfirst: Any = None, format: Any = None
+) -> bool:
     """Whether the split goes by time; a ValueError where the words of a call do not fit together."""
     if split not in ("random", "time"):
         raise ValueError(f"split must be 'random' or 'time', not {split!r}")
@@ -108,7 +110,8 @@ def data_set_of(
 
 
 def _without_newcomers(
-    keys: np.ndarray, held: np.ndarray, user_ids: list[Id], item_ids: list[Id], with_features: bool, until: Any, notes: list[str]
+    keys: np.ndarray, held: np.ndarray, user_ids: list[Id], item_ids: list[Id], with_features: bool, until: Any,
+    notes: list[str],
 ) -> tuple[np.ndarray, np.ndarray, list[Id], list[Id]]:
     """Only users of train, and without features only items of train."""
     if not len(keys):
@@ -122,8 +125,8 @@ def _without_newcomers(
         old = np.bincount(items, minlength=N) > 0
         new = (held >= 0) & ~old[held]
         if new.any():
-            notes.append(f"{int(new.sum()):,} users' held-out items are new after until={until!r}, and nothing is known of them without "
-                         "features: nobody is asked")  # fmt: skip
+            notes.append(f"{int(new.sum()):,} users' held-out items are new after until={until!r}, and nothing is "
+                         "known of them without features: nobody is asked")  # fmt: skip
         number = np.cumsum(old) - 1
         held = np.where((held >= 0) & ~new, number[held], -1)
         items, item_ids = _present(items, item_ids)

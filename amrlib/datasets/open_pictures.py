@@ -1,4 +1,4 @@
-"""A picture file as a person sees it: upright, in 8 bits and RGB, its first image if it moves, on white where one sees through."""
+"""A picture file as a person sees it: upright, in 8 bits and RGB, its first image if it moves, on white."""
 
 import io
 from pathlib import Path

@@ -11,7 +11,8 @@ from .ids import Id
 
 __all__ = ["PICTURES", "by_name", "of_items", "pictures_in"]
 
-PICTURES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".heic", ".heif", ".jxl", ".svg")
+PICTURES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".heic",
+            ".heif", ".jxl", ".svg")  # fmt: skip
 NOT_LOOKED_INTO = ("__MACOSX", "@eaDir")  # what a Mac and a storage box put beside pictures
 
 
@@ -31,7 +32,8 @@ def pictures_in(folder: Path) -> list[Path]:
         within = Path(place).relative_to(folder)
         found += [within / name for name in names if not name.startswith(".") and Path(name).suffix.lower() in PICTURES]
     if not found:
-        raise ValueError(f"images: no picture in {folder} and its subfolders; looked for names that end in {', '.join(PICTURES)}")
+        raise ValueError(f"images: no picture in {folder} and its subfolders; looked for names that end in "
+                         f"{', '.join(PICTURES)}")
     return sorted(found, key=lambda path: (len(path.parts), path.as_posix()))
 
 
@@ -60,8 +62,8 @@ def by_name(files: Sequence[Path], notes: list[str]) -> dict[str, Path]:
 def _second(path: Path, first: Path, name: Id) -> str:
     """A note on a second picture of one name, which is refused where nothing says which of them it is."""
     if path.parent != first.parent and len(first.parts) > 1:
-        raise ValueError(f"images: {first.as_posix()} and {path.as_posix()} are both a picture of {name!r}; leave one of them, or write "
-                         f"the folder into the ids ({path.with_suffix('').as_posix()!r})")  # fmt: skip
+        raise ValueError(f"images: {first.as_posix()} and {path.as_posix()} are both a picture of {name!r}; leave one "
+                         f"of them, or write the folder into the ids ({path.with_suffix('').as_posix()!r})")  # fmt: skip
     return f"{path.as_posix()}: {first.as_posix()} is the picture of that item already, left out"
 
 
@@ -105,7 +107,8 @@ def of_items(files: Sequence[Path], ids: Sequence[Id], untouched: bool | None, n
         notes += [_second(path, candidates[0], key) for path in candidates[1:]]
     if other_case:
         key, path = other_case[0]
-        notes.append(f"images: {len(other_case):,} pictures are named in other letters ({path.as_posix()!r} for {key!r} first), taken all the same")
+        notes.append(f"images: {len(other_case):,} pictures are named in other letters ({path.as_posix()!r} for "
+                     f"{key!r} first), taken all the same")
     if bare:
         notes.append(_hint(bare, files))
     return found | _untouched([path for path in files if path not in taken], ids, untouched, notes)
@@ -120,18 +123,19 @@ def _untouched(rest: list[Path], ids: Sequence[Id], untouched: bool | None, note
     joining = [] if untouched is False else [path for path in rest if path not in left]
     names = by_name(joining, notes)
     if views:
-        notes.append(f"images: {len(views):,} pictures whose names begin with an item's ({views[0].as_posix()!r} first) are taken for "
-                     "further views of it and left out; untouched=True makes each an item")  # fmt: skip
+        notes.append(f"images: {len(views):,} pictures whose names begin with an item's ({views[0].as_posix()!r} "
+                     "first) are taken for further views of it and left out; untouched=True makes each an item")  # fmt: skip
     if untouched is False:
         notes.append(f"images: {len(rest):,} pictures of no item of the table ({rest[0].as_posix()!r} first), left out")
     elif names:
         first = next(iter(names.values())).as_posix()
-        notes.append(f"images: {len(names):,} pictures of no item of the table ({first!r} first) join the catalogue as items that nobody "
-                     "has met; untouched=False leaves them out")  # fmt: skip
+        notes.append(f"images: {len(names):,} pictures of no item of the table ({first!r} first) join the catalogue as "
+                     "items that nobody has met; untouched=False leaves them out")  # fmt: skip
     if ids and isinstance(ids[0], int):  # the table's ids are numbers, so these have to be
         odd = [name for name in names if not re.fullmatch(r"-?(0|[1-9]\d*)", name)]
         if odd:
-            raise ValueError(f"images: {odd[0]!r} is no id like those of the table, whole numbers; pass untouched=False, or make the ids text")
+            raise ValueError(f"images: {odd[0]!r} is no id like those of the table, whole numbers; pass "
+                             "untouched=False, or make the ids text")
         return {int(name): path for name, path in names.items()}
     return {name: path for name, path in names.items()}
 
@@ -151,9 +155,10 @@ def _hint(bare: list[Id], files: Iterable[Path]) -> str:
         stem = nfc(path.stem)
         number = lost.get(stem.lstrip("0")) if stem.isdigit() else None
         if number is not None and stem != number:
-            return text + (f". {path.as_posix()!r} differs from {number!r} by its zeros: were they lost when the table was written? "
-                           "Read the ids as text (dtype=str)")  # fmt: skip
+            return text + (f". {path.as_posix()!r} differs from {number!r} by its zeros: were they lost when the table "
+                           "was written? Read the ids as text (dtype=str)")  # fmt: skip
         for match in re.finditer(r"[-_. (]", stem):
             if stem[: match.start()] in short:
-                return text + f". {path.as_posix()!r} begins with {stem[: match.start()]!r}: name the one to take after the item alone"
+                return text + (f". {path.as_posix()!r} begins with {stem[: match.start()]!r}: name the one to take after the "
+                               "item alone")  # fmt: skip
     return text

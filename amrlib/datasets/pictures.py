@@ -138,7 +138,8 @@ def _odd_ones(paths: list[Path], marks: list[str], plain: list[Path]) -> list[st
     counts = Counter(mark for mark in marks if mark)
     for mark, n in counts.most_common(3):
         if n > min(MANY, max(2, len(paths) // 10)):
-            notes.append(f"{n:,} pictures are one and the same file ({paths[marks.index(mark)].as_posix()} first): a stand-in for missing ones?")
+            notes.append(f"{n:,} pictures are one and the same file ({paths[marks.index(mark)].as_posix()} first): a "
+                         "stand-in for missing ones?")
     return notes
 
 
@@ -170,7 +171,8 @@ def _extracted(
         if features[-1].ndim != 2 or len(features[-1]) != len(prepared):
             raise ValueError(f"network gave {features[-1].shape} for {len(prepared)} pictures, not ({len(prepared)}, D)")
         seen += prepared if as_shop else []
-    arrays: dict[str, Any] = dict(readable=readable, plain=plain, marks=np.array(marks, dtype=str), notes=np.array(notes, dtype=str))
+    arrays: dict[str, Any] = {"readable": readable, "plain": plain}
+    arrays |= {"marks": np.array(marks, dtype=str), "notes": np.array(notes, dtype=str)}
     arrays["features"] = np.concatenate(features) if features else np.empty((0, 0), dtype=np.float32)
     return arrays | ({"seen": np.stack(seen)} if seen else {})
 

@@ -148,17 +148,20 @@ def given_split(
         elif i < 0:
             unknown["items"].append(item)
         elif held[u] not in (-1, i):
-            raise ValueError(f"test: user {user!r} has two items, {item_ids[held[u]]!r} and {item!r}, and one is held out; choose one")
+            raise ValueError(f"test: user {user!r} has two items, {item_ids[held[u]]!r} and {item!r}, and one is held "
+                             "out; choose one")
         else:
             held[u] = i
     for what, missing in unknown.items():
         if missing:
-            notes.append(f"test: {len(missing):,} entries with {what} that are not among those of the table ({missing[0]!r} first), left out")  # fmt: skip
+            notes.append(f"test: {len(missing):,} entries with {what} that are not among those of the table "
+                         f"({missing[0]!r} first), left out")  # fmt: skip
     if without:
         notes.append(f"test: {without:,} entries without an item: nobody is asked")
     if (held < 0).all():
         lost = next(((w[:-1], m[0]) for w, m in unknown.items() if m), None)
-        raise ValueError(f"test: {lost[0]} {lost[1]!r} is not among those of the table (or was left out), and no other entry is left"
+        raise ValueError(f"test: {lost[0]} {lost[1]!r} is not among those of the table (or was left out), and no other "
+                         "entry is left"
                          if lost else "test holds nothing out: no entry has an item")  # fmt: skip
     N = len(item_ids)
     leaked = held[keys // N] == keys % N

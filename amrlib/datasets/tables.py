@@ -87,7 +87,7 @@ def from_frame(
     if missing:
         raise ValueError(
             f"the table has no column {missing[0]!r}, only {', '.join(map(repr, frame.columns[:10]))}; "
-            f"name the columns with user=, item=, time="
+            "name the columns with user=, item=, time="
         )
     twice = [c for c in (user, item, time) if c and list(frame.columns).count(c) > 1]
     if twice:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-__all__ = ["Collision", "TextCodes", "distinct_texts", "encoded"]
+__all__ = ["Collision", "TextCodes", "distinct_texts", "encoded", "texts_at"]
 
 MASKS = np.array([(1 << 8 * n) - 1 for n in range(9)], dtype=np.uint64)
 # Odd numbers, each from the digits of an irrational: √5, √2, √3 and e.
@@ -38,9 +38,15 @@ def distinct_texts(data: bytes, starts: np.ndarray, lengths: np.ndarray) -> tupl
     return codes, first, hashes[:, first].T
 
 
+def texts_at(data: bytes, starts: np.ndarray, lengths: np.ndarray, places: np.ndarray) -> list[str]:
+    """The texts themselves, of some places."""
+    ends = starts + lengths
+    return [data[a:b].decode() for a, b in zip(starts[places].tolist(), ends[places].tolist())]
+
+
 def _hashes(data: bytes, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """uint64 (2, n)"""
-    words = np.ndarray((len(data) + 1,), dtype="<u8", buffer=data + bytes(8), strides=(1,))  # the eight bytes from each place on
+    words = np.ndarray((len(data) + 1,), dtype="<u8", buffer=data + bytes(8), strides=(1,))  # eight bytes from each place on
     h = lengths.astype(np.uint64) * FACTORS[2:, None]  # (2, n)
     for k in range(0, int(lengths.max(initial=0)), 8):
         rows: Any = slice(None) if k < lengths.min() else np.flatnonzero(lengths > k)
@@ -76,8 +82,7 @@ class TextCodes:
             numbers[order[known]] = self._codes[inside[known]]
         new = np.sort(order[~known])
         numbers[new] = np.arange(len(self.texts), len(self.texts) + len(new))
-        ends = starts + lengths
-        self.texts += [data[a:b].decode() for a, b in zip(starts[first[new]].tolist(), ends[first[new]].tolist())]
+        self.texts += texts_at(data, starts, lengths, first[new])
         if len(new):
             at, fresh = places[~known], order[~known]
             self._known = np.insert(self._known, at, sought[~known, 0])

@@ -126,7 +126,8 @@ def test_models_by_name_and_by_what_the_shop_has(shop, tmp_path):
 
 def test_a_file_of_another_shop_is_refused(shop, tmp_path):
     tune(shop, tmp_path / "t.json", models=["MF-eALS"])
-    for other, words in ((shop.replace(features=1 - shop.features), "other features"), (shop.validation_split(3), "other train")):
+    for other, words in ((shop.replace(features=1 - shop.features), "other "
+                                                                    "features"), (shop.validation_split(3), "other train")):
         with pytest.raises(ValueError, match=words):
             tune(other, tmp_path / "t.json")
     with pytest.raises(ValueError, match="other splits"):
@@ -153,7 +154,8 @@ def test_the_usual_grid_fits_the_usual_settings(shop):
     assert counts == {"MF-BPR": 15, "MF-eALS": 24, "DUIF": 15, "VBPR": 30, "AMR": 8}
     stored = json.loads((Path(__file__).parents[2] / "book" / "settings.json").read_text())["trials"]
     for model in ("MF-BPR", "MF-eALS", "DUIF", "VBPR"):  # what the book stands on was chosen from this grid
-        assert all(tuning._is(trial, setting) for trial, setting in zip(stored[model], tuning.grid_of(model, shop), strict=True))
+        grid = tuning.grid_of(model, shop)
+        assert all(tuning._is(trial, setting) for trial, setting in zip(stored[model], grid, strict=True))
 
 
 def test_the_books_own_command(shop, tmp_path, monkeypatch, capsys):
