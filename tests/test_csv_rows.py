@@ -258,3 +258,21 @@ def test_half_a_million_rows_in_little_memory(tmp_path):
         tracemalloc.stop()
     assert len(shop.train) + len(shop.test_users) == len(np.unique(users * 2000 + items))
     assert peak < 120e6  # the file has 31 MB, its rows as Python texts some 100 MB
+
+
+@pytest.mark.parametrize("cell", ['""', '"', '"a', 'a"', '"a""b"', '"",""', '","', '"""', '"a,""b"', 'a"b"', '"a"b', '"a" ', ' "a"', "a"])
+def test_quotes_around_whole_fields_are_taken_off_and_no_others(tmp_path, cell):
+    """The block at once, beside Python's csv line by line."""
+    path = write(tmp_path, f'user,item,x\n"ann",hat,"1"\nbob,{cell},1\n"cid","bag",\n')
+    try:
+        rows = [row for row in csv.reader(io.StringIO(path.read_text()), strict=True)][1:]
+        sound = all(len(row) == 3 and row[1].strip() for row in rows) and "\n" not in "".join(map("".join, rows))
+    except csv.Error:
+        sound = False
+    if not sound:
+        with pytest.raises(ValueError, match=r"own\.csv, line 3"):
+            from_csv(path)
+        return
+    table = read_table(path, ["user", "item"], None, progress=False)
+    columns = [table.column(which) for which in (0, 1)]
+    assert [[texts[codes[n]] for codes, texts in columns] for n in range(3)] == [row[:2] for row in rows]

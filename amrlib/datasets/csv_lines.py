@@ -100,7 +100,8 @@ class Lines:
     def _taken_apart(self, data: bytes, number: int) -> list[Column] | None:
         """The needed columns of a block in which every line is a row; None where something has to be looked at."""
         sep = self.sep.encode()
-        if len(sep) > 1 or (self.quote and self.quote.encode() in data) or not data.endswith(b"\n"):
+        quote = self.quote.encode() if self.quote else b""
+        if len(sep) > 1 or len(quote) > 1 or not data.endswith(b"\n"):
             return None
         signs = np.frombuffer(data, dtype=np.uint8)
         ends, seps = np.flatnonzero(signs == 10), np.flatnonzero(signs == sep[0])
@@ -114,6 +115,11 @@ class Lines:
         if (edges[:, 1:] <= edges[:, :-1]).any() or (returns and (signs[edges[:, -1]] != 13).any()):
             return None
         columns = [(data, edges[:, c] + 1, edges[:, c + 1] - edges[:, c] - 1) for c in self.places]
+        if quote and quote in data:  # all of them around whole fields, which then hold no separator and no quote
+            around = (signs[edges[:, :-1] + 1] == quote[0]) & (signs[edges[:, 1:] - 1] == quote[0]) & (np.diff(edges) > 2)
+            if data.count(quote) != 2 * around.sum():
+                return None
+            columns = [(data, starts + around[:, c], n - 2 * around[:, c]) for c, (_, starts, n) in zip(self.places, columns)]
         for _, starts, lengths in columns[:2]:  # an empty id, or one with a blank before it, which may be nothing else
             if lengths.min() == 0 or (signs[starts] <= 32).any():
                 return None

@@ -1,8 +1,8 @@
 """A table in a file, read in blocks: memory holds a block of text, and of every row a few numbers.
 
 A row is a line. A quoted field that goes on over a line's end may be a forgotten quote that swallows the rows behind it, so
-it is refused unless the caller says that the file has such fields. A block without quotes in which every line has its
-columns is taken apart at once, as bytes; any other is read line by line, and what is wrong is named.
+it is refused unless the caller says that the file has such fields. A block in which every line has its columns
+is taken apart at once, as bytes; any other is read line by line, and what is wrong is named.
 """
 
 from bisect import bisect_right
