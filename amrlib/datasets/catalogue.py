@@ -157,8 +157,6 @@ SETS: dict[str, PublicSet] = {
                     sha256="47c07095642cfab3c2eeab366a5d152b07783cbb5af390cbfda7d7c13db4b54c",
                 )
             },
-            {"items": 13343},
-            "O'Donovan et al. 2014",
         ),
     )
 }

@@ -17,6 +17,7 @@ from .zip_members import member
 
 __all__ = ["colour_features", "draw", "lab", "read_colour_themes"]
 
+PUBLISHED = {"ratings": 528_106, "people": 1_137, "themes": 13_343}
 HEIGHT, WIDTH = 20, 6  # of a rectangle, in pixels
 # linear sRGB to XYZ (IEC 61966-2-1), and the white D65 that Lab is relative to
 TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
@@ -57,6 +58,8 @@ def read_colour_themes(path: Path, likes: float, seed: int, scale: bool, dtype: 
     liked = keys[mean >= likes]
     notes.append(f"{len(ratings):,} ratings by {len(people):,} people; {likes:g} and more are likes: {len(liked):,} of "
                  f"{len(keys):,}")
+    here = {"ratings": len(ratings), "people": len(people), "themes": N}
+    notes += [f"{what}: {here[what]:,} here, {n:,} as published" for what, n in PUBLISHED.items() if here[what] != n]
     if not len(liked):
         raise ValueError(f"nobody rated a theme {likes:g} or higher; take a lower likes=")
     there, user = np.unique(liked // N, return_inverse=True)
