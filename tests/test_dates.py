@@ -40,6 +40,31 @@ def test_both_readings_are_refused_and_named(tmp_path):
     assert ann(["05/05/2024", "06/06/2024"])[0] == "i1"  # two readings of one value
 
 
+def test_years_first_mean_the_same_whatever_dayfirst_says():
+    for dayfirst in (True, False):
+        assert ann(["2024-01-03", "2024-02-01", "2024-01-02"], dayfirst=dayfirst)[0] == "i1"
+        assert ann(["2024/01/03", "2024/02/01", "2024/01/02"], dayfirst=dayfirst)[0] == "i1"
+
+
+def test_columns_may_be_numbered():
+    frame = pd.DataFrame([["2024-01-02", "ann", "x"], ["2024-01-01", "ann", "y"]])
+    shop = from_frame(frame, user=1, item=2, time=0, split="time")
+    assert shop.item_ids[shop.test].tolist() == ["x"]
+
+
+def test_a_file_is_read_as_pandas_reads_it(tmp_path):
+    rng = np.random.default_rng(5)
+    days = pd.Timestamp("2023-12-20") + pd.to_timedelta(rng.integers(60, size=3000), unit="D")
+    users, items = [f"ü{n:03}" for n in rng.integers(200, size=3000)], rng.integers(90, size=3000).astype(str)
+    frame = pd.DataFrame({"user": users, "item": items, "date": days.strftime("%d.%m.%Y")})
+    frame.to_csv(tmp_path / "x.csv", index=False)
+    for settings in (dict(), dict(time="date", split="time"), dict(time="date", split="time", until="2024-01-31")):
+        one, other = from_csv(tmp_path / "x.csv", **settings), from_frame(frame, **settings)
+        for name in ("train", "test", "user_ids", "item_ids"):
+            assert np.array_equal(getattr(one, name), getattr(other, name))
+        assert len(one.notes) == len(other.notes)
+
+
 def test_a_column_in_two_formats_is_refused():
     with pytest.raises(ValueError, match=r"no one format: row 1 is '13/01/2024' and row 0 is '01/13/2024'|no one "
                                          r"format: row 0 .*row 1"):

@@ -148,6 +148,9 @@ def test_a_picture_that_cannot_be_read_is_named(tmp_path):
         (tmp_path / "pictures" / name).write_bytes(b"\0\0\0\x18ftypheic or another")
     (tmp_path / "own.csv").write_text("user,item\nann,hat\nann,bag\nann,boot\nann,sock\nbob,hat\n")
     shop = from_csv(tmp_path / "own.csv", tmp_path / "pictures", network=MEAN, progress=False)
+    os.symlink(tmp_path / "gone.png", tmp_path / "pictures" / "link.png")
+    assert "link.png cannot be read as a picture (FileNotFoundError), left out" in features_of_pictures(
+        tmp_path / "pictures", progress=False)[3]  # fmt: skip
     for name in ("bag.heic", "boot.jxl", "sock.svg"):
         assert f"{name} cannot be read as a picture (UnidentifiedImageError), left out; save it as .png or .jpg" in shop.notes
 

@@ -111,7 +111,7 @@ def from_csv(
 def _read(
     path: Path, user: str, item: str, time: str | None, times: Times | None, how: dict[str, Any], notes: list[str]
 ) -> Interactions:
-    needed = [user, item] + ([time] if time else [])
+    needed = [user, item] + ([time] if time is not None else [])
     if path.suffix == ".parquet":
         return _read_parquet(path, needed, times, notes)
     table = read_table(path, needed, times, **how)

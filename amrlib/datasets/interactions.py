@@ -36,7 +36,7 @@ def check_split(
     if test is not None and until is not None:
         raise ValueError("test is a split, and until another; pass one of them")
     by_time = split == "time" and test is None
-    if by_time and not time:
+    if by_time and time is None:
         raise ValueError("split='time' needs time=, the name of the column of times")
     if until is not None and not by_time:
         raise ValueError("until= needs split='time': up to then is train, and what comes after is held out")

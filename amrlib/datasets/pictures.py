@@ -145,7 +145,8 @@ def _odd_ones(paths: list[Path], marks: list[str], plain: list[Path]) -> list[st
 
 def _key_of(paths: Sequence[Path], network: str, folder: Path) -> str:
     """All that the features depend on, by names, sizes and dates: no picture is opened for it."""
-    stats = [(p.as_posix(), s.st_size, s.st_mtime_ns) for p in paths for s in [(folder / p).stat()]]
+    found = [folder / path if (folder / path).exists() else None for path in paths]  # None: a link to what is gone
+    stats = [(p.as_posix(), f and f.stat().st_size, f and f.stat().st_mtime_ns) for p, f in zip(paths, found)]
     return hashlib.sha256(repr((2, network, str(folder.resolve()), stats)).encode()).hexdigest()[:24]
 
 

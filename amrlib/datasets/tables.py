@@ -83,13 +83,13 @@ def from_frame(
     """
     notes: list[str] = []
     say = where or (lambda row: f"row {row}")
-    missing = [c for c in (user, item, *([time] if time else [])) if c not in frame.columns]
+    missing = [c for c in (user, item, *([time] if time is not None else [])) if c not in frame.columns]
     if missing:
         raise ValueError(
             f"the table has no column {missing[0]!r}, only {', '.join(map(repr, frame.columns[:10]))}; "
             "name the columns with user=, item=, time="
         )
-    twice = [c for c in (user, item, time) if c and list(frame.columns).count(c) > 1]
+    twice = [c for c in (user, item, time) if c is not None and list(frame.columns).count(c) > 1]
     if twice:
         raise ValueError(f"the table has two columns {twice[0]!r}; rename one")
     by_time = check_split(split, time, until, test, notes, dayfirst, format)
