@@ -138,6 +138,21 @@ def test_line_ends_and_blocks(tmp_path, monkeypatch, end, last, block):
         from_csv(write(tmp_path, text.replace("bob,hat", "bob, ")))
 
 
+def test_what_is_no_table_in_text(tmp_path, monkeypatch):
+    monkeypatch.setattr(csv_lines, "BLOCK", 10)
+    monkeypatch.setattr(csv_lines, "LONGEST", 1 << 10)
+    with pytest.raises(ValueError, match=r"own\.csv: a line of more than 0 MB; this is no table in text"):
+        from_csv(write(tmp_path, "user,item\n" + "x" * 2000))
+    for sep in (5, "\n", '"'):
+        with pytest.raises(ValueError, match="sep must be text"):
+            from_csv(write(tmp_path, TEXT), sep=sep)
+    for quote in ("ab", 5):
+        with pytest.raises(ValueError, match="quote must be one sign"):
+            from_csv(write(tmp_path, TEXT), quote=quote)
+    with pytest.raises(ValueError, match="multiline=True needs quotes"):
+        from_csv(write(tmp_path, TEXT), quote=None, multiline=True)
+
+
 def test_columns_of_one_name(tmp_path):
     with pytest.raises(ValueError, match="two columns are named 'item'"):
         from_csv(write(tmp_path, "user,item,item\nann,1,2\n"))

@@ -222,8 +222,9 @@ def table():
 
 def test_one_date_for_all():
     looks = {key: [float(n), 1.0] for n, key in enumerate("abcdef")}
-    shop = from_frame(table(), looks, time="day", split="time", until="2024-06-30")
-    assert shop.user_ids.tolist() == ["ann", "bob", "dan"]  # cid is a newcomer
+    eve = pd.DataFrame({"user": "eve", "item": ["a", "b", "c"], "day": ["2024-07-05", "2024-07-05", "2024-07-06"]})
+    shop = from_frame(pd.concat([table(), eve]), looks, time="day", split="time", until="2024-06-30")
+    assert shop.user_ids.tolist() == ["ann", "bob", "dan"]  # cid and eve are newcomers, and counted nowhere else
     held = {str(shop.user_ids[u]): str(shop.item_ids[shop.test[u]]) for u in shop.test_users}
     assert held["ann"] == "c" and held["dan"] in "ef" and "bob" not in held  # a was met before, d is later
     assert {(str(shop.user_ids[u]), str(shop.item_ids[i])) for u, i in shop.train} == {
@@ -231,7 +232,7 @@ def test_one_date_for_all():
     assert [n.split(" (")[0] for n in shop.notes] == [
         "1 repeated interactions, counted once",
         "1 users met several items at their first new time: which of them is held out is drawn with seed=",
-        "1 users are newcomers after until='2024-06-30', left out",
+        "2 users are newcomers after until='2024-06-30', left out",
         "2 further interactions after until='2024-06-30', neither learnt from nor held out",
     ]
     bare = from_frame(table(), time="day", split="time", until="2024-06-30")  # without features new items are not known

@@ -14,6 +14,7 @@ from .text_codes import encoded
 __all__ = ["Column", "Lines"]
 
 BLOCK = 1 << 22  # bytes at once
+LONGEST = 1 << 26  # bytes of a line
 LINES = 1 << 15  # lines, where texts may go on over their ends
 Column = tuple[bytes, np.ndarray, np.ndarray]  # texts, where each starts, how long it is
 
@@ -24,6 +25,8 @@ class Lines:
     def __init__(self, name: str, sep: str, quote: str | None, multiline: bool, skip: bool) -> None:
         if quote is not None and (not isinstance(quote, str) or len(quote) != 1):
             raise ValueError(f"quote must be one sign, or None where quotes mean nothing, not {quote!r}")
+        if not isinstance(sep, str) or "\n" in sep or "\r" in sep or sep == quote:
+            raise ValueError(f"sep must be text that stands between columns, not {sep!r}")
         if multiline and (quote is None or len(sep) > 1):
             raise ValueError("multiline=True needs quotes, and a separator of one sign")
         self.name, self.sep, self.quote, self.multiline, self.skip = name, sep, quote, multiline, skip
@@ -40,7 +43,7 @@ class Lines:
         self, file: Any, needed: Sequence[str], columns: Sequence[str] | None, skipped: list[str]
     ) -> Iterator[tuple[Sequence[int], list[Column]]]:
         """Numbers of lines, and the needed columns of the rows in them, again and again."""
-        blocks = _blocks(file)
+        blocks = _blocks(file, self.name)
         data = next(blocks, b"").removeprefix(b"\xef\xbb\xbf")
         end = data.find(b"\n") + 1 or data.find(b"\r") + 1 or len(data)
         self._header(self._text(data[:end], 1), needed, columns)
@@ -193,7 +196,7 @@ class Lines:
         return row
 
 
-def _blocks(file: Any) -> Iterator[bytes]:
+def _blocks(file: Any, name: str) -> Iterator[bytes]:
     """The file in parts that end at a line's end."""
     rest = b""
     while part := file.read(BLOCK):
@@ -202,5 +205,7 @@ def _blocks(file: Any) -> Iterator[bytes]:
         rest = part[end:]
         if end:
             yield part[:end]
+        elif len(rest) > LONGEST:
+            raise ValueError(f"{name}: a line of more than {LONGEST >> 20} MB; this is no table in text")
     if rest:
         yield rest
