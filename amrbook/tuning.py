@@ -25,7 +25,9 @@ from amrlib import Dataset
 from amrlib.atomic_files import write_atomically
 from amrlib.progress import progress_bar
 
-__all__ = ["MODELS", "draw", "fit_chosen", "grid_of", "keep", "mean_norm", "tune"]
+from .experiments import mean_norm
+
+__all__ = ["MODELS", "draw", "fit_chosen", "grid_of", "keep", "tune"]
 
 MODELS: dict[str, Any] = {"MF-BPR": amrlib.MFBPR, "MF-eALS": amrlib.MFeALS, "DUIF": amrlib.DUIF, "VBPR": amrlib.VBPR,
                           "AMR": amrlib.AMR}  # fmt: skip
@@ -52,11 +54,6 @@ def grid_of(model: str, shop: Dataset) -> list[dict[str, Any]]:
         pairs = [(0.0001 / norm, 1.0), *((share, 1.0) for share in SHARES), (0.1, 0.1), (0.1, 10.0)]
         return [{"epsilon": round(share * norm, 4), "adv_weight": weight} for share, weight in pairs]
     return pairwise
-
-
-def mean_norm(shop: Dataset) -> float:
-    """Mean ‖c_i‖₂, the yardstick of ε."""
-    return float(np.linalg.norm(np.asarray(shop.features, dtype=np.float64), axis=1).mean())
 
 
 def tune(

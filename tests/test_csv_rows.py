@@ -138,7 +138,9 @@ def test_line_ends_and_blocks(tmp_path, monkeypatch, end, last, block):
         from_csv(write(tmp_path, text.replace("bob,hat", "bob, ")))
 
 
-@pytest.mark.parametrize("text, line", [("ann\nbob,hat,bag\n", 2), ("ann,hat,bag\nbob\n", 2), ("ann,hat\nbob,hat,bag\ncid\n", 3)])
+@pytest.mark.parametrize(
+    "text, line", [("ann\nbob,hat,bag\n", 2), ("ann,hat,bag\nbob\n", 2), ("ann,hat\nbob,hat,bag\ncid\n", 3)]
+)
 def test_lines_too_short_and_too_long_do_not_make_up_for_each_other(tmp_path, text, line):
     """As many separators as there should be, in the wrong lines."""
     with pytest.raises(ValueError, match=rf"own\.csv, line {line}: \d columns where the header has 2"):

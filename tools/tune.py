@@ -16,6 +16,7 @@ import torch
 
 import amrlib
 from amrbook import tuning
+from amrbook.experiments import mean_norm
 from amrlib.atomic_files import write_atomically
 
 OUT = Path(__file__).resolve().parents[1] / "book" / "settings.json"
@@ -40,7 +41,7 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"{sum(record['left'].values())} trials are left; call it again to go on")
         return
     settings = {"dataset": chosen.dataset, "chosen_on": ON, "splits": record["identity"]["splits"],
-                "mean_feature_norm": round(tuning.mean_norm(shop), 4), "chosen": record["chosen"], "trials": record["trials"]}
+                "mean_feature_norm": round(mean_norm(shop), 4), "chosen": record["chosen"], "trials": record["trials"]}
     write_atomically(OUT, (json.dumps(settings, indent=1) + "\n").encode())
     work.unlink()
     print(OUT.name)

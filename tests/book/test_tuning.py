@@ -12,7 +12,6 @@ import amrlib
 from amrbook import tuning
 
 matplotlib.use("Agg")
-FAST = dict(epochs=6, every=3, patience=2)
 GRIDS = {
     "MF-BPR": [{"lr": lr, "reg": [reg, reg, 0.0]} for lr in (0.05, 0.2) for reg in (0.0, 0.1)],
     "MF-eALS": [{"c0": 8.0, "alpha": a, "reg": 0.1} for a in (0.0, 0.4)],
