@@ -175,6 +175,8 @@ def test_a_line_that_is_not_text(tmp_path, monkeypatch, bad, line):
         monkeypatch.setattr(csv_lines, "BLOCK", block)
         with pytest.raises(ValueError, match=rf"own\.csv, line {line}: not UTF-8 .*save it as UTF-8"):
             from_csv(write(tmp_path, "user,item\nann,hat\ncafé,bag\n".encode() + bad))
+        with pytest.raises(ValueError, match=rf"own\.csv, line {line}: not UTF-8"):
+            from_csv(tmp_path / "own.csv", multiline=True)
     with pytest.raises(ValueError, match="not UTF-8"):
         from_csv(write(tmp_path, gzip.compress(b"user,item,x\nann,hat,\xff\n")))  # in an unused column too
     with pytest.raises(ValueError, match=r"own\.csv, line 3, column 'item': .*cannot be seen"):

@@ -243,7 +243,7 @@ def test_one_date_for_all():
 def test_until_is_a_day_to_its_end_or_a_moment():
     frame = table().assign(day=table().day + " 12:00")
     ends = {"2024-06-30": 2, "2024-06-30 11:59": 1, "2024-06-30 12:00": 2, datetime.date(2024, 6, 30): 2,
-            pd.Timestamp("2024-06-30"): 1}  # fmt: skip
+            pd.Timestamp("2024-06-30"): 1, np.datetime64("2024-06-30"): 2, np.datetime64("2024-06-30T00:00"): 1}  # fmt: skip
     for until, n in ends.items():
         shop = from_frame(frame, time="day", split="time", until=until)
         assert (shop.train[:, 0] == 0).sum() == n, until

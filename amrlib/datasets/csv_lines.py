@@ -52,8 +52,7 @@ class Lines:
             number, data = 2, data[end:]
         blocks = itertools.chain([data], blocks)
         if self.multiline:  # a row may go on in the next block
-            texts = (self._text(block, 0) for block in blocks)
-            stream = itertools.chain.from_iterable(io.StringIO(text, newline="") for text in texts)
+            stream = self._lines_of(blocks, number)
             while every := list(itertools.islice(stream, LINES)):
                 lines, found, number = self._one_by_one(every, stream, number, skipped)
                 if lines:
@@ -68,6 +67,11 @@ class Lines:
                 lines, found, number = self._one_by_one(every, iter(()), number, skipped)
             if lines:
                 yield lines, found
+
+    def _lines_of(self, blocks: Iterator[bytes], number: int) -> Iterator[str]:
+        for data in blocks:
+            yield from io.StringIO(self._text(data, number), newline="")
+            number += len(data.splitlines())
 
     def _text(self, data: bytes, number: int) -> str:
         try:
@@ -177,8 +181,8 @@ class Lines:
         """A row of which a quoted field goes on over the line's end; ``fed`` gets its lines."""
         if not self.multiline:
             raise ValueError(f"{self.name}, line {number}: a quote is opened and not closed in the line; close it, "
-                             "pass quote=None if "
-                             "quotes mean nothing here, or multiline=True if texts go on over several lines")  # fmt: skip
+                             "pass quote=None if quotes mean nothing here, or multiline=True if texts go on over several "
+                             "lines")  # fmt: skip
 
         def more() -> Iterator[str]:
             yield fed[0]

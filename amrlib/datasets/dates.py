@@ -155,8 +155,8 @@ class Times:
         if any(not np.array_equal(columns[0], other) for other in columns[1:]):
             row = int(np.flatnonzero(columns[0] != columns[1])[0])
             raise ValueError(f"{self.name} can be read as {' and as '.join(map(str, fit))} in all rows, and {say(row)} "
-                             "differs by it; "
-                             "pass dayfirst=True or dayfirst=False, a format= such as '%d/%m/%Y', or write years first")
+                             "differs by it; pass dayfirst=True or dayfirst=False, a format= such as '%d/%m/%Y', or write "
+                             "years first")  # fmt: skip
         self.reading = fit[0]
         if not fit[0].formats:
             _refuse_digits(columns[0], self.name)
@@ -201,6 +201,7 @@ class Times:
         else:
             found = microseconds(pd.Series(pd.to_datetime([until], utc=True)))
             whole_day = isinstance(until, datetime.date) and not isinstance(until, datetime.datetime)
+            whole_day |= isinstance(until, np.datetime64) and np.datetime_data(until)[0] == "D"
         return int(found[0]) + (DAY - 1 if whole_day else 0)
 
 

@@ -65,8 +65,8 @@ def _mended(ids: list[Id | None], say: Callable[[int], str]) -> list[Id | None]:
         lost = [n for n in floats if abs(int(whole[n])) >= UNSURE]
         if lost:
             raise ValueError(f"{say(lost[0])}: {ids[lost[0]]!r} has been a float, which cannot tell it from its "
-                             "neighbours; read the "
-                             "ids as text (dtype=str) or as whole numbers with holes (dtype='Int64')")  # fmt: skip
+                             "neighbours; read the ids as text (dtype=str) or as whole numbers with holes "
+                             "(dtype='Int64')")  # fmt: skip
         return [whole.get(n) for n in range(len(ids))]
     known = set(ids)
     for n in floats:

@@ -61,9 +61,9 @@ def from_frame(
     where : function, optional
         Names a row of the table in messages; its number when left out.
     until : a time, optional, with ``split="time"``
-        One date for all: what was met up to then is train (a day without a clock is meant to its end), and the first new
-        item that a user met after it is held out. Users without a row up to then are left out and counted, as are items
-        without one, unless they have features.
+        One date for all: what was met up to then is train (a day without a clock is meant to its end; where the column has
+        offsets, a time without one is UTC's), and the first new item that a user met after it is held out. Users without a
+        row up to then are left out and counted, as are items without one, unless they have features.
     dayfirst : bool, optional
         Whether 01/02/2024 is 1 February; needed only where the column itself does not tell.
     format : str, optional
