@@ -10,6 +10,7 @@ import pytest
 
 import amrlib
 from amrbook import tuning
+from amrbook.trials import LIMIT
 
 matplotlib.use("Agg")
 GRIDS = {
@@ -23,8 +24,8 @@ GRIDS = {
 
 @pytest.fixture(autouse=True)
 def fast(monkeypatch):
-    monkeypatch.setitem(tuning.LIMIT, "epochs", 6)
-    monkeypatch.setitem(tuning.LIMIT, "every", 3)
+    monkeypatch.setitem(LIMIT, "epochs", 6)
+    monkeypatch.setitem(LIMIT, "every", 3)
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def test_every_trial_is_kept_and_the_best_is_chosen(shop, tmp_path):
     one = record["trials"]["MF-BPR"][1]  # a trial by hand
     by_hand = []
     for split in (0, 1):
-        how = tuning.LIMIT | dict(lr=one["lr"], reg=one["reg"], seed=split)
+        how = LIMIT | dict(lr=one["lr"], reg=one["reg"], seed=split)
         by_hand.append(amrlib.MFBPR(seed=split).fit(shop, **how).history["ndcg@10"].max())
     assert one["ndcg@10"] == round(float(np.mean(by_hand)), 5)
 
@@ -63,14 +64,14 @@ def test_what_is_held_out_has_no_say(shop, tmp_path):
 def test_a_budget_ends_it_and_the_next_call_goes_on(shop, tmp_path, monkeypatch):
     clock, looked = [0.0], []
     monkeypatch.setattr(tuning.time, "monotonic", lambda: clock[0])
-    real = tuning._trial
+    real = tuning.run_trial
 
     def slow(model, *given):
         clock[0] += 60
         looked.append(model)
         return real(model, *given)
 
-    monkeypatch.setattr(tuning, "_trial", slow)
+    monkeypatch.setattr(tuning, "run_trial", slow)
     first = tune(shop, tmp_path / "t.json", minutes=7)
     assert all(first["trials"][model] for model in GRIDS) and 5 <= len(looked) <= 7  # one each, however little time there is
     assert sum(first["left"].values()) == 11 - len(looked)
@@ -84,7 +85,7 @@ def test_a_budget_ends_it_and_the_next_call_goes_on(shop, tmp_path, monkeypatch)
 
 
 def test_an_interrupted_call_loses_one_trial(shop, tmp_path, monkeypatch):
-    real, looked = tuning._trial, []
+    real, looked = tuning.run_trial, []
 
     def breaks(*given):
         looked.append(1)
@@ -92,7 +93,7 @@ def test_an_interrupted_call_loses_one_trial(shop, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return real(*given)
 
-    monkeypatch.setattr(tuning, "_trial", breaks)
+    monkeypatch.setattr(tuning, "run_trial", breaks)
     with pytest.raises(KeyboardInterrupt):
         tune(shop, tmp_path / "t.json")
     tune(shop, tmp_path / "t.json")
