@@ -56,9 +56,12 @@ def test_every_trial_is_kept_and_the_best_is_chosen(shop, tmp_path):
     assert one["ndcg@10"] == round(float(np.mean(by_hand)), 5)
 
 
-def test_what_is_held_out_has_no_say(shop, tmp_path):
+def test_what_is_held_out_has_no_say(shop, tmp_path, monkeypatch):
+    real, given = tuning.run_trial, []
+    monkeypatch.setattr(tuning, "run_trial", lambda model, data, *rest: given.append(data) or real(model, data, *rest))
     other = shop.replace(test=np.where(shop.test >= 0, (shop.test + 7) % 30, -1), candidates=None)
     assert tune(shop, tmp_path / "a.json") == tune(other, tmp_path / "b.json")
+    assert given and all((data.test == -1).all() and data.candidates is None for data in given)
 
 
 def test_a_budget_ends_it_and_the_next_call_goes_on(shop, tmp_path, monkeypatch):
