@@ -73,6 +73,8 @@ class Times:
 
     def _add_texts(self, codes: np.ndarray, distinct: Sequence[str]) -> None:
         texts = np.array([text.strip() for text in distinct] + [""], dtype=object)  # the last for what is missing
+        if self.format is None:  # as databases write it
+            texts = np.array([re.sub(r" ?(UTC|GMT)$", "+00:00", t) for t in texts], dtype=object)
         if self.width:
             texts = np.array([t.zfill(self.width) if t.isdigit() else t for t in texts], dtype=object)
         empty = texts == ""
