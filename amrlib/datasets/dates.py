@@ -74,7 +74,8 @@ class Times:
     def _add_texts(self, codes: np.ndarray, distinct: Sequence[str]) -> None:
         texts = np.array([text.strip() for text in distinct] + [""], dtype=object)  # the last for what is missing
         if self.format is None:  # as databases write it
-            texts = np.array([re.sub(r" ?(UTC|GMT)$", "+00:00", t) for t in texts], dtype=object)
+            zoned = [t[:-3].rstrip() + "+00:00" if t.endswith(("UTC", "GMT")) else t for t in texts]
+            texts = np.array(zoned, dtype=object)
         if self.width:
             texts = np.array([t.zfill(self.width) if t.isdigit() else t for t in texts], dtype=object)
         empty = texts == ""
@@ -117,8 +118,8 @@ class Times:
 
     def _note_zones(self, texts: np.ndarray, codes: np.ndarray) -> None:
         if len(self.zones) < 2:
-            has = np.array([re.search(r":\d\d.*(Z|[+-]\d\d:?\d\d)$", text) is not None for text in texts])
             dated = np.array([":" in text for text in texts])
+            has = np.array([":" in t and re.search(r":\d\d.*(Z|[+-]\d\d:?\d\d)$", t) is not None for t in texts])
             for with_zone in (True, False):
                 rows = np.flatnonzero((dated & (has == with_zone))[codes])
                 if len(rows):
