@@ -11,8 +11,6 @@ from amrlib import Dataset
 
 from .experiments import mean_norm
 
-__all__ = ["BEST_BY", "LIMIT", "MODELS", "NEEDS", "Starts", "grid_of", "run_trial"]
-
 MODELS: dict[str, Any] = {"MF-BPR": amrlib.MFBPR, "MF-eALS": amrlib.MFeALS, "DUIF": amrlib.DUIF, "VBPR": amrlib.VBPR,
                           "AMR": amrlib.AMR}  # fmt: skip
 NEEDS = {"VBPR": ("MF-BPR",), "AMR": ("MF-BPR", "VBPR")}  # the paper's chain: a model may start from the one before

@@ -26,8 +26,6 @@ from amrlib.progress import progress_bar
 
 from .trials import BEST_BY, MODELS, NEEDS, Starts, grid_of, run_trial
 
-__all__ = ["MODELS", "draw", "fit_chosen", "grid_of", "keep", "tune"]
-
 
 def tune(
     shop: Dataset,

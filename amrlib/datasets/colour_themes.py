@@ -15,8 +15,6 @@ from .dataset import Dataset, leave_one_out
 from .splits import rows_of
 from .zip_members import member
 
-__all__ = ["colour_features", "draw", "lab", "read_colour_themes"]
-
 PUBLISHED = {"ratings": 528_106, "people": 1_137, "themes": 13_343}
 HEIGHT, WIDTH = 20, 6  # of a rectangle, in pixels
 # linear sRGB to XYZ (IEC 61966-2-1), and the white D65 that Lab is relative to

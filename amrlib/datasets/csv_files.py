@@ -15,8 +15,6 @@ from .packed_files import without_packing
 from .picture_files import of_items, pictures_in
 from .pictures import features_of_files
 
-__all__ = ["from_csv"]
-
 
 def from_csv(
     csv: str | Path,

@@ -11,8 +11,6 @@ import numpy as np
 
 from .text_codes import encoded
 
-__all__ = ["Column", "Lines"]
-
 BLOCK = 1 << 22  # bytes at once
 LONGEST = 1 << 26  # bytes of a line
 LINES = 1 << 15  # lines, where texts may go on over their ends

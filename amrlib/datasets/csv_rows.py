@@ -17,8 +17,6 @@ from .dates import Times
 from .packed_files import DAMAGED, unpacked, without_packing
 from .text_codes import Collision, TextCodes, distinct_texts, texts_at
 
-__all__ = ["CsvTable", "read_table"]
-
 
 class CsvTable:
     """Users and items as codes into their distinct texts, and the line of every row."""

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-__all__ = ["MISSING", "Reading", "microseconds", "readings_of"]
-
 # What a date looks like, and what it may mean, one tuple of formats a reading. {0} is what stands between the parts.
 SHAPES: tuple[tuple[str, tuple[tuple[str, ...], ...]], ...] = (
     (r"\d{4}(-)\d{2}-\d{2}", (("ISO8601", "%Y-%m-%d"),)),

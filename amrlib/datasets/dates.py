@@ -15,8 +15,6 @@ import pandas as pd
 
 from .date_formats import MISSING, Reading, microseconds, readings_of
 
-__all__ = ["Times"]
-
 DAY = 86_400_000_000  # in microseconds, which is what dates are counted in
 
 

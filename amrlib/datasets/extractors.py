@@ -16,8 +16,6 @@ from ..device import resolve_device
 from ..features import efficientnet
 from ..features.small_cnn import extract_features, load_cnn
 
-__all__ = ["NETWORKS", "Extractor", "as_in_the_shop", "extractor", "square"]
-
 NETWORKS = ("shop", "efficientnet_lite0", "resnet50", "alexnet")
 
 

@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-__all__ = ["Id", "as_ids", "in_order", "meet", "number_distinct", "numbered"]
-
 Id = int | str
 UNSURE = 2.0**53  # from here on a float may stand for its neighbour
 HOLES = ("NULL", "null", "NaN", "nan", "None", "none", "\\N", "<NA>", "NaT", "N/A", "#N/A")  # what programs write for one

@@ -12,8 +12,6 @@ from .dates import Times
 from .feature_rows import feature_rows, one_row_each, scaled
 from .ids import Id
 
-__all__ = ["Interactions", "check_split", "data_set_of"]
-
 
 @dataclass
 class Interactions:

@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["is_one_colour", "open_picture"]
-
 NOISE = 2  # levels that JPEG may put around one colour
 
 

@@ -8,8 +8,6 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-__all__ = ["DAMAGED", "unpacked", "without_packing"]
-
 BY_MAGIC: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, zipfile.BadZipFile)
 

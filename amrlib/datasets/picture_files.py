@@ -9,8 +9,6 @@ from pathlib import Path
 
 from .ids import Id
 
-__all__ = ["PICTURES", "by_name", "of_items", "pictures_in"]
-
 PICTURES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".heic",
             ".heif", ".jxl", ".svg")  # fmt: skip
 NOT_LOOKED_INTO = ("__MACOSX", "@eaDir")  # what a Mac and a storage box put beside pictures

@@ -18,8 +18,6 @@ from .extractors import NETWORKS, Extractor, extractor
 from .open_pictures import is_one_colour, open_picture
 from .picture_files import PICTURES, by_name, pictures_in
 
-__all__ = ["PICTURES", "features_of_files", "features_of_pictures", "open_picture"]
-
 PART = 1 << 10  # pictures in one file of the cache: what an interrupted call may lose
 MANY = 100  # so many pictures alike are noted
 

@@ -4,8 +4,6 @@ import numpy as np
 
 from .dataset import Dataset
 
-__all__ = ["differences"]
-
 
 def differences(shop: Dataset, published: dict[str, float], where: str) -> list[str]:
     """Notes on where a data set's counts are not those that were published of it, in ``where``."""

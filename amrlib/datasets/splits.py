@@ -11,8 +11,6 @@ import pandas as pd
 
 from .ids import Id, as_ids, meet
 
-__all__ = ["after_a_date", "distinct_keys", "first_times", "given_split", "last_out", "random_out", "rows_of"]
-
 Split = tuple[np.ndarray, np.ndarray]  # keys of train, ascending; held-out item of each user, -1 where there is none
 
 

@@ -14,8 +14,6 @@ from .dates import Times
 from .ids import numbered
 from .interactions import Interactions, check_split, data_set_of
 
-__all__ = ["from_frame"]
-
 
 def from_frame(
     frame: pd.DataFrame,

@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-__all__ = ["Collision", "TextCodes", "distinct_texts", "encoded", "texts_at"]
-
 MASKS = np.array([(1 << 8 * n) - 1 for n in range(9)], dtype=np.uint64)
 # Odd numbers, each from the digits of an irrational: √5, √2, √3 and e.
 FACTORS = np.array([0x9E3779B97F4A7C15, 0x6A09E667F3BCC909, 0xBB67AE8584CAA73B, 0xADF85458A2BB4A9B], dtype=np.uint64)

@@ -3,8 +3,6 @@
 import zipfile
 from pathlib import Path
 
-__all__ = ["member"]
-
 
 def member(archive: zipfile.ZipFile, name: str, path: Path) -> zipfile.ZipInfo:
     """The entry of that name; a ValueError names the file where there is none."""
