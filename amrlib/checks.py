@@ -22,6 +22,11 @@ def whole_number(value: Any, name: str, lowest: int, highest: int | None = None,
     raise ValueError(f"{name} must be a whole number {allowed}, not {value!r}")
 
 
+def list_length(k: Any, n_items: int, of: str = "{}") -> int:
+    """``k`` as :func:`whole_number`; left out (None), 10, or as many items as a smaller shop has."""
+    return min(10, n_items) if k is None else whole_number(k, "k", 1, n_items, of)
+
+
 def number(value: Any, name: str, positive: bool = False) -> float:
     """``value`` as a Python float: finite and not negative, or above 0 where it must be ``positive``."""
     try:

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from .checks import item_ids, one_of, require, row_numbers, whole_number
+from .checks import item_ids, list_length, one_of, require, row_numbers, whole_number
 from .datasets.dataset import Dataset
 from .evaluation.ranks import best_items
 from .tensor_files import read_tensors, write_tensors
@@ -144,17 +144,19 @@ class Recommender:
         return self.user_vectors()[ids] @ self.item_vectors(features).T
 
     @torch.no_grad()
-    def recommend(self, users: Any, k: int = 10, features: Any = None, items: Any = None, exclude: Any = "seen") -> Lists:
+    def recommend(
+        self, users: Any, k: int | None = None, features: Any = None, items: Any = None, exclude: Any = "seen"
+    ) -> Lists:
         """The k best items of each user, the user's own training items left out: items, int64, and scores, both of shape
         (len(users), k), or (k,) for a single user. Scores descend; of equal ones the smaller number comes first. A user with
-        fewer than k items left gets -1 and -inf.
+        fewer than k items left gets -1 and -inf. Where k is left out, it is 10, or all items of a smaller shop.
 
         ``users`` are numbers, one or a list; for the data's own ids see :meth:`recommend_for_ids`. ``features`` (n_items, D)
         recommends under changed features; ``items`` ranks these numbers alone. ``exclude`` leaves these out as well, for
         everybody; None leaves nothing out, not even what a user has. A user or item out of range, k below 1 or above the
         catalogue's size, and vectors that are not finite are ValueErrors."""
         N, rows = self.data.n_items, self._user_numbers(users)
-        k = whole_number(k, "k", 1, N)
+        k = list_length(k, N)
         left_out = np.full(N, items is not None)
         if items is not None:
             left_out[item_ids(items, N)] = False
@@ -172,7 +174,7 @@ class Recommender:
             best[part], scores[part] = best_items(u, V, *seen, k, left_out if left_out.any() else None)
         return (best[0], scores[0]) if np.ndim(users) == 0 else (best, scores)
 
-    def recommend_for_ids(self, user_ids: Any, k: int = 10, **settings: Any) -> pd.DataFrame:
+    def recommend_for_ids(self, user_ids: Any, k: int | None = None, **settings: Any) -> pd.DataFrame:
         """:meth:`recommend` in the data's own ids: a table ``user``, ``item``, ``score``, ``rank`` (1 is best). A user id that
         the data do not have is a ValueError."""
         one = isinstance(user_ids, str) or not isinstance(user_ids, Iterable) or getattr(user_ids, "ndim", 1) == 0
@@ -184,7 +186,7 @@ class Recommender:
                              "score": scores[place, rank], "rank": rank + 1})  # fmt: skip
 
     @torch.no_grad()
-    def similar_items(self, item: int, k: int = 10) -> Lists:
+    def similar_items(self, item: int, k: int | None = None) -> Lists:
         """The k items whose vectors point most nearly the same way, itself left out: numbers and cosines, (k,) each."""
         V = self.item_vectors()
         item = whole_number(item, "item", 0, len(V) - 1)
@@ -192,7 +194,9 @@ class Recommender:
         return self.recommend_for(unit[item], k, exclude=[item], item_vectors=unit)
 
     @torch.no_grad()
-    def recommend_for(self, user_vector: Tensor, k: int = 10, exclude: Any = (), item_vectors: Tensor | None = None) -> Lists:
+    def recommend_for(
+        self, user_vector: Tensor, k: int | None = None, exclude: Any = (), item_vectors: Tensor | None = None
+    ) -> Lists:
         """The k best items for a user vector (K̃,) that is nobody's row, as ``fold_in`` gives one: items and scores, (k,) each.
 
         ``exclude`` are items to leave out: those the newcomer has. ``item_vectors`` (n, K̃) are ranked instead of the
@@ -202,7 +206,7 @@ class Recommender:
         u = torch.as_tensor(user_vector, device=V.device, dtype=V.dtype)
         require(u.shape == V.shape[1:], f"user_vector must have shape ({V.shape[1]},), not {tuple(u.shape)}")
         left_out = item_ids(exclude, len(V), "exclude")
-        items, scores = best_items(u[None], V, np.zeros_like(left_out), left_out, whole_number(k, "k", 1, len(V)))
+        items, scores = best_items(u[None], V, np.zeros_like(left_out), left_out, list_length(k, len(V)))
         return items[0], scores[0]
 
     def _user_numbers(self, users: Any) -> np.ndarray:

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 import amrlib
-from amrlib.datasets import from_csv, from_frame, pictures, tables
+from amrlib.datasets import from_csv, from_frame, interactions, pictures
 from amrlib.datasets.pictures import features_of_pictures, open_picture
 from amrlib.features import small_cnn
 
@@ -94,8 +94,8 @@ def test_numbers_meet_numbers_and_text_meets_text():
 
 def test_a_data_set_has_its_own_features_without_a_second_copy(monkeypatch):
     c, given = np.random.default_rng(0).random((3, 2), dtype=np.float32), []
-    real = tables.Dataset
-    monkeypatch.setattr(tables, "Dataset", lambda *args, **settings: given.append(args[2]) or real(*args, **settings))
+    real = interactions.Dataset
+    monkeypatch.setattr(interactions, "Dataset", lambda *args, **settings: given.append(args[2]) or real(*args, **settings))
     for scale in (True, False):
         shop = from_frame(pd.DataFrame({"user": [0, 0], "item": [0, 1]}), c, [2, 1, 0], scale=scale)
         assert np.shares_memory(shop.features, given[-1]) and not np.shares_memory(shop.features, c)
@@ -187,7 +187,7 @@ def test_a_split_of_your_own():
             lambda: from_frame(table(t=[1, 2, "soon", 4, 5, 6]), time="t", split="time"),
             r"row 2: t is 'soon', neither a number nor a date .*\(1 such rows\)",
         ),
-        (lambda: from_frame(table(t=[None] * 6), time="t", split="time"), "row 0: t is None"),
+        (lambda: from_frame(table(t=[None] * 6), time="t", split="time"), "row 0: t is empty .*6 such rows"),
         (lambda: from_frame(table("ann wig"), LOOKS), r"no interaction is left; 1 items without features \('wig'"),
         (lambda: from_frame(table().iloc[:0]), "no interaction is left"),
         (lambda: from_frame(table().assign(user=[1, 2, 3, 0.5, 1, 1])), r"row 3, column 'user': .*0\.5.* is no id"),
@@ -198,7 +198,7 @@ def test_a_split_of_your_own():
         (lambda: from_frame(table(), feature_ids=["hat"]), "feature_ids without features"),
         (lambda: from_frame(table(), test={"eve": "hat"}), "test: user 'eve' is not among"),
         (lambda: from_frame(table(), test={"ann": "wig"}), "test: item 'wig' is not among"),
-        (lambda: from_frame(table(), test={"ann": None}), "test: item None is not among"),
+        (lambda: from_frame(table(), test={"ann": None}), "test holds nothing out"),
         (
             lambda: from_frame(table().assign(user=["ann", 7, "7", 1, 1, 1])),
             r"row 0, column 'user': 'ann' is text, and row 1, column 'user': 7 a number; make them one kind",
@@ -241,7 +241,8 @@ def test_a_csv_and_a_folder(folder):
     settings = dict(time="when", split="time", progress=False, batch_size=3)
     shop = from_csv(folder / "bought.csv", folder / "pictures", **settings)
     assert shop.item_ids.tolist() == ["007", "bag", "hat", "tie"] and shop.name == "bought"
-    assert everything(shop)[1] == {"ann hat", "bob hat"} and shop.notes == ()
+    assert everything(shop)[1] == {"ann hat", "bob hat"}
+    assert len(shop.notes) == 1 and "1 pictures of no item of the table ('tie.png' first) join" in shop.notes[0]
     assert shop.features.shape == (4, 128) and shop.images.shape == (4, 28, 28) and shop.images.dtype == np.uint8
     assert np.median(shop.images[:, 0]) == 0 and shop.images.max() > 60  # bright on black, whatever it was on
     raw = small_cnn.extract_features(shop.images, progress=False)
@@ -274,6 +275,9 @@ def test_pictures_with_faults(folder):
         assert shop.item_ids.tolist() == ["007", "hat"] and everything(shop)[0] == {"ann hat", "bob hat", "bob 007"}
         assert shop.notes == (
             "hat.png: hat.jpg is the picture of that item already, left out",
+            "images: no picture for 1 items; looked for 'bag.jpg', 'bag.png' and so on",
+            "images: 1 pictures of no item of the table ('tie.png' first) join the catalogue as items that nobody has met; "
+            "untouched=False leaves them out",
             "tie.png cannot be read as a picture (UnidentifiedImageError), left out",
             "1 items without features ('bag' first), left out with 1 rows",
         )
@@ -301,7 +305,7 @@ def test_a_network_of_your_own(folder):
 def test_pictures_are_looked_at_in_batches_under_a_bar(folder, monkeypatch):
     sizes, bars = [], []
     real = pictures.progress_bar
-    monkeypatch.setattr(pictures, "progress_bar", lambda *given: bars.append(given[1:]) or real(*given))
+    monkeypatch.setattr(pictures, "progress_bar", lambda *given, **s: bars.append(given[1:]) or real(*given, **s))
 
     def network(pictures):
         sizes.append(len(pictures))
@@ -395,7 +399,7 @@ def test_without_pictures(folder):
     [
         (b"user,item\nann,hat\nann\n", "own.csv, line 3: 1 columns where the header has 2; .*bad_rows='skip'"),
         (b"user,item\nann,hat\n\nann, \n", "own.csv, line 4: user or item is empty"),
-        (b'user,item\n"a\nb",hat\nann,hat,1\n', "own.csv, line 4: 3 columns"),
+        (b'user,item\n"a\nb",hat\nann,hat,1\n', "own.csv, line 2: a quote is opened and not closed .*multiline=True"),
         (b"user;item\nann;hat\n", "own.csv, line 1: no column 'user', only 'user;item'; .*sep="),
         (b"", "own.csv, line 1: no column 'user'"),
         (b"user,item\n", "no interaction is left"),
@@ -422,10 +426,11 @@ def test_times_are_named_by_their_line(tmp_path):
 
 
 def test_other_wrong_arguments(folder):
+    (folder / "empty").mkdir()
     for call, words in (
         (lambda: from_csv(folder / "bought.csv", bad_rows="keep"), "bad_rows must be"),
         (lambda: features_of_pictures(folder / "nowhere"), "there is no folder"),
-        (lambda: features_of_pictures(folder, progress=False), "no picture in"),
+        (lambda: features_of_pictures(folder / "empty", progress=False), "no picture in"),
         (lambda: features_of_pictures(folder / "pictures", "vgg"), "network must be one of 'shop', 'efficientnet_lite0'"),
         (lambda: features_of_pictures(folder / "pictures", batch_size=0), "batch_size"),
     ):

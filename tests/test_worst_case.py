@@ -467,7 +467,7 @@ def test_one_model_is_projected_once_however_many_steps(shop, monkeypatch):
     project, isfinite, sampler = type(model)._project, torch.isfinite, attacks.NegativeSampler
     monkeypatch.setattr(type(model), "_project", lambda m, c: projected.append(len(c)) or project(m, c))
     monkeypatch.setattr(torch, "isfinite", lambda t: finite.append(1) or isfinite(t))
-    monkeypatch.setattr(attacks, "NegativeSampler", lambda *a: sampled.append(1) or sampler(*a))
+    monkeypatch.setattr(attacks, "NegativeSampler", lambda *a, **s: sampled.append(1) or sampler(*a, **s))
     for attack in (lambda n: perturb(model, shop, 0.1, steps=n), lambda n: perturb(model, shop, 0.1, triples="train", steps=n),
                    lambda n: adversary.promote(model, shop, [1, 2], 0.1, steps=n)):
         for steps in (1, 7):

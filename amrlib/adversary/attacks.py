@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..checks import item_ids, number, one_of, require, whole_number
+from ..checks import item_ids, list_length, number, one_of, require, whole_number
 from ..datasets.dataset import Dataset
 from ..evaluation.ranks import BLOCK_BYTES, LOOK_FOR_NAN, TILE_BYTES, held_out_ranks
 from ..protocols import Attackable, Ranked, Recommending
@@ -55,13 +55,16 @@ def perturb(
     if triples == "test":
         return _ascend(c, E, partial(_test_gradient, model, dataset), epsilon, steps, norm)
     users, pos = torch.as_tensor(np.array(dataset.train), device=E.device).unbind(1)
-    neg = NegativeSampler(dataset, E.device)(users, torch.Generator(E.device).manual_seed(seed))  # the same in every step
+    sampler = NegativeSampler(dataset, E.device, allow_full=True)
+    able = ~torch.isin(users, torch.as_tensor(sampler.full, device=E.device))  # who has everything chose nothing
+    users, pos = users[able], pos[able]
+    neg = sampler(users, torch.Generator(E.device).manual_seed(seed))  # the same in every step
     return _ascend(c, E, partial(_train_gradient, model, users, pos, neg), epsilon, steps, norm)
 
 
 @torch.no_grad()
 def promote(
-    model: Attackable, dataset: Dataset, items: Any, epsilon: float, k: int = 10, steps: int = 1, norm: str = "l2"
+    model: Attackable, dataset: Dataset, items: Any, epsilon: float, k: int | None = None, steps: int = 1, norm: str = "l2"
 ) -> Tensor:
     """The features with some items' moved by at most ε to bring them into people's first k: (N, D).
 
@@ -75,7 +78,7 @@ def promote(
     promoted are a ValueError as well."""
     c, E, epsilon, steps = checked(model, epsilon, steps, norm)
     ids = item_ids(items, dataset.n_items, some=True)
-    k = whole_number(k, "k", 1, dataset.n_items - len(ids), "the {} items that are not promoted")
+    k = list_length(k, dataset.n_items - len(ids), "the {} items that are not promoted")
     U, V, visual = model.user_vectors(), model.item_vectors(), model.visual_users()
     at, users = torch.as_tensor(ids, device=U.device), np.arange(dataset.n_users)
     clean = (scores.index_fill_(1, at, -torch.inf) for *_, scores in score_blocks(U, V, dataset, users))
@@ -99,12 +102,12 @@ def promote(
     return c.to(E).index_copy(0, at, _ascend(c[at.to(c.device)], E, gradient, epsilon, steps, norm))
 
 
-def category_hit_ratio(model: Recommending, dataset: Dataset, items: Any, k: int = 10, features: Any = None) -> float:
+def category_hit_ratio(model: Recommending, dataset: Dataset, items: Any, k: int | None = None, features: Any = None) -> float:
     """CHR@k = 1/(kM) Σ_u #{ i ∈ items, not one that u has : i among u's first k }, with M users: the share of all places in
     people's first k that go to ``items``, one at least. In [0, 1]. It is the category hit ratio of Di Noia, Malitesta & Merra
     (2020) where they are a category's. What u has is what the data say that the model is bound to."""
     ids = item_ids(items, dataset.n_items, some=True)
-    shown, _ = model.recommend(np.arange(dataset.n_users), k, features)  # (M, k)
+    shown, _ = model.recommend(np.arange(dataset.n_users), list_length(k, dataset.n_items), features)  # (M, k)
     return float(np.isin(shown, ids).mean())
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..checks import number, one_of, require, whole_number
+from ..checks import list_length, number, one_of, require, whole_number
 from ..datasets.dataset import Dataset
 from ..evaluation.ranks import held_out_ranks
 from ..protocols import Attackable, Ranked
@@ -66,13 +66,13 @@ def worst_case_perturbation(model: Attackable, dataset: Dataset, user: int, epsi
 
 
 @torch.no_grad()
-def breaking_epsilon(model: Ranked, dataset: Dataset, k: int = 10, norm: str = "l2") -> np.ndarray:
+def breaking_epsilon(model: Ranked, dataset: Dataset, k: int | None = None, norm: str = "l2") -> np.ndarray:
     """The ε from which on each user's hit among the first k is no longer certain: float64, (n,), for ``test_users``.
 
     ε_u = (ŷ_ui − ŷ_u(k)) / (2‖E p_u‖) with ŷ_u(k) the k-th best rival of the held-out item i and the dual norm under ℓ∞,
     rounded down: as long as ε is less, :func:`worst_case_ranks` is below k. 0 where there is no hit to break, infinite where
     nothing can break it: E p_u = 0, or fewer than k rivals. A k outside the catalogue, or an unknown norm, is a ValueError."""
-    k = whole_number(k, "k", 1, dataset.n_items, "the catalogue's {} items")
+    k = list_length(k, dataset.n_items, "the catalogue's {} items")
     U, V, sensitivity, slack = _certain(model, norm)
     epsilons = [np.zeros(0)]
     for rows, target, own, scores in score_blocks(U, V, dataset, dataset.test_users):

@@ -25,7 +25,7 @@ def load_dataset(name: str, **options: Any) -> Dataset:
     name : str
         ``"boutique"``, the shop that ships: real product photographs, simulated shoppers
         (:func:`amrlib.datasets.boutique.boutique` lists the options); or a public set, downloaded at the first
-        call: ``"pinterest"``, ``"amazon-clothing"``, ``"tradesy"``, ``"amazon-women"``, ``"amazon-men"``
+        call: ``"pinterest"``, ``"amazon-clothing"``, ``"tradesy"``, ``"amazon-women"``, ``"amazon-men"``, ``"colour-themes"``
         (:func:`amrlib.datasets.catalogue.load_public`). :func:`list_datasets` tells size and terms of each.
 
     Raises

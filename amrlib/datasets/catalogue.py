@@ -15,15 +15,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from .amazon import four_columns, read_amazon, whole_records
 from .checked_files import Remote
+from .colour_themes import read_colour_themes
 from .cornac_sets import read_cornac
 from .dataset import Dataset
 from .download import cache_folder, fetch
 from .mapped_features import FeatureReader
 from .pinterest import read_pinterest
+from .published import differences
 
 __all__ = ["SETS", "PublicSet", "load_public"]
 
@@ -47,6 +47,7 @@ class PublicSet:
 _AMR = "https://raw.githubusercontent.com/duxy-me/AMR/c924225cb3357b8ec5a7122d64880d125894a1ec/data/pinterest/"
 _AMR_TOO = "https://github.com/duxy-me/AMR/raw/c924225cb3357b8ec5a7122d64880d125894a1ec/data/pinterest/"
 _CORNAC = "https://static.preferred.ai/cornac/datasets/"
+_COLOURS = "https://www.dgp.toronto.edu/~donovan/cfcolor/cfcolor.zip"
 _SNAP = ("https://snap.stanford.edu/data/amazon/productGraph/", "http://snap.stanford.edu/data/amazon/productGraph/")
 _CLOTHING = "Clothing_Shoes_and_Jewelry"
 # Where the others fail: the Internet Archive's copy of an address as it was, and Software Heritage's of a file by its
@@ -143,6 +144,20 @@ SETS: dict[str, PublicSet] = {
             published_in="the AMR paper, Table 1",
         ),
         PublicSet("amazon-men", "Amazon's men's clothing with 4096-d features, cut in the same way", **_AMAZON),
+        PublicSet(
+            "colour-themes",
+            "1,137 people's ratings of themes of five colours, drawn and described by the book",
+            "a few MB",
+            "none stated; taken as CC BY-NC-SA 2.5 Canada, the licence of its sister release of 2011: for your own study",
+            "dgp.toronto.edu/~donovan/cfcolor (O'Donovan, Agarwala & Hertzmann, CAe 2014)",
+            {
+                "archive": Remote(
+                    "colour-themes/cfcolor.zip",
+                    (_COLOURS, _ARCHIVE + _COLOURS),
+                    sha256="47c07095642cfab3c2eeab366a5d152b07783cbb5af390cbfda7d7c13db4b54c",
+                )
+            },
+        ),
     )
 }
 
@@ -156,6 +171,7 @@ def load_public(
     seed: int = 0,
     ratings: str = "ratings",
     progress: bool = True,
+    likes: float | None = None,
 ) -> Dataset:
     """One of :data:`SETS`, downloaded at the first call; ``amrlib.load_dataset(name)``.
 
@@ -175,6 +191,8 @@ def load_public(
         The two Amazon 2014 sets: every rating, or the cut in which users and items have five or more.
     progress : bool
         Bars for whatever takes more than a second.
+    likes : number
+        Of ``"colour-themes"`` alone: the lowest rating, of 1 to 5, that counts as an interaction; 4 when left out.
 
     Returns
     -------
@@ -194,12 +212,16 @@ def load_public(
         raise ValueError(f"dtype must be 'float32' or 'float16', not {dtype!r}")
     if ratings not in ("ratings", "5-core"):
         raise ValueError(f"ratings must be 'ratings' or '5-core', not {ratings!r}")
+    if likes is not None and name != "colour-themes":
+        raise ValueError(f"likes= means nothing to {name!r}, only to 'colour-themes'")
     chosen, base = SETS[name], Path(folder or cache_folder())
     unused = {"ratings": "5-core", "5-core": "ratings"}[ratings]
     paths = {key: fetch(f, base, progress) for key, f in chosen.files.items() if not (key == unused and "meta" in chosen.files)}
     reader = FeatureReader(base / name, dtype, on_disk, scale, progress)
     try:
-        if name == "pinterest":
+        if name == "colour-themes":
+            shop = read_colour_themes(paths["archive"], 4 if likes is None else likes, seed, scale, dtype)
+        elif name == "pinterest":
             shop = read_pinterest(paths, reader)
         elif name.startswith("amazon-") and "meta" in paths:
             word = name.removeprefix("amazon-").capitalize()
@@ -214,23 +236,5 @@ def load_public(
         if error.errno not in (errno.ENOSPC, errno.EFBIG):
             raise
         raise OSError(f"{base}: {error.strerror}; free some space, or name another folder in AMRLIB_DATA") from None
-    notes = (*shop.source_notes, *_differences(shop, chosen))
+    notes = (*shop.source_notes, *differences(shop, chosen.published, chosen.published_in))
     return shop.replace(name=name, extras={**shop.extras, "published": chosen.published}, notes=notes)
-
-
-def _differences(shop: Dataset, chosen: PublicSet) -> list[str]:
-    held = np.unique(shop.test[shop.test >= 0])
-    here: dict[str, float] = {
-        "users": shop.n_users,
-        "items": shop.n_items,
-        "interactions": len(shop.train) + len(shop.test_users),
-        "cold share of distinct test items": float(shop.cold[held].mean()) if len(held) else 0.0,
-    }
-    notes = []
-    for what, published in chosen.published.items():
-        share = isinstance(published, float)
-        # a share depends on which items were held out, so a redrawn split may differ by half a point
-        if abs(here[what] - published) > (0.005 if share else 0):
-            form = "{:.1%}" if share else "{:,}"
-            notes.append(f"{what}: {form.format(here[what])} here, {form.format(published)} in {chosen.published_in}")
-    return notes

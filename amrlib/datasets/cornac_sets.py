@@ -12,6 +12,7 @@ from ..atomic_files import whole_file
 from .dataset import Dataset, leave_one_out
 from .mapped_features import FeatureReader, block_of_array, open_array
 from .text_files import distinct_pairs, read_pairs
+from .zip_members import member
 
 __all__ = ["read_cornac"]
 
@@ -22,15 +23,15 @@ def read_cornac(
     """The zip files of a set, by their keys in the catalogue, as a data set; ``sep`` is what its columns are parted by."""
     notes: list[str] = []
     with zipfile.ZipFile(paths["ratings"]) as archive:
-        with archive.open(_member(archive, pairs_name, paths["ratings"])) as file:
+        with archive.open(member(archive, pairs_name, paths["ratings"])) as file:
             # Tradesy: a user and any number of items a line; the other: user, item, rating
             users, items = read_pairs(file, pairs_name, sep.encode(), many=sep == ",")
     with zipfile.ZipFile(paths["ids"]) as archive:
-        with archive.open(_member(archive, "item_ids.txt", paths["ids"])) as file:
+        with archive.open(member(archive, "item_ids.txt", paths["ids"])) as file:
             ids = np.array([line.strip() for line in file if line.strip()], dtype=np.bytes_)
     unpacked = paths["features"].with_name(features_name)
     with zipfile.ZipFile(paths["features"]) as archive:
-        info = _member(archive, features_name, paths["features"])
+        info = member(archive, features_name, paths["features"])
         if not unpacked.exists() or unpacked.stat().st_size != info.file_size:
             with archive.open(info) as packed, whole_file(unpacked) as out:
                 shutil.copyfileobj(packed, out, 1 << 20)
@@ -49,10 +50,3 @@ def read_cornac(
     extras = {"feature_scale": largest}
     return Dataset(train, test, features, n_users=len(user_ids), n_items=len(ids), item_ids=ids.astype(str), extras=extras,
                    notes=notes)  # fmt: skip
-
-
-def _member(archive: zipfile.ZipFile, name: str, path: Path) -> zipfile.ZipInfo:
-    for info in archive.infolist():
-        if info.filename.rpartition("/")[2] == name:
-            return info
-    raise ValueError(f"{path} does not hold {name}, only {', '.join(archive.namelist()[:5])}; delete it and load again")

@@ -1,19 +1,19 @@
-"""Your own data in files: a CSV of interactions and a folder of pictures."""
+"""Your own data in files: a table of interactions and a folder of pictures."""
 
-from __future__ import annotations
-
-import csv as csv_module
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from .csv_rows import read_table
 from .dataset import Dataset
-from .pictures import features_of_pictures
-from .tables import from_frame
-
-__all__ = ["from_csv"]
+from .dates import Times
+from .ids import number_distinct, numbered
+from .interactions import Interactions, check_split, data_set_of
+from .packed_files import without_packing
+from .picture_files import of_items, pictures_in
+from .pictures import features_of_files
 
 
 def from_csv(
@@ -31,21 +31,40 @@ def from_csv(
     batch_size: int = 64,
     cache: str | Path | None = None,
     progress: bool = True,
+    until: Any = None,
+    dayfirst: bool | None = None,
+    format: str | None = None,
+    test: Any = None,
+    columns: Sequence[str] | None = None,
+    quote: str | None = '"',
+    multiline: bool = False,
+    untouched: bool | None = None,
 ) -> Dataset:
-    """A data set from a CSV of interactions and a folder of pictures.
+    """A data set from a table of interactions in a file, and a folder of pictures.
 
     Parameters
     ----------
     csv : path
-        UTF-8 with a header line. Ids are text: 007 and 7 are two things.
+        UTF-8 text, a row a line, with a header line or ``columns``; it may be packed (.gz, .bz2, .xz, or .zip with nothing
+        else in it). Ids are text: 007 and 7 are two things. Or a .parquet file, for which pyarrow is needed; ids are then of
+        the kind that they have there.
     images : folder, optional
-        The picture of item ``hat`` is ``hat.jpg``, or another of ``PICTURES``. Pictures of items nobody has touched
-        join the catalogue.
+        The picture of item ``hat`` is ``hat.jpg``, or another of ``PICTURES``, in the folder or a subfolder; an id may have
+        the ending, or the subfolder, in it.
     network, device, batch_size, cache : see :func:`amrlib.datasets.pictures.features_of_pictures`
-    user, item, time, split, seed : see :func:`amrlib.from_frame`
+    user, item, time, split, seed, until, dayfirst, format, test : see :func:`amrlib.from_frame`
+        ``test`` may be the path of a second file with the columns ``user`` and ``item``.
     bad_rows : ``"refuse"`` or ``"skip"``
         Rows with too many or too few columns or with an empty id. Skipped ones are counted in ``notes``.
-    sep : one character; a tab for .tsv and a comma otherwise
+    sep : what stands between columns; a tab for .tsv and a comma otherwise
+        Of more than one sign ("::") too; quotes then mean nothing.
+    columns : names of all columns, for a file without a header line
+    quote : one sign, or None where quotes mean nothing
+    multiline : bool
+        Whether quoted texts may go on over several lines. Left out, such a quote is taken for a forgotten one, and refused.
+    untouched : bool, optional
+        Whether pictures of no item of the table are items that nobody has met, and join the catalogue. Left out, they do,
+        but for those whose names begin with another item's (``hat-back``, ``hat_2``). ``notes`` counts both.
 
     Returns
     -------
@@ -61,80 +80,66 @@ def from_csv(
     path = Path(csv)
     if bad_rows not in ("refuse", "skip"):
         raise ValueError(f"bad_rows must be 'refuse' or 'skip', not {bad_rows!r}")
-    needed = [user, item] + ([time] if time else [])
-    rows, lines, skipped = _read_csv(path, needed, sep or ("\t" if path.suffix == ".tsv" else ","), bad_rows)
-    columns = list(zip(*rows)) or [()] * len(needed)
-    frame = pd.DataFrame({name: list(column) for name, column in zip(needed, columns)}, dtype=str)
-    features, names, pixels = None, None, None
+    how = dict(sep=sep, columns=columns, quote=quote, multiline=multiline, skip=bad_rows == "skip", progress=progress)
     notes: list[str] = []
+    by_time = check_split(split, time, until, test, notes, dayfirst, format)
+    times = Times(str(time), dayfirst, format) if by_time else None
+    rows = _read(path, user, item, time, times, how, notes)
+    if isinstance(test, str | Path):
+        held = _read(Path(test), user, item, None, None, how, notes)
+        ids = (held.users, held.user_ids), (held.items, held.item_ids)
+        test = pd.DataFrame({name: [known[c] for c in codes] for name, (codes, known) in zip((user, item), ids)}, dtype=object)
+    features, names, pixels = None, None, None
     if images is not None:
-        names, features, pixels, notes = features_of_pictures(images, network, device, batch_size, cache, progress)
-    shop = from_frame(
-        frame, features, names, user, item, time, split, seed=seed, name=path.stem,
-        where=lambda row: f"{path.name}, line {lines[row]}",
-    )  # fmt: skip
-    if skipped:
-        notes = [f"{len(skipped):,} rows that cannot be read ({skipped[0]}), left out", *notes]
+        folder = Path(images)
+        files = of_items(pictures_in(folder), rows.item_ids, untouched, notes)
+        if not any(key in files for key in rows.item_ids):
+            raise ValueError("no interaction is left, since no item has a picture" + "".join(f"; {note}" for note in notes))
+        names, features, pixels, found = features_of_files(folder, files, network, device, batch_size, cache, progress)
+        notes += found
+    shop = data_set_of(rows, features, names, by_time, until, test, (user, item), True, seed, without_packing(path).stem, notes)
     if pixels is not None and names is not None:
         place = {key: n for n, key in enumerate(names)}
         pixels = pixels[[place[key] for key in shop.item_ids.tolist()]]
         pixels.flags.writeable = False  # ours alone: the data set need not copy it
         shop = shop.replace(images=pixels)
-    return shop.replace(notes=(*notes, *shop.source_notes))
+    return shop
 
 
-def _read_csv(path: Path, needed: list[str], sep: str, bad_rows: str) -> tuple[list[list[str]], list[int], list[str]]:
-    rows: list[list[str]] = []
-    lines: list[int] = []
-    skipped: list[str] = []
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        reader = csv_module.reader(file, delimiter=sep)
-        try:
-            header = [name.strip() for name in next(reader, [])]
-            missing = [name for name in needed if name not in header]
-            if missing:
-                raise ValueError(
-                    f"{path.name}, line 1: no column {missing[0]!r}, only {', '.join(map(repr, header[:10]))}; "
-                    f"name the columns with user=, item=, time=, or the separator with sep="
-                )
-            columns = [header.index(name) for name in needed]
-            for line, values in _numbered_rows(reader):
-                if not any(v.strip() for v in values):
-                    continue
-                fault = ""
-                if len(values) != len(header):
-                    fault = f"{len(values)} columns where the header has {len(header)}"
-                elif not all(values[c].strip() for c in columns[:2]):
-                    fault = "user or item is empty"
-                if fault and bad_rows == "refuse":
-                    raise ValueError(f"{path.name}, line {line}: {fault}; correct it, or pass bad_rows='skip'")
-                if fault:
-                    skipped.append(f"{path.name}, line {line}: {fault}")
-                    continue
-                rows.append([values[c] for c in columns])
-                lines.append(line)
-        except UnicodeDecodeError as error:
-            raise ValueError(
-                f"{path.name}, line {_not_utf8(path)}: not UTF-8 ({error.reason}); save it as UTF-8"
-            ) from None
-        except csv_module.Error as error:
-            raise ValueError(f"{path.name}, line {reader.line_num}: {error}") from None
-    return rows, lines, skipped
+def _read(
+    path: Path, user: str, item: str, time: str | None, times: Times | None, how: dict[str, Any], notes: list[str]
+) -> Interactions:
+    needed = [user, item] + ([time] if time is not None else [])
+    if path.suffix == ".parquet":
+        return _read_parquet(path, needed, times, notes)
+    table = read_table(path, needed, times, **how)
+    if table.skipped:
+        notes.append(f"{len(table.skipped):,} rows that cannot be read ({table.skipped[0]}), left out")
+    users, user_ids = number_distinct(*table.column(0), lambda row: f"{table.say(row)}, column {user!r}", notes)
+    items, item_ids = number_distinct(*table.column(1), lambda row: f"{table.say(row)}, column {item!r}", notes)
+    return Interactions(users, user_ids, items, item_ids, times, table.say)
 
 
-def _not_utf8(path: Path) -> int:
-    """The first line that is not UTF-8. The reader does not know: it decodes many lines ahead."""
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                line.decode("utf-8-sig")
-            except UnicodeDecodeError:
-                return number
-    return 0
-
-
-def _numbered_rows(reader: Any) -> Iterator[tuple[int, list[str]]]:
-    last = reader.line_num
-    for values in reader:  # a quoted field may span lines: a row is named by its first
-        yield last + 1, values
-        last = reader.line_num
+def _read_parquet(path: Path, needed: list[str], times: Times | None, notes: list[str]) -> Interactions:
+    try:
+        from pyarrow import ArrowException, parquet
+    except ImportError:
+        raise ValueError(f"{path.name} needs pyarrow: pip install pyarrow, or save the table as .csv.gz") from None
+    try:
+        with parquet.ParquetFile(path) as file:
+            absent = [name for name in needed if name not in file.schema_arrow.names]
+            if absent:
+                raise ValueError(f"{path.name}: no column {absent[0]!r}, only "
+                                 f"{', '.join(map(repr, file.schema_arrow.names[:10]))}; "
+                                 "name the columns with user=, item=, time=")  # fmt: skip
+            texts = [name for name in needed[:2] if str(file.schema_arrow.field(name).type) in ("string", "large_string")]
+        # texts as codes into their distinct ones: a fraction of the memory
+        frame = parquet.read_table(path, columns=list(dict.fromkeys(needed)), read_dictionary=texts).to_pandas()
+    except ArrowException as error:
+        raise ValueError(f"{path.name} cannot be read as parquet: {error}") from None
+    say = lambda row: f"{path.name}, row {row}"  # noqa: E731
+    users, user_ids = numbered(frame[needed[0]], lambda row: f"{say(row)}, column {needed[0]!r}", notes)
+    items, item_ids = numbered(frame[needed[1]], lambda row: f"{say(row)}, column {needed[1]!r}", notes)
+    if times is not None:
+        times.add(frame[needed[2]])
+    return Interactions(users, user_ids, items, item_ids, times, say)

@@ -18,6 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .splits import distinct_keys, random_out, rows_of
+
 __all__ = ["Dataset", "FeatureTable", "Fingerprint", "digest", "expand_rows", "leave_one_out"]
 
 
@@ -34,7 +36,7 @@ def _pairs(pairs: Any, name: str) -> np.ndarray:
         if len(odd):
             raise ValueError(
                 f"{name} must hold whole numbers, and row {odd[0]} is {array[odd[0]].tolist()} ({len(odd)} such rows); "
-                f"drop it, or map names to 0, 1, 2, … first"
+                "drop it, or map names to 0, 1, 2, … first"
             )
     return np.ascontiguousarray(array, dtype=np.int64)
 
@@ -324,6 +326,8 @@ class Dataset:
         if ids is None:
             return _sealed(np.arange(size)), False
         array = np.array(ids)
+        if array.dtype.kind == "f" and isinstance(ids, list) and all(isinstance(key, int) for key in ids):
+            array = np.array(ids, dtype=object)  # too large for NumPy's integers, and a float would merge them
         if array.shape != (size,) or len(set(array.tolist())) != size:
             raise ValueError(f"{name} must be {size} different names, one for each, not {array.shape}")
         return _sealed(array), True
@@ -357,7 +361,8 @@ class Dataset:
     @cached_property
     def unique_keys(self) -> np.ndarray:
         """user · n_items + item of the distinct training pairs, ascending, int64."""
-        return _sealed(np.unique(self.train[:, 0] * self.n_items + self.train[:, 1]))
+        keys = self.train[:, 0] * self.n_items + self.train[:, 1]
+        return _sealed(keys if (keys[1:] > keys[:-1]).all() else distinct_keys(keys, []))
 
     @cached_property
     def indptr(self) -> np.ndarray:
@@ -459,17 +464,10 @@ def leave_one_out(pairs: Any, seed: int = 0, n_users: int | None = None) -> tupl
 
     The split of He et al. and of the AMR paper (§4.1), drawn at random since it uses no timestamps.
     """
-    array = np.unique(_pairs(pairs, "pairs"), axis=0)
+    array = _pairs(pairs, "pairs")
     n_users = int(array[:, 0].max(initial=-1)) + 1 if n_users is None else n_users
+    n_items = int(array[:, 1].max(initial=0)) + 1
     _ids_in_range(array[:, 0], n_users, "pairs", "user")
-    rng = np.random.default_rng(seed)
-    array = array[np.lexsort((rng.random(len(array)), array[:, 0]))]
-    counts = np.bincount(array[:, 0], minlength=n_users)
-    first = np.cumsum(counts) - counts
-    held = first[counts >= 2]
-    test = np.full(n_users, -1, dtype=np.int64)
-    test[array[held, 0]] = array[held, 1]
-    kept = np.ones(len(array), dtype=bool)
-    kept[held] = False
-    train = array[kept]
-    return train[np.lexsort((train[:, 1], train[:, 0]))], test
+    _ids_in_range(array[:, 1], n_items, "pairs", "item")
+    keys, test = random_out(distinct_keys(array[:, 0] * n_items + array[:, 1], []), n_users, n_items, seed)
+    return rows_of(keys, n_items), test

@@ -5,9 +5,8 @@
 torch.Size([1, 1280])
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,18 +16,26 @@ from ..device import resolve_device
 from ..features import efficientnet
 from ..features.small_cnn import extract_features, load_cnn
 
-__all__ = ["NETWORKS", "as_in_the_shop", "extractor", "square"]
-
 NETWORKS = ("shop", "efficientnet_lite0", "resnet50", "alexnet")
 
 
-def extractor(network: str, device: str | torch.device = "auto") -> Callable[[list[Any]], Any]:
-    """A function that takes pictures and gives their features, an array or a tensor (n, D).
+@dataclass(frozen=True)
+class Extractor:
+    """A network and what it wants to be given, so that pictures can be made small one by one and looked at together."""
+
+    prepare: Callable[[Any], Any]  # of one RGB PIL.Image, on any thread
+    run: Callable[[list[Any]], Any]  # features (n, D) of what prepare gave, an array or a tensor
+
+    def __call__(self, pictures: list[Any]) -> Any:
+        return self.run([self.prepare(picture) for picture in pictures])
+
+
+def extractor(network: str, device: str | torch.device = "auto") -> Extractor:
+    """A function that takes RGB ``PIL.Image`` and gives their features, an array or a tensor (n, D).
 
     Parameters
     ----------
     network : one of ``NETWORKS``
-        ``"shop"`` takes uint8 arrays (28, 28), as :func:`as_in_the_shop` makes them; the others take RGB ``PIL.Image``.
 
     Raises
     ------
@@ -38,22 +45,23 @@ def extractor(network: str, device: str | torch.device = "auto") -> Callable[[li
     target = resolve_device(device)
     if network == "shop":
         cnn = load_cnn(target)
-        return lambda pixels: extract_features(np.stack(pixels), cnn, target, progress=False)
+        return Extractor(as_in_the_shop, lambda pixels: extract_features(np.stack(pixels), cnn, target, progress=False))
     if network == "efficientnet_lite0":
         lite0 = efficientnet.load_efficientnet_lite0(target)
-        return lambda pictures: lite0.features(
-            torch.stack([efficientnet.as_pixels(square(picture)[0]) for picture in pictures]).to(target)
+        return Extractor(
+            lambda picture: efficientnet.as_pixels(square(picture)[0]),
+            lambda pixels: lite0.features(torch.stack(pixels).to(target)),
         )
     return _of_torchvision(network, target)
 
 
-def _of_torchvision(network: str, target: torch.device) -> Callable[[list[Any]], Any]:
+def _of_torchvision(network: str, target: torch.device) -> Extractor:
     try:
         from torchvision import models
     except (ImportError, RuntimeError) as error:  # the second: one that was built for another torch
         raise ValueError(
             f"network={network!r} needs a torchvision that fits this torch ({error}): pip install torchvision, "
-            f"or take network='shop'"
+            "or take network='shop'"
         ) from None
     if network == "resnet50":
         weights = models.ResNet50_Weights.DEFAULT
@@ -64,8 +72,7 @@ def _of_torchvision(network: str, target: torch.device) -> Callable[[list[Any]],
         model = models.alexnet(weights=weights)
         model.classifier = model.classifier[:-1]  # (B, 4096), fc7 as VBPR
     model = model.eval().requires_grad_(False).to(target)
-    transform = weights.transforms()
-    return lambda pictures: model(torch.stack([transform(picture) for picture in pictures]).to(target))
+    return Extractor(weights.transforms(), lambda pixels: model(torch.stack(pixels).to(target)))
 
 
 def square(picture: Any) -> tuple[Any, Any]:

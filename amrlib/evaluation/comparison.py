@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from ..checks import require, whole_number
+from ..checks import list_length, require
 from ..datasets.dataset import Dataset
 from ..protocols import Ranked, Recommending
 from .report import Report, bootstrap, cutoffs, evaluate
@@ -44,7 +44,7 @@ def paired_test(
 
 
 def exposure(
-    model: Recommending, dataset: Dataset, k: int = 10, features: Any = None, users: np.ndarray | None = None
+    model: Recommending, dataset: Dataset, k: int | None = None, features: Any = None, users: np.ndarray | None = None
 ) -> pd.Series:
     """What a model puts before people: of the top k of ``users`` (m,), by default everyone with a held-out item, four numbers.
 
@@ -53,7 +53,7 @@ def exposure(
     spread, Σ_i (2i − N − 1) x_i / (N Σ x), x ascending: from 0, evenly, to 1 − 1/N, all to one item; all but the first NaN
     where nobody has an item left. Left out of a list is what the user has in the data that the model is bound to; ``dataset``
     says which items are popular or cold. Nobody, and k outside the catalogue, are a ValueError."""
-    k, N = whole_number(k, "k", 1, dataset.n_items, "the catalogue's {} items"), dataset.n_items
+    k, N = list_length(k, dataset.n_items, "the catalogue's {} items"), dataset.n_items
     users = dataset.test_users if users is None else np.atleast_1d(np.asarray(users))
     require(len(users), "users is empty: nobody to recommend to")
     items, _ = model.recommend(users, k, features)  # (m, k)
@@ -66,7 +66,7 @@ def exposure(
 
 
 def compare(
-    models: Mapping[str, Ranked | Report], dataset: Dataset, k: int | Sequence[int] = (5, 10, 20), ranking: str = "full",
+    models: Mapping[str, Ranked | Report], dataset: Dataset, k: int | Sequence[int] | None = None, ranking: str = "full",
     features: Any = None, against: str | None = None, measure: str = "ndcg", seed: int = 0, progress: bool = True,
 ) -> pd.DataFrame:  # fmt: skip
     """Several models side by side, one row each, in the order given: name → model, or a :class:`Report` made already.

@@ -142,8 +142,10 @@ def correction_solver(R: int, n: int, gamma: float) -> tuple[np.ndarray, np.ndar
     return r, np.linalg.solve((1 - gamma) * A_t @ A + gamma * np.diag(A_t.sum(1)), A_t)
 
 
-def cutoffs(k: int | Sequence[int], n_items: int) -> tuple[int, ...]:
-    """``k``, one or several, as Python ints within the catalogue."""
+def cutoffs(k: int | Sequence[int] | None, n_items: int) -> tuple[int, ...]:
+    """``k``, one or several, as Python ints within the catalogue; None: 5, 10 and 20, as far as it goes."""
+    if k is None:
+        return tuple(n for n in (5, 10, 20) if n <= n_items) or (n_items,)
     ks = tuple(k) if isinstance(k, Sequence | np.ndarray) and np.ndim(k) else (k,)
     require(ks, "k must be one whole number or several, not none")
     return tuple(whole_number(n, "k", 1, n_items, "the catalogue's {} items") for n in ks)
@@ -151,7 +153,7 @@ def cutoffs(k: int | Sequence[int], n_items: int) -> tuple[int, ...]:
 
 @measures.full_precision()
 def evaluate(
-    model: Ranked, dataset: Dataset, k: int | Sequence[int] = (5, 10, 20), ranking: str = "full",
+    model: Ranked, dataset: Dataset, k: int | Sequence[int] | None = None, ranking: str = "full",
     features: Any = None, n_candidates: int = 999, seed: int = 0, progress: bool = True,
 ) -> Report:  # fmt: skip
     """Rank the held-out item of every user who has one, as in the AMR paper (§4.1.3); ties count against it.
