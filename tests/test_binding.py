@@ -132,7 +132,7 @@ def test_a_warm_start_is_not_lost_in_silence():
     fit(vbpr, data)  # the same shop: from there
     before = numbers(vbpr)
     for there in (other, data.validation_split(0), data.replace(user_ids=[f"u{n}" for n in range(data.n_users)])):
-        with pytest.raises(ValueError, match=r"warm-started from MFBPR on data with other .*VBPR\.warm_start.*reset=True"):
+        with pytest.raises(ValueError, match=r"warm-started from MFBPR, on data of other .*VBPR\.warm_start.*reset=True"):
             fit(vbpr, there)
         assert same(before, vbpr) and vbpr.dataset is data  # and nothing has happened
     fit(vbpr, other, reset=True)

@@ -91,7 +91,7 @@ def test_datasets_and_help(capsys):
     (["evaluate", "popularity", "--dataset", "moon"], "unknown data set 'moon'"),
     (["attack", "popularity"], "nothing to perturb"),
     (["train", "vbpr", "--out", "x", "--epochs", "0"], "epochs must be"),
-    (["train", "vbpr", "--out", "x", "--start", "popularity"], "nothing to start from"),
+    (["train", "vbpr", "--out", "x", "--start", "popularity"], "no such file: popularity; `python -m amrlib train` makes one"),
     (["train", "vbpr", "--out", "x", "--device", "abacus"], "is not available here"),
     (["train", "amr", "--out", "x", "--epsilon", "-1"], "epsilon must be"),
 ])  # fmt: skip

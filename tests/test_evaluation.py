@@ -10,7 +10,8 @@ from scipy import stats
 
 import amrlib
 from amrlib import Dataset, compare, evaluate
-from amrlib.evaluation import Report, candidates, exposure, paired_test, sample_candidates
+from amrlib.datasets import candidates
+from amrlib.evaluation import Report, exposure, paired_test, sample_candidates
 from amrlib.evaluation import ranks as ranking
 from amrlib.evaluation.report import correction_solver
 
