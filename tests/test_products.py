@@ -1,4 +1,4 @@
-"""The products of amrlib.products against numpy's, at sizes that fill no tile and at sizes that do."""
+"""The products of training.compiled.loops against numpy's, at sizes that fill no tile and at sizes that do."""
 
 import importlib.util
 from pathlib import Path
