@@ -1,0 +1,118 @@
+"""Where a submission runs: a process of its own with nothing but Python, the book's code and an empty folder in memory."""
+
+import functools
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+HERE = ROOT / "classroom"
+SHARED = ("amrlib", "amrbook", "data", "book/settings.json")  # what the assignments read; no hidden test is among it
+SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc/ld.so.cache", "/etc/fonts")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one submission may use."""
+
+    cell_seconds: float = 30.0
+    call_seconds: float = 5.0
+    total_seconds: float = 120.0
+    memory: int = 3 << 30  # bytes of a process; torch's own libraries do not count
+    disk: int = 64 << 20  # bytes of all files together
+    file_size: int = 32 << 20
+    processes: int = 128
+
+
+@functools.cache
+def bubblewrap() -> str | None:
+    """bubblewrap's path if it works here: in some containers it is installed and may not make a namespace."""
+    found = shutil.which("bwrap")
+    if found is None:
+        return None
+    try:
+        tried = subprocess.run([*wall(found, Limits()), "/bin/true"], capture_output=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found if tried.returncode == 0 else None
+
+
+def in_words() -> str:
+    """What keeps a submission in, plainly."""
+    if bubblewrap():
+        return "each submission runs in bubblewrap: no network, no files but the book's code, limits on time, memory and disk"
+    return (
+        "bubblewrap is not at work here: a submission runs with limits on time and memory alone. It can read this account's "
+        "files, write to them and use the network. Install it (Debian, Ubuntu: apt install bubblewrap), or grade in a "
+        "throw-away account or container."
+    )
+
+
+def wall(bwrap: str, limits: Limits) -> list[str]:
+    """The command that puts up the walls, without what runs inside."""
+    command = [bwrap, "--unshare-all", "--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL"]
+    for path in SYSTEM:
+        command += ["--ro-bind-try", path, path]
+    for path in dict.fromkeys([sys.prefix, os.path.realpath(sys.prefix), sys.base_prefix, os.path.realpath(sys.base_prefix)]):
+        if not path.startswith("/usr"):
+            command += ["--ro-bind", path, path]
+    command += ["--proc", "/proc", "--dev", "/dev", "--size", str(limits.disk), "--tmpfs", "/tmp", "--dir", "/tmp/home"]
+    command += ["--size", str(1 << 20), "--tmpfs", "/dev/shm"]
+    for path in SHARED:
+        command += ["--ro-bind", str(ROOT / path), f"/course/{path}"]
+    for name in ("worker.py", "wire.py"):
+        command += ["--ro-bind", str(HERE / name), f"/grader/{name}"]
+    command += ["--remount-ro", "/"]
+    return [*command, "--chdir", "/tmp/home"]
+
+
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "",
+    "MPLBACKEND": "agg", "TQDM_DISABLE": "1", "PYTHONWARNINGS": "ignore", "PYTHONHASHSEED": "0",
+    "PYTHONDONTWRITEBYTECODE": "1", "LANG": "C.UTF-8", "PATH": "/usr/bin:/bin",
+}  # fmt: skip
+
+
+class Process:
+    """A worker behind walls, its two pipes, and its end."""
+
+    def __init__(self, limits: Limits) -> None:
+        bwrap = bubblewrap()
+        ours, theirs = os.pipe(), os.pipe()  # to the worker, from the worker: (read end, write end)
+        self.scratch = None if bwrap else tempfile.TemporaryDirectory(prefix="submission-", ignore_cleanup_errors=True)
+        home = "/tmp/home" if bwrap else str(self.scratch.name)  # type: ignore[union-attr]
+        environment = {**ENVIRONMENT, "HOME": home, "MPLCONFIGDIR": home}
+        program = [sys.executable, "-s", "/grader/worker.py" if bwrap else str(HERE / "worker.py"), str(ours[0]), str(theirs[1])]
+        if bwrap:
+            walls = wall(bwrap, limits)
+            for name, value in environment.items():
+                walls += ["--setenv", name, value]
+            program = [*walls, *program]
+        self.path = ["/course"] if bwrap else [str(ROOT)]
+        try:
+            self.child = subprocess.Popen(
+                program, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                pass_fds=(ours[0], theirs[1]), env=environment, cwd=None if bwrap else home, start_new_session=True,
+            )  # fmt: skip
+        finally:
+            os.close(ours[0])
+            os.close(theirs[1])
+        self.source, self.target = theirs[0], ours[1]
+        os.set_blocking(self.source, False)
+
+    def end(self) -> None:
+        """Kill it and everything it started: inside bubblewrap the process space goes with its first process."""
+        if self.child.poll() is None:
+            try:
+                os.killpg(self.child.pid, 9)
+            except ProcessLookupError:
+                pass
+        self.child.wait()
+        for pipe in (self.source, self.target):
+            os.close(pipe)
+        if self.scratch:
+            self.scratch.cleanup()
