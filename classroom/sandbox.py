@@ -28,23 +28,31 @@ class Limits:
     processes: int = 128
 
 
+# Linux bounds the number of processes of everybody but root. So root's graders make the namespaces themselves and go on as
+# nobody; everybody else's live in a user namespace.
+NOBODY = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all"]
+ANYBODY = ["--unshare-user", "--cap-drop", "ALL"]
+
+
 @functools.cache
-def bubblewrap() -> str | None:
-    """bubblewrap's path if it works here: in some containers it is installed and may not make a namespace."""
-    found = shutil.which("bwrap")
-    if found is None:
-        return None
-    try:
-        tried = subprocess.run([*wall(found, Limits()), "/bin/true"], capture_output=True, timeout=20)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return found if tried.returncode == 0 else None
+def bubblewrap() -> tuple[str, bool] | None:
+    """bubblewrap's path, and whether to start as root and go on as nobody; None where it is missing or may not do its work."""
+    found, root = shutil.which("bwrap"), hasattr(os, "geteuid") and os.geteuid() == 0
+    for as_nobody in (True, False) if root else (False,):
+        try:
+            if found and subprocess.run([*wall(found, as_nobody, Limits()), sys.executable, "/grader/wire.py"], capture_output=True, timeout=20).returncode == 0:
+                return found, as_nobody
+        except (OSError, subprocess.SubprocessError):
+            pass
+    return None
 
 
 def in_words() -> str:
     """What keeps a submission in, plainly."""
-    if bubblewrap():
-        return "each submission runs in bubblewrap: no network, no files but the book's code, limits on time, memory and disk"
+    if found := bubblewrap():
+        words = "each submission runs in bubblewrap: no network, no files but the book's code, limits on time, memory and disk"
+        unbound = hasattr(os, "geteuid") and os.geteuid() == 0 and not found[1]
+        return words + ("; as root the number of its processes has no limit: grade from an ordinary account" if unbound else "")
     return (
         "bubblewrap is not at work here: a submission runs with limits on time and memory alone. It can read this account's "
         "files, write to them and use the network. Install it (Debian, Ubuntu: apt install bubblewrap), or grade in a "
@@ -52,22 +60,28 @@ def in_words() -> str:
     )
 
 
-def wall(bwrap: str, limits: Limits) -> list[str]:
+def wall(bwrap: str, as_nobody: bool, limits: Limits, environment: dict[str, str] | None = None) -> list[str]:
     """The command that puts up the walls, without what runs inside."""
-    command = [bwrap, "--unshare-all", "--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL"]
+    command = [bwrap, "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
+    command += ["--die-with-parent", "--new-session", "--clearenv", *([] if as_nobody else ANYBODY)]
+    for name, value in (environment or {}).items():
+        command += ["--setenv", name, value]
     for path in SYSTEM:
         command += ["--ro-bind-try", path, path]
-    for path in dict.fromkeys([sys.prefix, os.path.realpath(sys.prefix), sys.base_prefix, os.path.realpath(sys.base_prefix)]):
-        if not path.startswith("/usr"):
-            command += ["--ro-bind", path, path]
-    command += ["--proc", "/proc", "--dev", "/dev", "--size", str(limits.disk), "--tmpfs", "/tmp", "--dir", "/tmp/home"]
-    command += ["--size", str(1 << 20), "--tmpfs", "/dev/shm"]
+    homes = dict.fromkeys(p for q in (sys.prefix, sys.base_prefix) for p in (q, os.path.realpath(q)) if not p.startswith("/usr"))
+    folders = [str(parent) for home in homes for parent in reversed(Path(home).parents[:-1])]
+    for folder in dict.fromkeys([*folders, "/course", "/course/book", "/grader"]):  # bubblewrap would make them for root alone
+        command += ["--perms", "0755", "--dir", folder]
+    for path in homes:
+        command += ["--ro-bind", path, path]
+    command += ["--proc", "/proc", "--dev", "/dev", "--size", str(limits.disk), "--perms", "1777", "--tmpfs", "/tmp"]
+    command += ["--perms", "0777", "--dir", "/tmp/home", "--size", str(1 << 20), "--perms", "1777", "--tmpfs", "/dev/shm"]
     for path in SHARED:
         command += ["--ro-bind", str(ROOT / path), f"/course/{path}"]
     for name in ("worker.py", "wire.py"):
         command += ["--ro-bind", str(HERE / name), f"/grader/{name}"]
     command += ["--remount-ro", "/"]
-    return [*command, "--chdir", "/tmp/home"]
+    return [*command, "--chdir", "/tmp/home", *(NOBODY if as_nobody else [])]
 
 
 ENVIRONMENT = {
@@ -88,10 +102,7 @@ class Process:
         environment = {**ENVIRONMENT, "HOME": home, "MPLCONFIGDIR": home}
         program = [sys.executable, "-s", "/grader/worker.py" if bwrap else str(HERE / "worker.py"), str(ours[0]), str(theirs[1])]
         if bwrap:
-            walls = wall(bwrap, limits)
-            for name, value in environment.items():
-                walls += ["--setenv", name, value]
-            program = [*walls, *program]
+            program = [*wall(*bwrap, limits, environment), *program]
         self.path = ["/course"] if bwrap else [str(ROOT)]
         try:
             self.child = subprocess.Popen(

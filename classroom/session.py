@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import select
 import time
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from classroom import wire
-from classroom.sandbox import Limits, Process
+from classroom.sandbox import Limits, Process, in_words
 
 GRACE = 3.0  # seconds after the worker's own alarm before it is killed
 LONGEST_LINE = 64 << 20
@@ -67,7 +68,7 @@ class Session:
             able = [(n, cell.name, cell.code) for n, cell in enumerate(self.cells) if cell.kind not in ("time", "death")]
             order = {
                 "cells": able, "path": self.process.path, "cell_seconds": self.limits.cell_seconds,
-                "memory": self.limits.memory, "file_size": self.limits.file_size, "processes": self.limits.processes,
+                "id": self.token(), "memory": self.limits.memory, "file_size": self.limits.file_size, "processes": self.limits.processes,
             }  # fmt: skip
             running: int | None = None
             try:
@@ -87,6 +88,8 @@ class Session:
                         break
             except (Died, KeyError, IndexError, TypeError, ValueError) as problem:
                 self.stop()
+                if running is None and not any(cell.ran for cell in self.cells):
+                    raise RuntimeError(f"no process could be started for it: {in_words()}") from None
                 if running is not None and 0 <= running < len(self.cells):
                     cell = self.cells[running]
                     cell.kind, cell.error, cell.ran = "death", f"it ended the whole process or never came back ({problem})", True
@@ -101,6 +104,11 @@ class Session:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+    def token(self) -> str:
+        """A new word that every answer must carry: lines that a submission writes into the pipe by itself count for nothing."""
+        self.word = secrets.token_hex(8)
+        return self.word
 
     def send(self, message: dict[str, Any]) -> None:
         assert self.process is not None
@@ -118,20 +126,25 @@ class Session:
     def receive(self, seconds: float) -> dict[str, Any]:
         assert self.process is not None
         until = min(time.monotonic() + seconds, self.until)
-        while b"\n" not in self.buffer:
-            left = until - time.monotonic()
-            if left <= 0 or len(self.buffer) > LONGEST_LINE:
+        while True:
+            while b"\n" not in self.buffer:
+                left = until - time.monotonic()
+                if left <= 0 or len(self.buffer) > LONGEST_LINE:
+                    raise Died("no answer in time")
+                if select.select([self.process.source], [], [], left)[0]:
+                    piece = os.read(self.process.source, 1 << 20)
+                    if not piece:
+                        raise Died("it ended")
+                    self.buffer += piece
+            line, self.buffer = self.buffer.split(b"\n", 1)
+            try:
+                message = json.loads(line)
+            except (ValueError, RecursionError):
+                continue
+            if isinstance(message, dict) and message.get("id") == self.word:
+                return message
+            if time.monotonic() > until:
                 raise Died("no answer in time")
-            if select.select([self.process.source], [], [], left)[0]:
-                piece = os.read(self.process.source, 1 << 20)
-                if not piece:
-                    raise Died("it ended")
-                self.buffer += piece
-        line, self.buffer = self.buffer.split(b"\n", 1)
-        message = json.loads(line)
-        if not isinstance(message, dict):
-            raise Died("it sent nonsense")
-        return message
 
     # ------------------------------------------------------------ what tests use
 
@@ -143,7 +156,7 @@ class Session:
         try:
             self.start()
             sent = [wire.encode(argument) for argument in arguments]
-            self.send({"name": name, "call": call, "arguments": sent, "seconds": seconds})
+            self.send({"name": name, "call": call, "arguments": sent, "seconds": seconds, "id": self.token()})
             reply = self.receive(seconds + GRACE)
             if "missing" in reply:
                 raise Wrong(f"`{name}` is not defined")

@@ -116,6 +116,9 @@ def chapter_link(name: str, up: str = "../") -> str:
     return f"[{notebook.cells[0].source.splitlines()[0].removeprefix('# ')}]({up}{stem}.ipynb)"
 
 
+ELSEWHERE = f"{repository()}/blob/main/book/"  # for files that do not stay in book/
+
+
 def with_links(text: str, up: str = "../") -> str:
     return re.sub(r"\{chapter (\w+)\}", lambda found: chapter_link(found[1], up), text)
 
@@ -173,7 +176,7 @@ def cells(name: str, version: str) -> list[nbformat.NotebookNode]:
     for number, part in enumerate(made.parts):
         text, ident = part.text, f"{name}-{part.question}"
         if part.kind == "text":
-            text = re.sub(r"\{(q\d+)\}", lambda f: points_in_words(made.points(f[1])), with_links(text))
+            text = re.sub(r"\{(q\d+)\}", lambda f: points_in_words(made.points(f[1])), with_links(text, "../" if version == "student" else ELSEWHERE))
             if number == 0:
                 title, rest = text.split("\n", 1)
                 badge = BADGE.format(slug="/".join(repository().split("/")[-2:]), name=f"assignments/{made.stem}")
@@ -218,7 +221,7 @@ def notes(name: str) -> str:
         f"Made from `classroom/sources/{made.stem}.md` by `python -m classroom make`; change that. {made.total} points by machine, "
         f"{sum(p.points for p in made.open_questions.values())} by hand.",
     ]  # fmt: skip
-    lines += [f"\n{with_links(part.text, up='../../book/')}" for part in made.parts if part.kind == "teacher"]
+    lines += [f"\n{with_links(part.text, ELSEWHERE)}" for part in made.parts if part.kind == "teacher"]
     for question, answer in made.answers.items():
         lines += [f"\n## {question}: {points_in_words(made.points(question))}\n", "| points | tested |", "|---|---|"]
         lines += [f"| {test.points} | {test.says} |" for test in hidden.tests(name) if test.question == question]

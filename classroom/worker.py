@@ -83,6 +83,7 @@ class Worker:
     def __init__(self, source: int, target: int) -> None:
         self.source = os.fdopen(source, "r", encoding="utf-8")
         self.target = os.fdopen(target, "w", encoding="utf-8")
+        self.word = ""
         self.module = types.ModuleType("__main__")
         self.namespace: dict[str, Any] = self.module.__dict__
         sys.modules["__main__"] = self.module
@@ -96,7 +97,7 @@ class Worker:
         raise TimeUp
 
     def say(self, **message: Any) -> None:
-        self.target.write(json.dumps(message) + "\n")
+        self.target.write(json.dumps({**message, "id": self.word}) + "\n")
         self.target.flush()
 
     def cell(self, number: int, name: str, code: str, seconds: float) -> str | None:
@@ -136,6 +137,7 @@ class Worker:
 
     def serve(self) -> None:
         order = json.loads(self.source.readline())
+        self.word = order["id"]
         sys.path[:0] = order["path"]
         limit(order["memory"], order["file_size"], order["processes"])
         early = [c for c in order["cells"] if self.cell(*c, order["cell_seconds"]) == "NameError"]
@@ -147,6 +149,7 @@ class Worker:
         for line in self.source:
             sys.stdout = sys.stderr = Capped()
             request = json.loads(line)
+            self.word = request["id"]
             try:
                 reply = self.answer(request, wire)
             except TimeUp:
