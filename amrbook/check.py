@@ -199,4 +199,4 @@ def holds(name: str, says: str, test: Callable[[], Any], *needs: Any) -> None:
         return print(f"✗ {name}: {says}. It stops with {type(error).__name__}: {error}{_own_line(error)}.")
     if unanswered(ok):
         return print(f"· {name}: not answered yet.")
-    print(f"✓ {name}: {says}." if bool(np.all(ok)) else f"✗ {name}: this does not hold yet: {says}.")
+    print(f"✓ {name}: {says}." if bool(np.all(_plain(ok))) else f"✗ {name}: this does not hold yet: {says}.")

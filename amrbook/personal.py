@@ -9,7 +9,7 @@ import hashlib
 
 import numpy as np
 
-__all__ = ["generator", "toy_purchases"]
+__all__ = ["flat_users", "generator", "toy_purchases", "visual_shop"]
 
 
 def generator(student: int, assignment: str) -> np.random.Generator:
@@ -35,3 +35,28 @@ def toy_purchases(student: int, assignment: str, n_users: int, n_items: int, eac
     """
     order = generator(student, assignment).random((n_users, n_items)).argsort(axis=1)
     return order.argsort(axis=1) < each
+
+
+def visual_shop(student: int, assignment: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """A small shop with pictures, and a model of it.
+
+    Returns
+    -------
+    train : (16, 2) int
+        Purchases, user and item, of 4 users; three of the 9 items were bought by nobody.
+    P : (4, 3), Q : (9, 3), E : (5, 3), features : (9, 5)
+    """
+    random = generator(student, assignment)
+    warm = np.sort(random.permutation(9)[:6])
+    rows = [(user, item) for user in range(4) for item in random.permutation(warm)[:4]]
+    rows[:6] = [(at % 4, item) for at, item in enumerate(warm)]  # every warm item at least once
+    P, Q, E = random.normal(size=(4, 3)), random.normal(size=(9, 3)), random.normal(size=(5, 3))
+    features = random.uniform(0, 1, size=(9, 5))
+    return np.array(rows), P, Q, E, features
+
+
+def flat_users(student: int, assignment: str) -> np.ndarray:
+    """Six users' vectors in four dimensions, (6, 4), that use three of them: one direction is orthogonal to all."""
+    random = generator(student, assignment)
+    turn, _ = np.linalg.qr(random.normal(size=(4, 4)))
+    return random.normal(size=(6, 3)) @ turn[:3]

@@ -56,7 +56,7 @@ def agree(got: Any, expected: Any, tolerance: float = 1e-6) -> None:
 
 def need(ok: Any, says: str) -> None:
     """Wrong with these words unless ``ok``."""
-    if not bool(np.all(ok)):
+    if not bool(np.all(np.asarray(ok))):
         raise Wrong(says)
 
 
