@@ -43,7 +43,8 @@ def visual_shop(student: int, assignment: str) -> tuple[np.ndarray, np.ndarray, 
     Returns
     -------
     train : (16, 2) int
-        Purchases, user and item, of 4 users; three of the 9 items were bought by nobody.
+        Purchases, user and item, of 4 users; three of the 9 items were bought by nobody. With a vector q of 0, these are
+        not the first in user 0's list.
     P : (4, 3), Q : (9, 3), E : (5, 3), features : (9, 5)
     """
     random = generator(student, assignment)
@@ -52,6 +53,9 @@ def visual_shop(student: int, assignment: str) -> tuple[np.ndarray, np.ndarray, 
     rows[:6] = [(at % 4, item) for at, item in enumerate(warm)]  # every warm item at least once
     P, Q, E = random.normal(size=(4, 3)), random.normal(size=(9, 3)), random.normal(size=(5, 3))
     features = random.uniform(0, 1, size=(9, 5))
+    cold = np.setdiff1d(np.arange(9), warm)
+    ahead = (features[cold] @ E @ P[0]).min() - ((Q + features @ E)[warm] @ P[0]).max()
+    Q[warm] += (max(ahead, 0) + 0.5) * P[0] / (P[0] @ P[0])
     return np.array(rows), P, Q, E, features
 
 

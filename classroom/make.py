@@ -1,7 +1,11 @@
 """The versions of every assignment, from their sources: what is stored in the repository, and what a teacher gets."""
 
+import json
+import os
 import shutil
+import sys
 from pathlib import Path
+from unittest.mock import patch
 
 import nbclient
 import nbformat
@@ -19,9 +23,6 @@ TEACHING = ROOT / "book" / "teaching"
 
 def executed(notebook: nbformat.NotebookNode, folder: Path) -> nbformat.NotebookNode:
     """With outputs in a form that repeats: one thread, no timings, streams joined."""
-    import os
-    from unittest.mock import patch
-
     with patch.dict(os.environ, kernel_environment() | STORED_UNDER):
         client = nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3", record_timing=False,
                                          resources={"metadata": {"path": str(folder)}})  # fmt: skip
@@ -99,20 +100,24 @@ def course(folder: Path) -> None:
 
 
 NBGRADER = """\
-# Made by `python -m classroom nbgrader`. Start nbgrader with AMR_COURSE={course} and PYTHONPATH={root} in its environment.
+# Made by `python -m classroom nbgrader`. Run nbgrader here with JUPYTER_PATH={out}, so that it finds the kernel below.
 c = get_config()  # noqa: F821
 c.CourseDirectory.course_id = "amr"
 c.ClearSolutions.code_stub = {{"python": "{stub}"}}
 c.ExecutePreprocessor.timeout = 120
-c.ExecutePreprocessor.kernel_name = "python3"
 """
 
 
 def for_nbgrader(course_folder: Path, out: Path) -> None:
-    """nbgrader's own folder: its source notebooks with solutions and hidden tests, and its configuration."""
-    out.mkdir(parents=True, exist_ok=True)
-    words = NBGRADER.format(course=course_folder.resolve(), root=ROOT, stub=source.STUB)
-    put(out / "nbgrader_config.py", words.encode())
+    """nbgrader's own folder: its source notebooks with solutions and hidden tests, its configuration, and a kernel.
+
+    nbgrader lives in an environment of its own; the kernel is this Python, which has the book's code and its needs.
+    """
+    put(out / "nbgrader_config.py", NBGRADER.format(out=out.resolve(), stub=source.STUB).encode())
+    environment = {**STORED_UNDER, "PYTHONPATH": str(ROOT), "AMR_COURSE": str(course_folder.resolve()), "PYTHONWARNINGS": "ignore"}
+    kernel = {"argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"], "display_name": "Python 3",
+              "language": "python", "env": environment}  # fmt: skip
+    put(out / "kernels" / "python3" / "kernel.json", json.dumps(kernel, indent=1).encode())
     for name, stem in source.ASSIGNMENTS.items():
         place = out / "source" / stem
         place.mkdir(parents=True, exist_ok=True)

@@ -21,6 +21,10 @@ class Wrong(Exception):
     """A test that is not passed; the text is for the student, and names no hidden value."""
 
 
+class NoProcess(Exception):
+    """No worker could be started at all: the grader's trouble, and nobody's 0."""
+
+
 class Died(Exception):
     """The worker is gone, or does not answer."""
 
@@ -64,7 +68,10 @@ class Session:
                 self.process_gave_up = True
                 raise Died("the submission was given up: it ended its process too often, or used up its time")
             self.starts += 1
-            self.process, self.buffer = Process(self.limits), b""
+            try:
+                self.process, self.buffer = Process(self.limits), b""
+            except OSError as problem:
+                raise NoProcess(f"no process could be started: {problem}") from None
             able = [(n, cell.name, cell.code) for n, cell in enumerate(self.cells) if cell.kind not in ("time", "death")]
             order = {
                 "cells": able, "path": self.process.path, "cell_seconds": self.limits.cell_seconds,
@@ -89,7 +96,7 @@ class Session:
             except (Died, KeyError, IndexError, TypeError, ValueError) as problem:
                 self.stop()
                 if running is None and not any(cell.ran for cell in self.cells):
-                    raise RuntimeError(f"no process could be started for it: {in_words()}") from None
+                    raise NoProcess(f"what was started did not answer; {in_words()}") from None
                 if running is not None and 0 <= running < len(self.cells):
                     cell = self.cells[running]
                     cell.kind, cell.error, cell.ran = "death", f"it ended the whole process or never came back ({problem})", True

@@ -25,7 +25,7 @@ from tools.chapter_files import BADGE, BOOK, METADATA, repository, setup_cell
 HERE = Path(__file__).resolve().parent
 ASSIGNMENTS = {name: f"{n}_{name}" for n, name in enumerate(("measures", "bpr", "vbpr", "attack", "amr"), 1)}
 OPEN_MARK = "**Your answer"
-STUB = "...  # your code here"
+STUB = "pass  # your code here"
 
 # The one place that knows the chapters' files.
 CHAPTERS = {

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from amrbook.check import unanswered, why_different
-from classroom.session import Wrong
+from classroom.session import NoProcess, Wrong
 
 Run = Callable[[Any, np.random.Generator], None]
 
@@ -101,6 +101,8 @@ def mark(name: str, submission: Any, secret: str, questions: set[str] | None = N
             test.run(submission, draw(secret, name, test))
         except Wrong as problem:
             why = str(problem)
+        except NoProcess:
+            raise
         except Exception as problem:  # an answer of a kind that the test did not think of: wrong, and said
             why = f"the answer could not be read ({type(problem).__name__})"
         rows.append({"question": test.question, "points": test.points, "got": 0 if why else test.points, "says": test.says, "why": why})

@@ -76,7 +76,9 @@ def _(s, draw):
 def _(s, draw):
     P, Q, E, features = model(draw)
     longer = P * np.array([[10.0]] + [[1.0]] * 5)
-    agree(s.call("visual_share", longer, Q, E, features), s.call("visual_share", P, Q, E, features))
+    one, other, looking = (array(s.call("visual_share", *m, features), ()) for m in ((longer, Q, E), (P, Q, E), (P, Q, 9 * E)))
+    agree(one, other)
+    need(looking > other, "it does not grow with what the pictures say")
 
 
 def twin(s, draw):
