@@ -80,7 +80,9 @@ def why_different(got: Any, expected: Any, tolerance: float = 1e-6, *, show: boo
                 return f"Value {at}: {wrong}"
         return None
     if isinstance(expected, str):
-        return None if got == expected else "It is another text." if not show else f"It gave {got!r}; expected {expected!r}."
+        if isinstance(got, str) and got == expected:
+            return None
+        return f"It gave {got!r}; expected {expected!r}." if show else "It is another text."
     try:
         mine, theirs = np.asarray(got, dtype=np.float64), np.asarray(expected, dtype=np.float64)
     except (TypeError, ValueError):
@@ -91,7 +93,7 @@ def why_different(got: Any, expected: Any, tolerance: float = 1e-6, *, show: boo
         return f"It gave shape {mine.shape}; expected {theirs.shape}."
     mine = mine.reshape(theirs.shape)
     if not np.array_equal(np.isfinite(mine), np.isfinite(theirs)):
-        return "It is not finite." if np.isfinite(theirs).all() else "It is finite where it should not be, or the other way round."
+        return "It is not finite." if np.isfinite(theirs).all() else "It is not infinite where it should be."
     with np.errstate(invalid="ignore"):
         near = (mine == theirs) | (np.abs(mine - theirs) <= tolerance * np.maximum(1, np.abs(theirs)))
     if near.all():
@@ -164,10 +166,10 @@ def value(
         return print(f"· {name}: not answered yet.")
     answer = _plain(answer)
     kinds: dict[type, tuple[type, ...]] = {int: (int, np.integer), float: (int, float, np.number)}
-    if not isinstance(answer, kinds.get(kind, (kind,))) or isinstance(answer, bool) and kind is not bool:
+    if not isinstance(answer, kinds.get(kind, (kind,))) or (isinstance(answer, bool) and kind is not bool):
         return print(f"✗ {name}: this should be a {kind.__name__}; it is a {type(answer).__name__}.")
     if shape is not None:
-        have = answer.shape if isinstance(answer, np.ndarray) else (len(answer),)
+        have = np.shape(answer) if isinstance(answer, np.ndarray) else (len(answer),)  # type: ignore[arg-type]
         if have != shape:
             return print(f"✗ {name}: this should have shape {shape}; it has {have}.")
     if between is not None:

@@ -48,7 +48,7 @@ def visual_shop(student: int, assignment: str) -> tuple[np.ndarray, np.ndarray, 
     P : (4, 3), Q : (9, 3), E : (5, 3), features : (9, 5)
     """
     random = generator(student, assignment)
-    warm = np.sort(random.permutation(9)[:6])
+    warm = np.sort([*random.permutation(8)[:5], 8])  # the last one is warm: whoever forgets the tail in q3 pays there alone
     rows = [(user, item) for user in range(4) for item in random.permutation(warm)[:4]]
     rows[:6] = [(at % 4, item) for at, item in enumerate(warm)]  # every warm item at least once
     P, Q, E = random.normal(size=(4, 3)), random.normal(size=(9, 3)), random.normal(size=(5, 3))

@@ -19,7 +19,9 @@ def assignment(text: str) -> str:
 
 
 def parser() -> argparse.ArgumentParser:
-    words = argparse.ArgumentParser(prog="python -m classroom", description="Assignments: make them, hand them out, grade them.")
+    words = argparse.ArgumentParser(
+        prog="python -m classroom", description="Assignments: make them, hand them out, grade them."
+    )
     commands = words.add_subparsers(dest="command", required=True, metavar="command")
 
     def add(name: str, about: str) -> argparse.ArgumentParser:
@@ -52,11 +54,11 @@ def parser() -> argparse.ArgumentParser:
     it = add("slides", "slides from the chapters, to be shown without a network")
     it.add_argument("out", type=Path)
     it.add_argument("chapter", nargs="*", help="as 03_mf_bpr; default: all")
-    it.add_argument("--reveal", type=Path, help="the folder of reveal.js with dist/reveal.js; default: that of sphinx-revealjs, if installed")
-    it = add("trial", "make a class of known quality, grade it, and compare every mark")
-    it.add_argument("out", type=Path)
-    it.add_argument("--size", type=int, default=60)
-    it.add_argument("--jobs", type=int, default=2)
+    it.add_argument(
+        "--reveal",
+        type=Path,
+        help="the folder of reveal.js with dist/reveal.js; default: that of sphinx-revealjs, if installed",
+    )
     return words
 
 
@@ -93,7 +95,9 @@ def main(argv: list[str] | None = None) -> int:
         protected(args.unprotected)
         record = grade_one(args.assignment, args.notebook.stem, [args.notebook], secret_of(args.course), sandbox.Limits())
         for row in record["rows"]:
-            print(f"{row['question']}  {row['got']} of {row['points']}  {row['says']}" + (f": {row['why']}" if row["why"] else ""))
+            print(
+                f"{row['question']}  {row['got']} of {row['points']}  {row['says']}" + (f": {row['why']}" if row["why"] else "")
+            )
         print("\n".join([*record["problems"], *record["remarks"], *record["errors"]]))
         print(f"{record['points']} of {record['of']} points")
     elif args.command == "nbgrader":
@@ -110,10 +114,6 @@ def main(argv: list[str] | None = None) -> int:
         from classroom import slides
 
         return slides.make(args.out, args.chapter, args.reveal)
-    elif args.command == "trial":
-        from classroom import trial
-
-        return trial.main(args.out, args.size, args.jobs)
     return 0
 
 

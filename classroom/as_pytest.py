@@ -1,6 +1,6 @@
 """The hidden tests as plain pytest, for teachers with a system of their own: one test a property.
 
-    SUBMISSION=notebook.ipynb ASSIGNMENT=bpr COURSE=my_course pytest classroom/as_pytest.py
+SUBMISSION=notebook.ipynb ASSIGNMENT=bpr COURSE=my_course pytest classroom/as_pytest.py
 """
 
 import os
@@ -22,7 +22,9 @@ def record():
     return made
 
 
-@pytest.mark.parametrize("at", range(len(hidden.tests(NAME))) if NAME else [], ids=lambda n: f"{hidden.tests(NAME)[n].question}-{n}")
+@pytest.mark.parametrize(
+    "at", range(len(hidden.tests(NAME))) if NAME else [], ids=lambda n: f"{hidden.tests(NAME)[n].question}-{n}"
+)
 def test_property(record, at):
     row = record["rows"][at]
     assert row["why"] is None, f"{row['says']}: {row['why']}"

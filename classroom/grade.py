@@ -80,9 +80,20 @@ def grade_one(name: str, student: str, files: list[Path], secret: str, limits: L
     """One submission's record. Whatever happens is in it; nothing is raised."""
     started = time.monotonic()
     record: dict[str, Any] = {
-        "student": student, "assignment": name, "status": "graded", "number": 0, "file": "", "points": 0,
-        "of": read(name).total, "rows": [], "remarks": [], "problems": [], "errors": [], "checks": {}, "open": {},
-    }  # fmt: skip
+        "student": student,
+        "assignment": name,
+        "status": "graded",
+        "number": 0,
+        "file": "",
+        "points": 0,
+        "of": read(name).total,
+        "rows": [],
+        "remarks": [],
+        "problems": [],
+        "errors": [],
+        "checks": {},
+        "open": {},
+    }
     try:
         file, laid = chosen(name, files)
         record.update(file=file.name, number=laid.number, open=laid.open_answers)
@@ -108,7 +119,9 @@ def grade_one(name: str, student: str, files: list[Path], secret: str, limits: L
         record.update(status="refused", problems=[str(problem)])
     except Exception as problem:
         where = traceback.extract_tb(problem.__traceback__)[-1]
-        told = f"the grader itself failed: {type(problem).__name__}: {problem} ({Path(where.filename).name}, line {where.lineno})"
+        told = (
+            f"the grader itself failed: {type(problem).__name__}: {problem} ({Path(where.filename).name}, line {where.lineno})"
+        )
         record.update(status="failed", problems=[told])
     record["seconds"] = round(time.monotonic() - started, 1)
     return record
@@ -117,8 +130,15 @@ def grade_one(name: str, student: str, files: list[Path], secret: str, limits: L
 def key_of(name: str, files: list[Path], secret: str) -> str:
     """Changes with the submission, the assignment, the grader and the secret: then it is graded again."""
     digest = hashlib.sha256(secret.encode())
-    for path in [*sorted(HERE.glob("*.py")), HERE / "hidden" / f"{name}.py", HERE / "hidden" / "__init__.py",
-                 HERE / "sources" / f"{ASSIGNMENTS[name]}.md", ROOT / "amrbook" / "check.py", ROOT / "amrbook" / "personal.py", *files]:  # fmt: skip
+    for path in [
+        *sorted(HERE.glob("*.py")),
+        HERE / "hidden" / f"{name}.py",
+        HERE / "hidden" / "__init__.py",
+        HERE / "sources" / f"{ASSIGNMENTS[name]}.md",
+        ROOT / "amrbook" / "check.py",
+        ROOT / "amrbook" / "personal.py",
+        *files,
+    ]:
         with open(path, "rb") if path.is_file() and not path.is_symlink() else open("/dev/null", "rb") as file:
             digest.update(path.name.encode() + b"\0" + hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
@@ -139,8 +159,14 @@ def grade_folder(name: str, folder: Path, out: Path, secret: str, limits: Limits
             done[student] = kept
         else:
             todo.append((student, files, key, file))
-    with ThreadPoolExecutor(jobs) as pool, tqdm(total=len(found), initial=len(done), desc=ASSIGNMENTS[name], unit="notebook") as bar:
-        running = {pool.submit(grade_one, name, student, files, secret, limits): (student, key, file) for student, files, key, file in todo}
+    with (
+        ThreadPoolExecutor(jobs) as pool,
+        tqdm(total=len(found), initial=len(done), desc=ASSIGNMENTS[name], unit="notebook") as bar,
+    ):
+        running = {
+            pool.submit(grade_one, name, student, files, secret, limits): (student, key, file)
+            for student, files, key, file in todo
+        }
         try:
             for job in as_completed(running):
                 student, key, file = running[job]

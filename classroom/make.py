@@ -51,7 +51,10 @@ def stored(name: str) -> dict[Path, str]:
 
 def pages() -> dict[Path, str]:
     """The teacher's kit: its pages with the chapters' names and files filled in."""
-    return {TEACHING / path.name: source.with_links(path.read_text(encoding="utf-8")) for path in sorted((HERE / "teaching").glob("*.md"))}
+    return {
+        TEACHING / path.name: source.with_links(path.read_text(encoding="utf-8"))
+        for path in sorted((HERE / "teaching").glob("*.md"))
+    }
 
 
 def without_outputs(text: str) -> str:
@@ -89,7 +92,7 @@ def make(names: list[str]) -> None:
 
 
 def course(folder: Path) -> None:
-    """A course: its secret seed, and for every assignment what to hand out, the solution, the notes, and a place for what comes back."""
+    """A course: its secret seed, and for every assignment what to hand out, the solution, the notes, a place for what comes."""
     new_secret(folder)
     for name, stem in source.ASSIGNMENTS.items():
         place = folder / stem
@@ -114,7 +117,12 @@ def for_nbgrader(course_folder: Path, out: Path) -> None:
     nbgrader lives in an environment of its own; the kernel is this Python, which has the book's code and its needs.
     """
     put(out / "nbgrader_config.py", NBGRADER.format(out=out.resolve(), stub=source.STUB).encode())
-    environment = {**STORED_UNDER, "PYTHONPATH": str(ROOT), "AMR_COURSE": str(course_folder.resolve()), "PYTHONWARNINGS": "ignore"}
+    environment = {
+        **STORED_UNDER,
+        "PYTHONPATH": str(ROOT),
+        "AMR_COURSE": str(course_folder.resolve()),
+        "PYTHONWARNINGS": "ignore",
+    }
     kernel = {"argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"], "display_name": "Python 3",
               "language": "python", "env": environment}  # fmt: skip
     put(out / "kernels" / "python3" / "kernel.json", json.dumps(kernel, indent=1).encode())

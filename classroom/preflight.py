@@ -78,7 +78,11 @@ def load(path: Path) -> list[Came]:
         for cell in found:
             words = cell.get("source", cell.get("input", ""))
             about = cell.get("metadata", {}).get("nbgrader") or {}
-            came.append(Came(str(cell["cell_type"]), words if isinstance(words, str) else "".join(words), str(about.get("grade_id", ""))))
+            came.append(
+                Came(
+                    str(cell["cell_type"]), words if isinstance(words, str) else "".join(words), str(about.get("grade_id", ""))
+                )
+            )
         return came
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
         raise Refused(f"{path.name} is not a notebook, or a damaged one ({type(problem).__name__}); ask for it again") from None
@@ -185,7 +189,9 @@ def lay(name: str, came: list[Came]) -> Laid:
             extras.setdefault(role, []).extend(waiting)
             waiting = []
         elif at not in dropped and cell.text.strip():
-            waiting.append(Placed("code" if role in questions else cell.kind, code_of(cell) if role in questions else cell.text, ""))
+            waiting.append(
+                Placed("code" if role in questions else cell.kind, code_of(cell) if role in questions else cell.text, "")
+            )
     places: set[int] = set()
     for ident in order:
         laid.cells += extras.pop(ident, [])
@@ -248,7 +254,9 @@ def number(laid: Laid, texts: list[str]) -> None:
 def repaired(laid: Laid) -> nbformat.NotebookNode:
     """The notebook for nbgrader: every graded cell once, with its metadata, without widgets and outputs."""
     ours = {cell.metadata.nbgrader.grade_id: cell for cell in cells(laid.name, "student")}
-    made = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}})
+    made = nbformat.v4.new_notebook(
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    )
     for at, cell in enumerate(laid.cells):
         about: dict[str, Any] = {"nbgrader": dict(ours[cell.ident].metadata.nbgrader)} if cell.ident else {}
         make = nbformat.v4.new_code_cell if cell.kind == "code" else nbformat.v4.new_markdown_cell

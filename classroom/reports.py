@@ -13,7 +13,8 @@ from classroom.source import read
 WORDS = {"graded": "graded", "look": "graded; have a look", "refused": "not graded", "failed": "not graded; the grader failed"}
 STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:48rem;margin:2rem auto;padding:0 1rem;color:#1b1b1b;background:#fff}"
-    "table{border-collapse:collapse;width:100%}td,th{border:1px solid #bbb;padding:.35rem .6rem;text-align:left;vertical-align:top}"
+    "table{border-collapse:collapse;width:100%}td,th{border:1px solid #bbb;padding:.35rem .6rem;"
+    "text-align:left;vertical-align:top}"
     "td.n{text-align:right;white-space:nowrap}pre{white-space:pre-wrap;background:#f4f4f4;padding:.6rem}h2{margin-top:2rem}"
 )
 
@@ -65,45 +66,102 @@ def write_marks(name: str, records: list[dict[str, Any]], known: dict[int, dict[
     made = read(name)
     questions = [*made.answers]
     total = made.total + sum(part.points for part in made.open_questions.values())
-    plain: list[list[Any]] = [["student", "number", "name", *questions, "machine", "of", *(f"{q} by hand" for q in made.open_questions),
-                               "status", "to look at", "remarks"]]  # fmt: skip
+    plain: list[list[Any]] = [
+        [
+            "student",
+            "number",
+            "name",
+            *questions,
+            "machine",
+            "of",
+            *(f"{q} by hand" for q in made.open_questions),
+            "status",
+            "to look at",
+            "remarks",
+        ]
+    ]
     moodle: list[list[Any]] = [["ID number", "Full name", "Email address", made.title, "Feedback comments"]]
-    canvas: list[list[Any]] = [["Student", "ID", "SIS User ID", "SIS Login ID", "Section", made.title],
-                               ["    Points Possible", "", "", "", "", total]]  # fmt: skip
+    canvas: list[list[Any]] = [
+        ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", made.title],
+        ["    Points Possible", "", "", "", "", total],
+    ]
     for record in records:
         who = known.get(record["number"], {})
-        got = {q: sum(row["got"] for row in record["rows"] if row["question"] == q) if record["rows"] else "" for q in questions}
+        got = {
+            q: sum(row["got"] for row in record["rows"] if row["question"] == q) if record["rows"] else "" for q in questions
+        }
         points = record["points"] if record["rows"] else ""  # not graded is no 0
-        plain.append([record["student"], record["number"], who.get("name", ""), *got.values(), points, record["of"],
-                      *("" for _ in made.open_questions), WORDS[record["status"]], "; ".join(record["problems"]), "; ".join(record["remarks"])])  # fmt: skip
+        plain.append(
+            [
+                record["student"],
+                record["number"],
+                who.get("name", ""),
+                *got.values(),
+                points,
+                record["of"],
+                *("" for _ in made.open_questions),
+                WORDS[record["status"]],
+                "; ".join(record["problems"]),
+                "; ".join(record["remarks"]),
+            ]
+        )
         lost = "; ".join(f"{row['question']}: {row['says']} ({row['why']})" for row in record["rows"] if row["why"])
-        moodle.append([record["number"] or "", who.get("name", record["student"]), who.get("email", ""), points, lost or "; ".join(record["problems"])])
-        canvas.append([who.get("name", record["student"]), who.get("canvas_id", ""), record["number"] or "", who.get("email", ""),
-                       who.get("section", ""), points])  # fmt: skip
+        moodle.append(
+            [
+                record["number"] or "",
+                who.get("name", record["student"]),
+                who.get("email", ""),
+                points,
+                lost or "; ".join(record["problems"]),
+            ]
+        )
+        canvas.append(
+            [
+                who.get("name", record["student"]),
+                who.get("canvas_id", ""),
+                record["number"] or "",
+                who.get("email", ""),
+                who.get("section", ""),
+                points,
+            ]
+        )
     out.mkdir(parents=True, exist_ok=True)
     for file, rows in (("marks", plain), ("moodle", moodle), ("canvas", canvas)):
         write_whole(out / f"{file}.csv", as_csv(rows))
 
 
 def page(title: str, body: str) -> str:
-    return f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title><style>{STYLE}</style><h1>{html.escape(title)}</h1>{body}</html>\n'
+    title = html.escape(title)
+    head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
+    return f"{head}<h1>{title}</h1>{body}</html>\n"
 
 
 def feedback(name: str, record: dict[str, Any]) -> str:
     """A page for one student: what was tested, in words, what was got, what the cells said. No hidden value, no solution."""
     made, e = read(name), html.escape
-    body = [f"<p>{e(record['student'])}: <strong>{record['points']} of {record['of']}</strong> points by machine. Questions in words are marked by hand.</p>"]
-    for label, lines in (("To look at", record["problems"]), ("Put right on the way", record["remarks"]), ("Cells that stopped", record["errors"])):
+    body = [
+        f"<p>{e(record['student'])}: <strong>{record['points']} of {record['of']}</strong> points by machine. "
+        "Questions in words are marked by hand.</p>"
+    ]
+    for label, lines in (
+        ("To look at", record["problems"]),
+        ("Put right on the way", record["remarks"]),
+        ("Cells that stopped", record["errors"]),
+    ):
         if lines:
             body.append(f"<h2>{label}</h2><ul>{''.join(f'<li>{e(line)}</li>' for line in lines)}</ul>")
     for question in made.answers:
         mine = [row for row in record["rows"] if row["question"] == question]
         got = sum(row["got"] for row in mine)
         rows = "".join(
-            f"<tr><td class=n>{row['got']} of {row['points']}</td><td>{e(row['says'])}</td><td>{e(row['why'] or 'yes')}</td></tr>" for row in mine
+            f"<tr><td class=n>{row['got']} of {row['points']}</td><td>{e(row['says'])}</td>"
+            f"<td>{e(row['why'] or 'yes')}</td></tr>"
+            for row in mine
         )
         said = record["checks"].get(f"{name}-{question}-check", "")
-        body.append(f"<h2>{question}: {got} of {made.points(question)}</h2><table><tr><th>points<th>tested<th>passed</tr>{rows}</table>")
+        body.append(
+            f"<h2>{question}: {got} of {made.points(question)}</h2><table><tr><th>points<th>tested<th>passed</tr>{rows}</table>"
+        )
         body.append(f"<p>The check cell said:</p><pre>{e(said)}</pre>" if said else "")
     for question, part in made.open_questions.items():
         body.append(f"<h2>{question}: ___ of {part.points}</h2><pre>{e(record['open'].get(question, 'no answer'))}</pre>")
@@ -116,15 +174,24 @@ def summary(name: str, records: list[dict[str, Any]]) -> str:
     body = [f"<p>{len(records)} came, {len(graded)} graded by machine.</p>"]
     look = [r for r in records if r["problems"]]
     if look:
-        body.append("<h2>To look at</h2><ul>" + "".join(f"<li>{e(r['student'])}: {e('; '.join(r['problems']))}</li>" for r in look) + "</ul>")
+        body.append(
+            "<h2>To look at</h2><ul>"
+            + "".join(f"<li>{e(r['student'])}: {e('; '.join(r['problems']))}</li>" for r in look)
+            + "</ul>"
+        )
     body.append("<h2>Questions</h2><table><tr><th>question<th>points<th>mean<th>full marks<th>commonest wrong answers</tr>")
     for question in made.answers:
         got = [sum(row["got"] for row in r["rows"] if row["question"] == question) for r in graded]
-        missed = Counter((row["says"], row["why"]) for r in graded for row in r["rows"] if row["question"] == question and row["why"])
+        missed = Counter(
+            (row["says"], row["why"]) for r in graded for row in r["rows"] if row["question"] == question and row["why"]
+        )
         common = "".join(f"<li>{n} times: {e(says)} <em>({e(why)})</em></li>" for (says, why), n in missed.most_common(3))
         mean = f"{sum(got) / len(got):.1f}" if got else ""
         full = sum(g == made.points(question) for g in got)
-        body.append(f"<tr><td>{question}<td class=n>{made.points(question)}<td class=n>{mean}<td class=n>{full}<td><ul>{common}</ul></tr>")
+        body.append(
+            f"<tr><td>{question}<td class=n>{made.points(question)}<td class=n>{mean}<td class=n>{full}"
+            f"<td><ul>{common}</ul></tr>"
+        )
     return page(f"{made.title}: summary", "".join(body) + "</table>")
 
 

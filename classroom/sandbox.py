@@ -30,7 +30,17 @@ class Limits:
 
 # Linux bounds the number of processes of everybody but root. So root's graders make the namespaces themselves and go on as
 # nobody; everybody else's live in a user namespace.
-NOBODY = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all"]
+NOBODY = [
+    "setpriv",
+    "--reuid",
+    "65534",
+    "--regid",
+    "65534",
+    "--clear-groups",
+    "--no-new-privs",
+    "--bounding-set=-all",
+    "--inh-caps=-all",
+]
 ANYBODY = ["--unshare-user", "--cap-drop", "ALL"]
 
 
@@ -40,7 +50,13 @@ def bubblewrap() -> tuple[str, bool] | None:
     found, root = shutil.which("bwrap"), hasattr(os, "geteuid") and os.geteuid() == 0
     for as_nobody in (True, False) if root else (False,):
         try:
-            if found and subprocess.run([*wall(found, as_nobody, Limits()), sys.executable, "/grader/wire.py"], capture_output=True, timeout=20).returncode == 0:
+            if (
+                found
+                and subprocess.run(
+                    [*wall(found, as_nobody, Limits()), sys.executable, "/grader/wire.py"], capture_output=True, timeout=20
+                ).returncode
+                == 0
+            ):
                 return found, as_nobody
         except (OSError, subprocess.SubprocessError):
             pass
@@ -68,7 +84,9 @@ def wall(bwrap: str, as_nobody: bool, limits: Limits, environment: dict[str, str
         command += ["--setenv", name, value]
     for path in SYSTEM:
         command += ["--ro-bind-try", path, path]
-    homes = dict.fromkeys(p for q in (sys.prefix, sys.base_prefix) for p in (q, os.path.realpath(q)) if not p.startswith("/usr"))
+    homes = dict.fromkeys(
+        p for q in (sys.prefix, sys.base_prefix) for p in (q, os.path.realpath(q)) if not p.startswith("/usr")
+    )
     folders = [str(parent) for home in homes for parent in reversed(Path(home).parents[:-1])]
     for folder in dict.fromkeys([*folders, "/course", "/course/book", "/grader"]):  # bubblewrap would make them for root alone
         command += ["--perms", "0755", "--dir", folder]
@@ -100,7 +118,13 @@ class Process:
         self.scratch = None if bwrap else tempfile.TemporaryDirectory(prefix="submission-", ignore_cleanup_errors=True)
         home = "/tmp/home" if bwrap else str(self.scratch.name)  # type: ignore[union-attr]
         environment = {**ENVIRONMENT, "HOME": home, "MPLCONFIGDIR": home}
-        program = [sys.executable, "-s", "/grader/worker.py" if bwrap else str(HERE / "worker.py"), str(ours[0]), str(theirs[1])]
+        program = [
+            sys.executable,
+            "-s",
+            "/grader/worker.py" if bwrap else str(HERE / "worker.py"),
+            str(ours[0]),
+            str(theirs[1]),
+        ]
         if bwrap:
             program = [*wall(*bwrap, limits, environment), *program]
         self.path = ["/course"] if bwrap else [str(ROOT)]

@@ -74,9 +74,14 @@ class Session:
                 raise NoProcess(f"no process could be started: {problem}") from None
             able = [(n, cell.name, cell.code) for n, cell in enumerate(self.cells) if cell.kind not in ("time", "death")]
             order = {
-                "cells": able, "path": self.process.path, "cell_seconds": self.limits.cell_seconds,
-                "id": self.token(), "memory": self.limits.memory, "file_size": self.limits.file_size, "processes": self.limits.processes,
-            }  # fmt: skip
+                "cells": able,
+                "path": self.process.path,
+                "cell_seconds": self.limits.cell_seconds,
+                "id": self.token(),
+                "memory": self.limits.memory,
+                "file_size": self.limits.file_size,
+                "processes": self.limits.processes,
+            }
             running: int | None = None
             try:
                 self.send(order)
@@ -89,7 +94,9 @@ class Session:
                         cell.ran, cell.error, cell.kind = True, message["error"], message["kind"]
                         cell.output = str(message["output"])
                         if message["dropped"]:
-                            self.remarks.append(f"{cell.name} printed {message['dropped']:,} characters too many; they were dropped")
+                            self.remarks.append(
+                                f"{cell.name} printed {message['dropped']:,} characters too many; they were dropped"
+                            )
                         running = None
                     elif message.get("ready"):
                         break
@@ -99,7 +106,11 @@ class Session:
                     raise NoProcess(f"what was started did not answer; {in_words()}") from None
                 if running is not None and 0 <= running < len(self.cells):
                     cell = self.cells[running]
-                    cell.kind, cell.error, cell.ran = "death", f"it ended the whole process or never came back ({problem})", True
+                    cell.kind, cell.error, cell.ran = (
+                        "death",
+                        f"it ended the whole process or never came back ({problem})",
+                        True,
+                    )
 
     def stop(self) -> None:
         if self.process is not None:
@@ -113,7 +124,7 @@ class Session:
         self.stop()
 
     def token(self) -> str:
-        """A new word that every answer must carry: lines that a submission writes into the pipe by itself count for nothing."""
+        """A new word that every answer must carry: what a submission writes into the pipe by itself counts for nothing."""
         self.word = secrets.token_hex(8)
         return self.word
 

@@ -29,10 +29,18 @@ STUB = "pass  # your code here"
 
 # The one place that knows the chapters' files.
 CHAPTERS = {
-    "ranking": "01_ranking", "boutique": "02_boutique", "bpr": "03_mf_bpr", "eals": "04_mf_eals",
-    "features": "05_pixels_to_features", "duif": "06_duif", "vbpr": "07_vbpr", "attack": "08_under_attack",
-    "amr": "09_amr", "claims": "10_does_it_help", "own": "11_your_own_data",
-}  # fmt: skip
+    "ranking": "01_ranking",
+    "boutique": "02_boutique",
+    "bpr": "03_mf_bpr",
+    "eals": "04_mf_eals",
+    "features": "05_pixels_to_features",
+    "duif": "06_duif",
+    "vbpr": "07_vbpr",
+    "attack": "08_under_attack",
+    "amr": "09_amr",
+    "claims": "10_does_it_help",
+    "own": "11_your_own_data",
+}
 
 
 @dataclass
@@ -136,7 +144,9 @@ def read(name: str) -> Assignment:
         prose.clear()
 
     for at, line in lines:
-        fence = re.fullmatch(r"```(python|markdown) (given|number|answer|check|wrong|open)(?: (q\d+))?(?: (\d+))?(?: (.+))?", line)
+        fence = re.fullmatch(
+            r"```(python|markdown) (given|number|answer|check|wrong|open)(?: (q\d+))?(?: (\d+))?(?: (.+))?", line
+        )
         if fence is None and line != ":::teacher":
             if line.startswith("```") and line not in ("```", "```python", "```text", "```bash"):
                 raise ValueError(f"{path.name}, line {at}: a fence that is not understood: {line}")
@@ -176,7 +186,11 @@ def cells(name: str, version: str) -> list[nbformat.NotebookNode]:
     for number, part in enumerate(made.parts):
         text, ident = part.text, f"{name}-{part.question}"
         if part.kind == "text":
-            text = re.sub(r"\{(q\d+)\}", lambda f: points_in_words(made.points(f[1])), with_links(text, "../" if version == "student" else ELSEWHERE))
+            text = re.sub(
+                r"\{(q\d+)\}",
+                lambda f: points_in_words(made.points(f[1])),
+                with_links(text, "../" if version == "student" else ELSEWHERE),
+            )
             if number == 0:
                 title, rest = text.split("\n", 1)
                 badge = BADGE.format(slug="/".join(repository().split("/")[-2:]), name=f"assignments/{made.stem}")
@@ -217,10 +231,12 @@ def notes(name: str) -> str:
     """The teacher's notes: how to use it, every hidden test in words, solutions, the mistakes to expect, the rubric."""
     made = read(name)
     lines = [
-        f"# Notes on assignment {made.stem[0]}: {made.title.split(': ', 1)[-1]}", "",
-        f"Made from `classroom/sources/{made.stem}.md` by `python -m classroom make`; change that. {made.total} points by machine, "
+        f"# Notes on assignment {made.stem[0]}: {made.title.split(': ', 1)[-1]}",
+        "",
+        f"Made from `classroom/sources/{made.stem}.md` by `python -m classroom make`; change that. "
+        f"{made.total} points by machine, "
         f"{sum(p.points for p in made.open_questions.values())} by hand.",
-    ]  # fmt: skip
+    ]
     lines += [f"\n{with_links(part.text, ELSEWHERE)}" for part in made.parts if part.kind == "teacher"]
     for question, answer in made.answers.items():
         lines += [f"\n## {question}: {points_in_words(made.points(question))}\n", "| points | tested |", "|---|---|"]

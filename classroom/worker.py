@@ -50,8 +50,12 @@ def limit(memory: int, file_size: int, processes: int) -> None:
     except ImportError:  # Windows
         return
     for name, most in (
-        ("RLIMIT_DATA", memory), ("RLIMIT_FSIZE", file_size), ("RLIMIT_CORE", 0), ("RLIMIT_NOFILE", 256), ("RLIMIT_NPROC", processes)
-    ):  # fmt: skip
+        ("RLIMIT_DATA", memory),
+        ("RLIMIT_FSIZE", file_size),
+        ("RLIMIT_CORE", 0),
+        ("RLIMIT_NOFILE", 256),
+        ("RLIMIT_NPROC", processes),
+    ):
         if hasattr(resource, name) and most >= 0:
             resource.setrlimit(getattr(resource, name), (most, most))
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a full file is an OSError that can be told, not a death

@@ -105,5 +105,7 @@ def mark(name: str, submission: Any, secret: str, questions: set[str] | None = N
             raise
         except Exception as problem:  # an answer of a kind that the test did not think of: wrong, and said
             why = f"the answer could not be read ({type(problem).__name__})"
-        rows.append({"question": test.question, "points": test.points, "got": 0 if why else test.points, "says": test.says, "why": why})
+        rows.append(
+            {"question": test.question, "points": test.points, "got": 0 if why else test.points, "says": test.says, "why": why}
+        )
     return rows

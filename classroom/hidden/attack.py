@@ -126,7 +126,10 @@ def pixels(s, draw):
 def ours(rows, steps, part):
     """What our own climb gains on these pictures, together."""
     _, cnn, _ = network()
-    ends = [(cnn.features(climbed(x, to, e, steps, e * part)[None, None])[0] - cnn.features(x[None, None])[0]) @ to for _, x, _, to, e, _ in rows]
+    ends = [
+        (cnn.features(climbed(x, to, e, steps, e * part)[None, None])[0] - cnn.features(x[None, None])[0]) @ to
+        for _, x, _, to, e, _ in rows
+    ]
     return float(sum(ends))
 
 

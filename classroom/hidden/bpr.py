@@ -46,7 +46,10 @@ def _(s, draw):
     for k in (2, 5):
         p, i, j = draw.normal(size=(3, k))
         beta = draw.uniform(0.1, 2)
-        agree(array(s.call("bpr_loss", p, i, j, beta)) - array(s.call("bpr_loss", p, i, j, 0.0)), loss(p, i, j, beta) - loss(p, i, j, 0))
+        agree(
+            array(s.call("bpr_loss", p, i, j, beta)) - array(s.call("bpr_loss", p, i, j, 0.0)),
+            loss(p, i, j, beta) - loss(p, i, j, 0),
+        )
 
 
 @tests("q1", 1, "it is finite and right at margins of a thousand and more, either way")
@@ -57,7 +60,9 @@ def _(s, draw):
         agree(s.call("bpr_loss", p, i, j, 0.0), loss(p, i, j, 0.0))
 
 
-@tests("q2", 1, "the gradient for the shopper's and the bought item's vector agree with differences of the loss, without penalty")
+@tests(
+    "q2", 1, "the gradient for the shopper's and the bought item's vector agree with differences of the loss, without penalty"
+)
 def _(s, draw):
     p, i, j = draw.normal(size=(3, 5))
     got = parts(s.call("bpr_gradient", p, i, j, 0.0), 3)
@@ -109,7 +114,7 @@ def _(s, draw):
 
 @tests("q3", 1, "a catalogue of a million million items takes no longer")
 def _(s, draw):
-    own = np.sort(draw.choice(10**6, 6, replace=False)) * 10**6
+    own = np.sort(draw.choice(10**4, 6, replace=False)) * 10**6
     r = int(draw.integers(10**11, 10**12))
     agree(s.call("free_item", r, own) - r, sum(1 for k, o in enumerate(own) if o - k <= r), 0)
 

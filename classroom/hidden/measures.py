@@ -100,7 +100,11 @@ def _(s, draw):
 
 
 def urn(r, n, m, k):
-    return float(Fraction(sum(math.comb(r, a) * math.comb(n - r, m - a) for a in range(min(k, m + 1)) if m - a <= n - r), math.comb(n, m)))
+    return float(
+        Fraction(
+            sum(math.comb(r, a) * math.comb(n - r, m - a) for a in range(min(k, m + 1)) if m - a <= n - r), math.comb(n, m)
+        )
+    )
 
 
 @tests("q4", 2, "the probability is that of an urn from which nothing is put back")

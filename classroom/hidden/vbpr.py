@@ -61,7 +61,10 @@ def _(s, draw):
 def _(s, draw):
     *given, E = triple(draw)
     beta = draw.uniform(0.1, 2)
-    agree(array(s.call("gradient_E", *given, E, beta), E.shape) - array(s.call("gradient_E", *given, E, 0.0), E.shape), 2 * beta * E)
+    agree(
+        array(s.call("gradient_E", *given, E, beta), E.shape) - array(s.call("gradient_E", *given, E, 0.0), E.shape),
+        2 * beta * E,
+    )
 
 
 @tests("q2", 1, "two items with the same picture teach nothing about pictures")
@@ -110,7 +113,7 @@ def _(s, draw):
 
 @tests("q4", 1, "with the same E nothing changes, and the table passed stays as it is")
 def _(s, draw):
-    P, Q, E, features = model(draw)
+    _, Q, E, features = model(draw)
     agree(array(s.call("matching_Q", Q, E, E, features), Q.shape), Q)
     s.call("matching_Q", Q, E, 2 * E, features)
     agree(s.after[0], Q)

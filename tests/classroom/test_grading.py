@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from classroom import __main__ as command
-from classroom import grade, hidden, preflight, reports, returns, sandbox, source, wire
+from classroom import grade, hidden, preflight, reports, sandbox, source, wire
 from classroom.sandbox import Limits
 from classroom.session import Cell, Local, Session, Wrong
+from tests.classroom import returns
 
 walls = pytest.mark.skipif(sandbox.bubblewrap() is None, reason="bubblewrap is not at work here; apt install bubblewrap")
 
@@ -19,7 +20,21 @@ walls = pytest.mark.skipif(sandbox.bubblewrap() is None, reason="bubblewrap is n
 
 
 @pytest.mark.parametrize(
-    "value", [None, True, 3, 10**30, 2.5, float("inf"), "ä", (1, 2), [1, (2.0, "x")], {"a": [1]}, np.arange(6.0).reshape(2, 3), np.array(3)]
+    "value",
+    [
+        None,
+        True,
+        3,
+        10**30,
+        2.5,
+        float("inf"),
+        "ä",
+        (1, 2),
+        [1, (2.0, "x")],
+        {"a": [1]},
+        np.arange(6.0).reshape(2, 3),
+        np.array(3),
+    ],
 )
 def test_a_value_arrives_as_it_left(value):
     there = wire.decode(json.loads(json.dumps(wire.encode(value))))
@@ -42,7 +57,13 @@ def test_what_cannot_be_graded_is_named(value):
 
 @pytest.mark.parametrize(
     "message",
-    [{"array": "AAAA", "dtype": "O", "shape": [1]}, {"array": "AAAA", "dtype": "<f8", "shape": [10**12]}, {"array": "?", "dtype": "<f8", "shape": [0]}, {}, []],
+    [
+        {"array": "AAAA", "dtype": "O", "shape": [1]},
+        {"array": "AAAA", "dtype": "<f8", "shape": [10**12]},
+        {"array": "?", "dtype": "<f8", "shape": [0]},
+        {},
+        [],
+    ],
 )
 def test_a_forged_message_is_refused(message):
     with pytest.raises(ValueError):
@@ -107,7 +128,9 @@ def test_a_folder_is_graded_resumed_and_reported(tmp_path, capsys):
     assert command.main(["course", str(course)]) == 0 and (course / "course.json").read_text() == secret
     assert (course / "course.json").stat().st_mode & 0o077 == 0
     class_of_three(came)
-    (tmp_path / "roster.csv").write_text("number,name,email,canvas_id,section\n11,Ann Ä,ann@x.org,501,A\n12,Bob,bob@x.org,502,A\n")
+    (tmp_path / "roster.csv").write_text(
+        "number,name,email,canvas_id,section\n11,Ann Ä,ann@x.org,501,A\n12,Bob,bob@x.org,502,A\n"
+    )
     again = ["grade", str(course), "2", "--submitted", str(came), "--roster", str(tmp_path / "roster.csv")]
     assert command.main(again) == 0
     said = capsys.readouterr().out
@@ -210,7 +233,11 @@ def test_where_there_is_no_bubblewrap_it_is_said_and_has_to_be_wanted(monkeypatc
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [(["grade", "{t}", "7"], "none of 1_measures"), (["grade", "{t}/no", "2", "--unprotected"], "not a folder"), (["check", "{t}", "2", "x.ipynb", "--unprotected"], "make the course first")],
+    [
+        (["grade", "{t}", "7"], "none of 1_measures"),
+        (["grade", "{t}/no", "2", "--unprotected"], "not a folder"),
+        (["check", "{t}", "2", "x.ipynb", "--unprotected"], "make the course first"),
+    ],
 )
 def test_wrong_commands_are_told(arguments, words, tmp_path, capsys):
     with pytest.raises(SystemExit) as stopped:

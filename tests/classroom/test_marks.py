@@ -6,16 +6,19 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from classroom import returns, source
+from classroom import source
 from classroom.grade import grade_one
 from classroom.sandbox import Limits, bubblewrap
+from tests.classroom import returns
 
 pytestmark = [
     pytest.mark.skipif(not os.environ.get("AMR_CLASSROOM"), reason="a minute or two; make classroom runs it (AMR_CLASSROOM=1)"),
     pytest.mark.skipif(bubblewrap() is None, reason="bubblewrap is not at work here; apt install bubblewrap"),
 ]
 SECRET = "of the tests"
-TIGHT = Limits(cell_seconds=3, call_seconds=1.5, total_seconds=60, memory=1 << 30, disk=16 << 20, file_size=8 << 20, processes=64)
+TIGHT = Limits(
+    cell_seconds=3, call_seconds=1.5, total_seconds=60, memory=1 << 30, disk=16 << 20, file_size=8 << 20, processes=64
+)
 
 
 def graded(name, folder, limits):
@@ -27,7 +30,11 @@ def test_solution_stub_and_planted_answers(name, tmp_path):
     made = source.read(name)
     stub = source.notebook(name, "student")
     returns.cell(stub, f"{name}-number").source = f"STUDENT = {returns.NUMBER}"
-    todo = [("solution", returns.solved(name), 20), ("solution of another student", returns.solved(name, 42), 20), ("stub", stub, 0)]
+    todo = [
+        ("solution", returns.solved(name), 20),
+        ("solution of another student", returns.solved(name, 42), 20),
+        ("stub", stub, 0),
+    ]
     todo += [(part.says, returns.planted(name, at), 20 - part.points) for at, part in enumerate(made.wrong)]
 
     def one(job):
@@ -65,9 +72,15 @@ def test_every_return_gets_its_mark(tmp_path):
     for way, record in results:
         got = record["points"] if record["rows"] else None
         assert (got, record["status"] != "graded") == (way.points, way.look), f"{way.says}: {record}"
-        silent = got is not None and got < 20 and not (record["remarks"] or record["problems"] or any(r["why"] for r in record["rows"]))
+        silent = (
+            got is not None
+            and got < 20
+            and not (record["remarks"] or record["problems"] or any(r["why"] for r in record["rows"]))
+        )
         assert not silent, f"{way.says}: points are missing without a word"
-        assert got is not None or re.search(r"ask for|hand|link|unpack|empty|nothing", record["problems"][0]), record["problems"]
+        assert got is not None or re.search(r"ask for|hand|link|unpack|empty|nothing", record["problems"][0]), record[
+            "problems"
+        ]
     assert not list(tmp_path.glob("*/was-here"))
 
 

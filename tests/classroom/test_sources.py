@@ -80,7 +80,7 @@ def test_a_fence_that_is_not_understood_is_named(monkeypatch, tmp_path):
     (tmp_path / "sources" / "2_bpr.md").write_text("# Title\n\n```python anwser q1\n```\n")
     monkeypatch.setattr(source, "HERE", tmp_path)
     source.read.cache_clear()
-    with pytest.raises(ValueError, match="2_bpr.md, line 3"):
+    with pytest.raises(ValueError, match=r"2_bpr\.md, line 3"):
         source.read("bpr")
     source.read.cache_clear()
 

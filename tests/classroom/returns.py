@@ -98,7 +98,9 @@ WRONG = 0  # the first wrong answer of the source: q1, loses 2
 RIGHT_LOSS = "    x = p_u @ (q_i - q_j)\n    return np.logaddexp(0, -x) + beta * (p_u @ p_u + q_i @ q_i + q_j @ q_j)\n"
 
 comes("as it should be", 20)(lambda b: b)
-comes("every wrong answer at its price: q1 without one vector in the penalty", 18)(lambda b: answer(b, "q1", read("bpr").wrong[WRONG].text))
+comes("every wrong answer at its price: q1 without one vector in the penalty", 18)(
+    lambda b: answer(b, "q1", read("bpr").wrong[WRONG].text)
+)
 
 
 @comes("as it was handed out, only the number filled in", 0)
@@ -277,15 +279,21 @@ def _(b, folder):
 def _(b):
     for at, c in enumerate(b.cells):
         c.pop("id")
-        c.metadata.update(id=f"aB{at}", outputId="x", executionInfo={"status": "ok", "user": {"displayName": "A"}}, colab={"base_uri": "x"})
+        c.metadata.update(
+            id=f"aB{at}", outputId="x", executionInfo={"status": "ok", "user": {"displayName": "A"}}, colab={"base_uri": "x"}
+        )
     b.nbformat_minor = 0
-    b.metadata.update(colab={"provenance": []}, widgets={"application/vnd.jupyter.widget-state+json": {"ab": {"model_name": "X"}}})
+    b.metadata.update(
+        colab={"provenance": []}, widgets={"application/vnd.jupyter.widget-state+json": {"ab": {"model_name": "X"}}}
+    )
     return b
 
 
 @comes("in format 3, with worksheets", 20)
 def _(b, folder):
-    old = [{"cell_type": c.cell_type, "metadata": {}, "input" if c.cell_type == "code" else "source": c.source} for c in b.cells]
+    old = [
+        {"cell_type": c.cell_type, "metadata": {}, "input" if c.cell_type == "code" else "source": c.source} for c in b.cells
+    ]
     (folder / "2_bpr.ipynb").write_text(json.dumps({"nbformat": 3, "worksheets": [{"cells": old}]}))
 
 
@@ -406,15 +414,17 @@ def _(b):
 
 @comes("an answer that equals everything", 16)
 def _(b):
-    text = "class Any:\n    def __eq__(self, other):\n        return True\n\n\ndef bpr_loss(p_u, q_i, q_j, beta):\n    return Any()"
-    return answer(b, "q1", text)
+    text = "class Any:\n    def __eq__(self, other):\n        return True\n\n\n"
+    return answer(b, "q1", text + "def bpr_loss(p_u, q_i, q_j, beta):\n    return Any()")
 
 
 # ---------------------------------------------------------------- endless, or ended
 
 comes("an endless loop in a cell of one's own", 20)(lambda b: code(b, "while True:\n    pass"))
 comes("an endless loop in an answer", 18)(lambda b: answer(b, "q5", "my_list = None\nwhile True:\n    pass"))
-comes("an endless loop inside a function", 16)(lambda b: answer(b, "q3", "def free_item(r, own):\n    while True:\n        pass"))
+comes("an endless loop inside a function", 16)(
+    lambda b: answer(b, "q3", "def free_item(r, own):\n    while True:\n        pass")
+)
 
 
 @comes("an endless loop that catches everything", 20, look=True)
@@ -428,9 +438,13 @@ def _(b):
 
 
 comes("exit() in a cell", 20)(lambda b: code(b, "exit()"))
-comes("sys.exit() in an answer, after the answer", 20)(lambda b: answer(b, "q6", cell(b, "bpr-q6").source + "\nimport sys\nsys.exit(1)"))
+comes("sys.exit() in an answer, after the answer", 20)(
+    lambda b: answer(b, "q6", cell(b, "bpr-q6").source + "\nimport sys\nsys.exit(1)")
+)
 comes("os._exit() in a cell: the process is gone", 20, look=True)(lambda b: code(b, "import os\nos._exit(0)"))
-comes("os._exit() inside a function", 16, look=True)(lambda b: answer(b, "q3", "def free_item(r, own):\n    import os\n    os._exit(0)"))
+comes("os._exit() inside a function", 16, look=True)(
+    lambda b: answer(b, "q3", "def free_item(r, own):\n    import os\n    os._exit(0)")
+)
 comes("a crash of the interpreter", 20, look=True)(lambda b: code(b, "import ctypes\nctypes.string_at(0)"))
 comes("a recursion without end", 16)(lambda b: answer(b, "q3", "def free_item(r, own):\n    return free_item(r, own)"))
 
@@ -448,48 +462,90 @@ def _(b):
 
 # ---------------------------------------------------------------- more than is there, more than is allowed
 
-FORK = "import os\nfor _ in range(10_000):\n    if os.fork() == 0:\n        import time\n        time.sleep(60)\n        os._exit(0)"
+FORK = "import os, time\nfor _ in range(10_000):\n    if os.fork() == 0:\n        time.sleep(60)\n        os._exit(0)"
 
 comes("a full disk", 20)(lambda b: code(b, "for n in range(100):\n    open(f'f{n}', 'wb').write(bytes(4 << 20))"))
 comes("2 GB of output", 20)(lambda b: code(b, "for _ in range(2_000):\n    print('x' * 1_000_000)"))
-comes("2 GB of output past Python", 20)(lambda b: code(b, "import os\nfor _ in range(2_000):\n    os.write(1, bytes(1_000_000))"))
+comes("2 GB of output past Python", 20)(
+    lambda b: code(b, "import os\nfor _ in range(2_000):\n    os.write(1, bytes(1_000_000))")
+)
 comes("more memory than there is", 20)(lambda b: code(b, "hoard = [np.ones(10**8) for _ in range(1000)]"))
-comes("more memory inside a function", 16)(lambda b: answer(b, "q3", "def free_item(r, own):\n    return [np.ones(10**8) for _ in range(1000)]"))
-comes("an answer of a thousand million bytes", 16)(lambda b: answer(b, "q1", "def bpr_loss(p_u, q_i, q_j, beta):\n    return np.ones(5 * 10**7)"))
+comes("more memory inside a function", 16)(
+    lambda b: answer(b, "q3", "def free_item(r, own):\n    return [np.ones(10**8) for _ in range(1000)]")
+)
+comes("an answer of a thousand million bytes", 16)(
+    lambda b: answer(b, "q1", "def bpr_loss(p_u, q_i, q_j, beta):\n    return np.ones(5 * 10**7)")
+)
 comes("processes without end", 20)(lambda b: code(b, FORK))
 comes("it kills what started it", 20)(lambda b: code(b, "import os\nos.kill(os.getppid(), 9)\nimport time\ntime.sleep(60)"))
 
 
+def only_if(way_out: str) -> str:
+    """q1 answered rightly if, and only if, ``out()`` finds a way out."""
+    head = "def bpr_loss(p_u, q_i, q_j, beta):\n    if not OUT:\n        return 0.0\n"
+    return f"{way_out}\n\nOUT = out()\n\n\n{head}{RIGHT_LOSS}"
+
+
+SEARCH = """
+import os
+
+
+def out():
+    for folder, inside, files in os.walk("/"):
+        inside[:] = [i for i in inside if i not in ("proc", "usr", "sys", "lib", "lib64", "dev", "site-packages")]
+        if folder.endswith("/hidden") or "course.json" in files:
+            return True
+    return False
+"""
+WRITE = """
+import os
+import amrbook
+
+
+def out():
+    for folder in (os.path.dirname(amrbook.__file__), "/course", "/grader", "/usr", "/var/tmp", "/root", "/"):
+        try:
+            open(os.path.join(folder, "was-here"), "w").write("x")
+            return True
+        except OSError:
+            pass
+    return False
+"""
+CONNECT = """
+import socket
+
+
+def out():
+    try:
+        socket.create_connection(("127.0.0.1", PORT), timeout=0.5)
+        return True
+    except OSError:
+        return False
+"""
+FORGE = """
+import os
+
+for n in range(3, 64):
+    try:
+        os.write(n, b'{"value": 0, "ready": true}\\n[[[\\n' * 50)
+    except OSError:
+        pass
+"""
+
+
 @comes("it looks for the hidden tests, and answers only with them", 16)
 def _(b):
-    text = (
-        "import os\n\n\ndef found():\n    for folder, inside, files in os.walk('/'):\n"
-        "        inside[:] = [i for i in inside if i not in ('proc', 'usr', 'sys', 'lib', 'lib64', 'dev', 'site-packages')]\n"
-        "        if folder.endswith('/hidden') or 'course.json' in files:\n            return True\n    return False\n\n\n"
-        f"FOUND = found()\n\n\ndef bpr_loss(p_u, q_i, q_j, beta):\n    if not FOUND:\n        return 0.0\n{RIGHT_LOSS}"
-    )
-    return answer(b, "q1", text)
+    return answer(b, "q1", only_if(SEARCH))
 
 
 @comes("it writes outside its folder, and answers only if that works", 16)
 def _(b):
-    text = (
-        "import amrbook, os\n\n\ndef wrote():\n    for folder in (os.path.dirname(amrbook.__file__), '/course', '/grader', '/usr', '/var/tmp', '/root', '/'):\n"
-        "        try:\n            open(os.path.join(folder, 'was-here'), 'w').write('x')\n            return True\n        except OSError:\n            pass\n"
-        f"    return False\n\n\nWROTE = wrote()\n\n\ndef bpr_loss(p_u, q_i, q_j, beta):\n    if not WROTE:\n        return 0.0\n{RIGHT_LOSS}"
-    )
-    return answer(b, "q1", text)
+    return answer(b, "q1", only_if(WRITE))
 
 
 @comes("it uses the network, and answers only if that works", 16)
-def _(b):
-    text = (  # the listener is real: without the sandbox this submission gets through to it
-        f"PORT = {listener().getsockname()[1]}\n"
-        "import socket\n\n\ndef heard():\n    there = socket.socket()\n    there.settimeout(0.5)\n    for name in (('127.0.0.1', PORT), ('1.1.1.1', 53)):\n"
-        "        try:\n            there.connect(name)\n            return True\n        except OSError:\n            pass\n"
-        f"    return False\n\n\nHEARD = heard()\n\n\ndef bpr_loss(p_u, q_i, q_j, beta):\n    if not HEARD:\n        return 0.0\n{RIGHT_LOSS}"
-    )
-    return answer(b, "q1", text)
+def _(b):  # the listener is real: without the sandbox this submission gets through to it
+    return answer(b, "q1", only_if(CONNECT.replace("PORT", str(listener().getsockname()[1]))))
 
 
 @comes("it changes NumPy and the check cell's module under the grader's feet, with a wrong answer", 18)
@@ -500,5 +556,4 @@ def _(b):
 
 @comes("it writes answers of its own into the grader's pipe", 20)
 def _(b):
-    text = "import os\nfor n in range(3, 64):\n    try:\n        os.write(n, b'{\"value\": 0, \"ready\": true}\\n[[[\\n' * 50)\n    except OSError:\n        pass"
-    return code(b, text)
+    return code(b, FORGE)
