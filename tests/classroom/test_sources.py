@@ -6,6 +6,7 @@ import nbformat
 import pytest
 
 from classroom import hidden, make, source
+from tests.classroom import trial
 
 NAMES = list(source.ASSIGNMENTS)
 
@@ -88,3 +89,9 @@ def test_a_fence_that_is_not_understood_is_named(monkeypatch, tmp_path):
 def test_the_chapters_are_there():
     for stem in source.CHAPTERS.values():
         assert (source.BOOK / f"{stem}.ipynb").is_file(), f"CHAPTERS in classroom/source.py names {stem}, which is not in book/"
+
+
+def test_the_page_of_the_ways_to_come_back_is_current():
+    assert trial.PAGE.read_text(encoding="utf-8") == trial.table(), (
+        "run: python tests/classroom/trial.py && python -m classroom make"
+    )

@@ -50,13 +50,39 @@ def write_class(folder: Path, size: int) -> Iterator[tuple[str, str, str, int | 
         yield name, student, kind, made.total - (0 if kind == "solution" else made.wrong[part].points)
 
 
+PAGE = make.HERE / "teaching" / "returns.md"
+BEFORE = """\
+# What may come back
+
+Notebooks come back in every state. The grader lays each over the version that was handed out: what is ours is taken from us,
+answers are found by what they define. It says what it repaired and names what it cannot, and one bad submission never stops
+the others. Each line below is tried whenever the project is tested, on a solved assignment 2 (20 points), and must get this
+mark. "Look" means that the teacher is told to have a look; a dash means not graded, which is no 0.
+
+| what came back | mark | look |
+|---|---|---|
+"""
+
+
+def table() -> str:
+    """The page of the teacher's kit that lists every way to come back."""
+    rows = [
+        f"| {way.says} | {'–' if way.points is None else way.points} | {'look' if way.look else ''} |"
+        for way in returns.RETURNS
+    ]
+    return BEFORE + "\n".join(rows) + "\n"
+
+
 def main(argv: list[str] | None = None) -> int:
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    words.add_argument("folder", type=Path, help="is made")
+    words.add_argument("folder", type=Path, nargs="?", help="is made; left out: only write the page of the ways to come back")
     words.add_argument("--size", type=int, default=60)
     words.add_argument("--jobs", type=int, default=2)
     words.add_argument("--nbgrader", type=Path)
     args = words.parse_args(argv)
+    if args.folder is None:
+        PAGE.write_text(table(), encoding="utf-8")
+        return 0
     args.folder.mkdir(parents=True)
     make.course(args.folder / "course")
     intended = list(write_class(args.folder / "came", args.size))
