@@ -185,7 +185,7 @@ def summary(name: str, records: list[dict[str, Any]]) -> str:
         missed = Counter(
             (row["says"], row["why"]) for r in graded for row in r["rows"] if row["question"] == question and row["why"]
         )
-        common = "".join(f"<li>{n} times: {e(says)} <em>({e(why)})</em></li>" for (says, why), n in missed.most_common(3))
+        common = "".join(f"<li>{n} ×: {e(says)} <em>({e(why)})</em></li>" for (says, why), n in missed.most_common(3))
         mean = f"{sum(got) / len(got):.1f}" if got else ""
         full = sum(g == made.points(question) for g in got)
         body.append(
