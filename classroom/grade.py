@@ -47,15 +47,15 @@ def write_whole(path: Path, text: str) -> None:
 
 def submissions(folder: Path) -> Iterator[tuple[str, list[Path]]]:
     """(student, files): a folder a student, as Moodle, Canvas and nbgrader unpack, or a file a student."""
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith((".", "__MACOSX")):
-            continue
+    found = [path for path in sorted(folder.iterdir()) if not path.name.startswith((".", "__MACOSX"))]
+    stems = [path.name if path.is_dir() else path.stem for path in found]
+    for path, stem in zip(found, stems):
         if path.is_dir() and not path.is_symlink():
             inside = [p for p in sorted(path.rglob("*"))[: MOST_FILES * 10] if p.is_file() or p.is_symlink()]
             kept = [p for p in inside if not any(part.startswith((".", "__MACOSX")) for part in p.relative_to(path).parts)]
             yield path.name, kept[:MOST_FILES]
         else:
-            yield path.stem, [path]
+            yield stem if stems.count(stem) == 1 else path.name, [path]  # ann.ipynb beside ann.py, or beside a folder ann
 
 
 def chosen(name: str, files: list[Path]) -> tuple[Path, preflight.Laid]:

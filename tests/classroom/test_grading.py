@@ -197,6 +197,13 @@ def test_feedback_holds_no_hidden_value_no_solution_and_no_markup_of_theirs(tmp_
     assert all(line.strip() not in page for line in solution.splitlines() if len(line.strip()) > 25)
 
 
+def test_no_two_students_become_one(tmp_path):
+    (tmp_path / "ann").mkdir()
+    for name in ("ann.ipynb", "ann.py", "bob.ipynb", ".hidden.ipynb"):
+        (tmp_path / name).touch()
+    assert [student for student, _ in grade.submissions(tmp_path)] == ["ann", "ann.ipynb", "ann.py", "bob"]
+
+
 @walls
 def test_numbers_that_two_have_or_nobody_are_named(tmp_path):
     records = []
