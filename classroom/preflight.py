@@ -163,10 +163,10 @@ def lay(name: str, came: list[Came]) -> Laid:
     chosen: dict[str, int] = {}
     dropped: set[int] = set()
     for ident, found in candidates.items():
-        question, wanted = ident.removeprefix(f"{name}-"), " and ".join(f"`{n}`" for n in questions[ident])
+        question, needed = ident.removeprefix(f"{name}-"), " and ".join(f"`{n}`" for n in questions[ident])
         filled = [at for at in found if not same(code_of(came[at]), stubs[ident])]
         if not found:
-            laid.problems.append(f"{question}: no cell defines {wanted}; it was deleted or renamed")
+            laid.problems.append(f"{question}: no cell defines {needed}; it was deleted or renamed")
             continue
         if filled:
             laid.answered.add(question)

@@ -135,7 +135,8 @@ def with_links(text: str, up: str = "../") -> str:
 def read(name: str) -> Assignment:
     """Parse a source; ValueError with its line where it is not understood."""
     path = HERE / "sources" / f"{ASSIGNMENTS[name]}.md"
-    made, prose, lines = Assignment(name), [], iter(enumerate(path.read_text(encoding="utf-8").splitlines(), 1))
+    made, lines = Assignment(name), iter(enumerate(path.read_text(encoding="utf-8").splitlines(), 1))
+    prose: list[str] = []
 
     def flush() -> None:
         for piece in re.split(r"^(?=## )", "\n".join(prose), flags=re.M):
@@ -203,8 +204,8 @@ def cells(name: str, version: str) -> list[nbformat.NotebookNode]:
             given += 1
             add("code", text, f"{name}-{'number' if part.kind == 'number' else f'given-{given}'}", locked=part.kind == "given")
         elif part.kind == "answer":
-            shown = {"student": without_solution, "solution": without_marks, "nbgrader": str}[version](text)
-            add("code", shown, ident, solution=True, locked=False)
+            shown = {"student": without_solution(text), "solution": without_marks(text), "nbgrader": text}
+            add("code", shown[version], ident, solution=True, locked=False)
         elif part.kind == "check":
             if version == "nbgrader":
                 call = f'from classroom import in_kernel\n\nin_kernel.mark("{name}", "{part.question}", globals())'

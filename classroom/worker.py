@@ -144,9 +144,10 @@ class Worker:
         self.word = order["id"]
         sys.path[:0] = order["path"]
         limit(order["memory"], order["file_size"], order["processes"])
-        early = [c for c in order["cells"] if self.cell(*c, order["cell_seconds"]) == "NameError"]
-        for again in early:  # it used what a later cell defines, as a notebook allows that is not run from the top
-            self.cell(*again, order["cell_seconds"])
+        cells, seconds = order["cells"], order["cell_seconds"]
+        early = [(n, name, code) for n, name, code in cells if self.cell(n, name, code, seconds) == "NameError"]
+        for n, name, code in early:  # it used what a later cell defines, as a notebook allows that is not run from the top
+            self.cell(n, name, code, seconds)
         import wire  # late: NumPy's own start is the submission's, under its limits
 
         self.say(ready=True)

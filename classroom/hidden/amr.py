@@ -139,7 +139,7 @@ def first_run(seed):
         amrlib.load_dataset("boutique"), seed=seed, epochs=10, lr=0.05, reg=0.01, trainer="closed_form", progress=False
     )
     with torch.no_grad():
-        return float((fitted.P @ fitted.E.T).norm(dim=1).mean())
+        return float((fitted.P @ fitted.E.T).norm(dim=1).mean())  # type: ignore[union-attr]
 
 
 def table(s):

@@ -48,13 +48,13 @@ def loss(p, qi, qj, ci, cj, E):
 
 @tests("q2", 2, "it agrees with differences of the loss, without penalty")
 def _(s, draw):
-    *given, E = triple(draw)
+    p, qi, qj, ci, cj, E = triple(draw)
     slope = np.zeros_like(E)
     for at in np.ndindex(E.shape):
         step = np.zeros_like(E)
         step[at] = 1e-5
-        slope[at] = (loss(*given, E + step) - loss(*given, E - step)) / 2e-5
-    agree(array(s.call("gradient_E", *given, E, 0.0), E.shape), slope)
+        slope[at] = (loss(p, qi, qj, ci, cj, E + step) - loss(p, qi, qj, ci, cj, E - step)) / 2e-5
+    agree(array(s.call("gradient_E", p, qi, qj, ci, cj, E, 0.0), E.shape), slope)
 
 
 @tests("q2", 1, "the penalty adds twice beta times E")
