@@ -44,22 +44,25 @@ NOBODY = [
 ANYBODY = ["--unshare-user", "--cap-drop", "ALL"]
 
 
+trouble = "it is not installed"  # why bubblewrap is not at work, in its own words
+
+
 @functools.cache
 def bubblewrap() -> tuple[str, bool] | None:
     """bubblewrap's path, and whether to start as root and go on as nobody; None where it is missing or may not do its work."""
+    global trouble
     found, root = shutil.which("bwrap"), hasattr(os, "geteuid") and os.geteuid() == 0
     for as_nobody in (True, False) if root else (False,):
+        if found is None:
+            break
+        command = [*wall(found, as_nobody, Limits()), sys.executable, "/grader/wire.py"]
         try:
-            if (
-                found
-                and subprocess.run(
-                    [*wall(found, as_nobody, Limits()), sys.executable, "/grader/wire.py"], capture_output=True, timeout=20
-                ).returncode
-                == 0
-            ):
+            tried = subprocess.run(command, capture_output=True, text=True, timeout=20)
+            if tried.returncode == 0:
                 return found, as_nobody
-        except (OSError, subprocess.SubprocessError):
-            pass
+            trouble = (tried.stderr.strip().splitlines() or ["it says nothing"])[-1]
+        except (OSError, subprocess.SubprocessError) as problem:
+            trouble = str(problem)
     return None
 
 
@@ -70,9 +73,9 @@ def in_words() -> str:
         unbound = hasattr(os, "geteuid") and os.geteuid() == 0 and not found[1]
         return words + ("; as root the number of its processes has no limit: grade from an ordinary account" if unbound else "")
     return (
-        "bubblewrap is not at work here: a submission runs with limits on time and memory alone. It can read this account's "
-        "files, write to them and use the network. Install it (Debian, Ubuntu: apt install bubblewrap), or grade in a "
-        "throw-away account or container."
+        f"bubblewrap is not at work here ({trouble}): a submission runs with limits on time and memory alone. It can read this "
+        "account's files, write to them and use the network. Install it (Debian, Ubuntu: apt install bubblewrap), or grade in "
+        "a throw-away account or container."
     )
 
 
@@ -84,16 +87,15 @@ def wall(bwrap: str, as_nobody: bool, limits: Limits, environment: dict[str, str
         command += ["--setenv", name, value]
     for path in SYSTEM:
         command += ["--ro-bind-try", path, path]
-    homes = dict.fromkeys(
-        p for q in (sys.prefix, sys.base_prefix) for p in (q, os.path.realpath(q)) if not p.startswith("/usr")
-    )
-    folders = [str(parent) for home in homes for parent in reversed(Path(home).parents[:-1])]
+    command += ["--proc", "/proc", "--dev", "/dev", "--size", str(limits.disk), "--perms", "1777", "--tmpfs", "/tmp"]
+    command += ["--perms", "0777", "--dir", "/tmp/home", "--size", str(1 << 20), "--perms", "1777", "--tmpfs", "/dev/shm"]
+    prefixes = [p for q in (sys.prefix, sys.base_prefix) for p in (q, os.path.realpath(q)) if not p.startswith("/usr/")]
+    homes = [p for p in dict.fromkeys(prefixes) if p != "/usr"]  # after /tmp: this repository may lie below it
+    folders = [str(parent) for home in homes for parent in reversed(Path(home).parents[:-1]) if str(parent) != "/tmp"]
     for folder in dict.fromkeys([*folders, "/course", "/course/book", "/grader"]):  # bubblewrap would make them for root alone
         command += ["--perms", "0755", "--dir", folder]
     for path in homes:
         command += ["--ro-bind", path, path]
-    command += ["--proc", "/proc", "--dev", "/dev", "--size", str(limits.disk), "--perms", "1777", "--tmpfs", "/tmp"]
-    command += ["--perms", "0777", "--dir", "/tmp/home", "--size", str(1 << 20), "--perms", "1777", "--tmpfs", "/dev/shm"]
     for path in SHARED:
         command += ["--ro-bind", str(ROOT / path), f"/course/{path}"]
     for name in ("worker.py", "wire.py"):
