@@ -178,6 +178,8 @@ class Session:
             reply = self.receive(seconds + GRACE)
             if "missing" in reply:
                 raise Wrong(f"`{name}` is not defined")
+            if "kind" in reply:
+                raise Wrong(f"`{name}` gave {str(reply['kind'])[:200]}")
             if "error" in reply:
                 if str(reply["error"]).startswith("stopped after"):
                     self.broken[name] = f"`{name}` did not come back within {seconds:g} s"

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -183,7 +184,8 @@ def test_feedback_holds_no_hidden_value_no_solution_and_no_markup_of_theirs(tmp_
     monkeypatch.setattr(hidden, "draw", lambda *a: Spy(whole(*a)))
     book = returns.planted("bpr", 0)
     returns.cell(book, "bpr-q7").source = "**Your answer to q7.**\n\n<script>alert(1)</script>"
-    returns.cell(book, "bpr-q3").source = "def free_item(r, own):\n    print(r, own)\n    raise ValueError(f'{own[:1]}{r}')"
+    spill = "raise ValueError('shown' if list(own) == [1, 4, 5] else f'SPILLED {r}')"  # the visible test's case may be named
+    returns.cell(book, "bpr-q3").source = f"def free_item(r, own):\n    print(r, own)\n    {spill}"
     file = tmp_path / "2_bpr.ipynb"
     returns.save(book, file)
     record = grade.grade_one("bpr", "<b>x</b>", [file], "s", Limits())
@@ -193,6 +195,9 @@ def test_feedback_holds_no_hidden_value_no_solution_and_no_markup_of_theirs(tmp_
     for value in drawn:
         if value != int(value) or abs(value) > 10**6:
             assert f"{value:.6g}" not in page and str(value) not in page, f"{value} is in the feedback"
+    assert "SPILLED" not in page and "`free_item` stopped: ValueError (bpr-q3, line 3)" in page
+    for row in record["rows"]:
+        assert not re.search(r"\d\.\d|expected \d", row["why"] or ""), "a hidden value is named"
     solution = source.read("bpr").answers["q3"].text
     assert all(line.strip() not in page for line in solution.splitlines() if len(line.strip()) > 25)
 
@@ -284,6 +289,15 @@ def test_the_same_tests_by_plain_pytest(tmp_path):
                  cwd=sandbox.ROOT, env=environment, capture_output=True, text=True, timeout=120)  # fmt: skip
     assert done.returncode == 1 and "1 failed, 16 passed" in done.stdout, done.stdout + done.stderr
     assert "squared lengths of all three vectors" in done.stdout
+
+
+def test_an_empty_copy_of_an_answer_never_takes_its_place():
+    book = returns.solved("bpr")
+    stub = returns.cell(source.notebook("bpr", "student"), "bpr-q1").source
+    came = [preflight.Came(c["cell_type"], c["source"]) for c in book.cells]
+    for at in range(len(came) + 1):
+        laid = preflight.lay("bpr", [*came[:at], preflight.Came("code", stub), *came[at:]])
+        assert [c.text for c in laid.cells if "def bpr_loss" in c.text] == [returns.cell(book, "bpr-q1").source]
 
 
 def test_a_repaired_notebook_is_what_nbgrader_wants():
