@@ -78,7 +78,7 @@ def told(error: BaseException, at: str, words: bool = True) -> str:
     line, trace = None, error.__traceback__
     while trace is not None:
         if trace.tb_frame.f_code.co_filename.startswith("<cell"):
-            line = f"{trace.tb_frame.f_code.co_filename[1:-1]}, line {trace.tb_lineno}"
+            line = f"{trace.tb_frame.f_code.co_filename[6:-1]}, line {trace.tb_lineno}"
         trace = trace.tb_next
     if isinstance(error, SyntaxError) and error.lineno:
         line = f"{at}, line {error.lineno}"
@@ -115,7 +115,7 @@ class Worker:
         try:
             signal.setitimer(signal.ITIMER_REAL, seconds)
             try:
-                exec(compile(without_magics(code), f"<{name}>", "exec"), self.namespace)
+                exec(compile(without_magics(code), f"<cell {name}>", "exec"), self.namespace)
             finally:
                 signal.setitimer(signal.ITIMER_REAL, 0)
         except TimeUp:
