@@ -97,7 +97,8 @@ def course(folder: Path) -> None:
     for name, stem in source.ASSIGNMENTS.items():
         place = folder / stem
         (place / "submitted").mkdir(parents=True, exist_ok=True)
-        shutil.copy(STUDENT / f"{stem}.ipynb", place / f"{stem}.ipynb")
+        text = (STUDENT / f"{stem}.ipynb").read_text(encoding="utf-8")
+        put(place / f"{stem}.ipynb", text.replace("](../", f"]({source.ELSEWHERE}").encode())  # it leaves the book's folder
         shutil.copy(MADE / f"{stem}_solution.ipynb", place / "solution.ipynb")
         put(place / "notes.md", source.notes(name).encode())
 

@@ -17,7 +17,7 @@ import nbformat
 from classroom.source import ASSIGNMENTS, OPEN_MARK, cells, defined, read
 
 LARGEST = 100 << 20  # bytes of a notebook, outputs included
-MOST_CELLS = 2000
+MOST_CELLS = 500
 
 
 class Refused(Exception):
@@ -92,7 +92,7 @@ def from_script(path: Path, text: str) -> list[Came]:
     """A notebook that was downloaded as a program: one cell a statement, so that one that fails stops no other."""
     try:
         return [Came("code", ast.get_source_segment(text, node) or "") for node in ast.parse(text).body]
-    except (SyntaxError, ValueError, RecursionError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise Refused(f"{path.name} is a program that Python cannot read; ask for the notebook") from None
 
 

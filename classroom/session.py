@@ -80,7 +80,7 @@ class Session:
                 "id": self.token(),
                 "memory": self.limits.memory,
                 "file_size": self.limits.file_size,
-                "processes": self.limits.processes,
+                "processes": self.process.processes,
             }
             running: int | None = None
             try:

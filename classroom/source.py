@@ -94,8 +94,8 @@ class Assignment:
 def defined(code: str) -> list[str]:
     """The names that a cell gives at its top level: functions and variables."""
     try:
-        statements = ast.parse(code).body
-    except SyntaxError:
+        statements = ast.parse(code[:100_000]).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return list(dict.fromkeys(a or b for a, b in re.findall(r"^(?:def\s+(\w+)|(\w+)\s*=[^=])", code, flags=re.M)))
     names: list[str] = []
     for node in statements:

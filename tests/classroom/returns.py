@@ -397,6 +397,23 @@ def _(b):
     return answer(b, "q1", "def bpr_loss(p_u, q_i, q_j, beta)\n    return 0")
 
 
+@comes("an answer with a null byte in it", 16)
+def _(b):
+    return answer(b, "q1", cell(b, "bpr-q1").source + "\0")
+
+
+@comes("an answer with brackets ten thousand deep", 16)
+def _(b):
+    return answer(b, "q1", "def bpr_loss(p_u, q_i, q_j, beta):\n    return " + "(" * 10_000 + "0" + ")" * 10_000)
+
+
+@comes("three hundred cells of one's own", 20)
+def _(b):
+    for n in range(300):
+        code(b, f"note_{n} = '" + "words, " * 300 + "'")
+    return b
+
+
 @comes("a cell of one's own that fails", 20)
 def _(b):
     return code(b, "1 / 0")
