@@ -12,7 +12,7 @@ from typing import Any
 from classroom import wire
 from classroom.sandbox import Limits, Process, in_words
 
-GRACE = 3.0  # seconds after the worker's own alarm before it is killed
+GRACE = 5.0  # seconds after the worker's own alarm before it is killed
 LONGEST_LINE = 64 << 20
 MOST_STARTS = 6
 

@@ -486,9 +486,9 @@ comes("2 GB of output", 20)(lambda b: code(b, "for _ in range(2_000):\n    print
 comes("2 GB of output past Python", 20)(
     lambda b: code(b, "import os\nfor _ in range(2_000):\n    os.write(1, bytes(1_000_000))")
 )
-comes("more memory than there is", 20)(lambda b: code(b, "hoard = [np.ones(10**8) for _ in range(1000)]"))
+comes("more memory than there is", 20)(lambda b: code(b, "hoard = [np.ones(10**7) for _ in range(10_000)]"))
 comes("more memory inside a function", 16)(
-    lambda b: answer(b, "q3", "def free_item(r, own):\n    return [np.ones(10**8) for _ in range(1000)]")
+    lambda b: answer(b, "q3", "def free_item(r, own):\n    return [np.ones(10**7) for _ in range(10_000)]")
 )
 comes("an answer of a thousand million bytes", 16)(
     lambda b: answer(b, "q1", "def bpr_loss(p_u, q_i, q_j, beta):\n    return np.ones(5 * 10**7)")
