@@ -87,7 +87,7 @@ def main(argv: list[str] | None = None) -> int:
         count = {status: sum(r["status"] == status for r in records) for status in reports.WORDS}
         print(f"{len(records)} submissions: " + ", ".join(f"{n} {reports.WORDS[s]}" for s, n in count.items() if n))
         for record in records:
-            for problem in record["problems"]:
+            for problem in reports.to_look_at(record):
                 print(f"  {record['student']}: {problem}")
         print(f"marks, feedback and summary: {place / 'marks'}")
         return int(count["failed"] > 0)

@@ -48,17 +48,23 @@ def roster(path: Path | None) -> dict[int, dict[str, str]]:
 
 
 def against_roster(records: list[dict[str, Any]], known: dict[int, dict[str, str]]) -> None:
-    """Numbers that nobody has, or two have, are problems of the submissions that carry them."""
+    """Numbers that nobody has, or two have: a word aside to the teacher, since it names other students."""
     counts = Counter(record["number"] for record in records if record["number"])
     for record in records:
+        record["aside"] = []
         number = record["number"]
         if counts[number] > 1:
             others = [r["student"] for r in records if r["number"] == number and r is not record]
-            record["problems"].append(f"the number {number} is also that of {', '.join(others)}")
+            record["aside"].append(f"the number {number} is also that of {', '.join(others)}")
         if known and number and number not in known:
-            record["problems"].append(f"the number {number} is not on the roster")
-        if record["problems"] and record["status"] == "graded":
+            record["aside"].append(f"the number {number} is not on the roster")
+        if record["aside"] and record["status"] == "graded":
             record["status"] = "look"
+
+
+def to_look_at(record: dict[str, Any]) -> list[str]:
+    """For the teacher's eyes: what is wrong with a submission, and with its number."""
+    return [*record["problems"], *record.get("aside", [])]
 
 
 def write_marks(name: str, records: list[dict[str, Any]], known: dict[int, dict[str, str]], out: Path) -> None:
@@ -101,7 +107,7 @@ def write_marks(name: str, records: list[dict[str, Any]], known: dict[int, dict[
                 record["of"],
                 *("" for _ in made.open_questions),
                 WORDS[record["status"]],
-                "; ".join(record["problems"]),
+                "; ".join(to_look_at(record)),
                 "; ".join(record["remarks"]),
             ]
         )
@@ -172,11 +178,11 @@ def summary(name: str, records: list[dict[str, Any]]) -> str:
     """For the teacher: a line a question, the commonest wrong answers, and whom to look at."""
     made, graded, e = read(name), [r for r in records if r["rows"]], html.escape
     body = [f"<p>{len(records)} came, {len(graded)} graded by machine.</p>"]
-    look = [r for r in records if r["problems"]]
+    look = [r for r in records if to_look_at(r)]
     if look:
         body.append(
             "<h2>To look at</h2><ul>"
-            + "".join(f"<li>{e(r['student'])}: {e('; '.join(r['problems']))}</li>" for r in look)
+            + "".join(f"<li>{e(r['student'])}: {e('; '.join(to_look_at(r)))}</li>" for r in look)
             + "</ul>"
         )
     body.append("<h2>Questions</h2><table><tr><th>question<th>points<th>mean<th>full marks<th>commonest wrong answers</tr>")

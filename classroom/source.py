@@ -128,6 +128,7 @@ ELSEWHERE = f"{repository()}/blob/main/book/"  # for files that do not stay in b
 
 
 def with_links(text: str, up: str = "../") -> str:
+    text = text.replace("{repository}", repository())
     return re.sub(r"\{chapter (\w+)\}", lambda found: chapter_link(found[1], up), text)
 
 

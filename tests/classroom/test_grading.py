@@ -216,7 +216,9 @@ def test_numbers_that_two_have_or_nobody_are_named(tmp_path):
         records.append({"student": student, "number": number, "problems": [], "status": "graded"})
     reports.against_roster(records, {5: {}, 6: {}})
     assert [r["status"] for r in records] == ["look", "look", "graded", "look"]
-    assert "also that of b" in records[0]["problems"][0] and "not on the roster" in records[3]["problems"][0]
+    assert "also that of b" in reports.to_look_at(records[0])[0] and "not on the roster" in reports.to_look_at(records[3])[0]
+    whole = {"points": 0, "of": 20, "rows": [], "remarks": [], "errors": [], "checks": {}, "open": {}}
+    assert "that of b" not in reports.feedback("bpr", {**records[0], **whole}), "no student reads of another one"
 
 
 def test_a_failure_of_the_grader_is_told_and_stops_nobody(tmp_path, monkeypatch):
