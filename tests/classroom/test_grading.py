@@ -230,6 +230,29 @@ def test_a_failure_of_the_grader_is_told_and_stops_nobody(tmp_path, monkeypatch)
     reports.write_all("bpr", records, {}, tmp_path / "out")  # and the reports are written all the same
 
 
+def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path, monkeypatch):
+    class_of_three(tmp_path / "came")
+    monkeypatch.setattr(grade, "grade_one", lambda _, student, *__: {"student": student, "status": "graded"})
+
+    class Stopped(grade.tqdm):
+        """Ctrl-C, as soon as the first record is there."""
+
+        def update(self, n=1):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as once:
+        once.setattr(grade, "tqdm", Stopped)
+        with pytest.raises(SystemExit, match="goes on from there"):
+            grade.grade_folder("bpr", tmp_path / "came", tmp_path / "out", "s", Limits(), jobs=1)
+    (kept,) = (tmp_path / "out" / "records").iterdir()
+    first = json.loads(kept.read_text(encoding="utf-8"))["student"]
+
+    seen = []
+    monkeypatch.setattr(grade, "grade_one", lambda _, s, *__: (seen.append(s), {"student": s, "status": "graded"})[1])
+    records = grade.grade_folder("bpr", tmp_path / "came", tmp_path / "out", "s", Limits(), jobs=1)
+    assert [r["student"] for r in records] == ["=bob", "ann", "cleo"] and sorted([*seen, first]) == ["=bob", "ann", "cleo"]
+
+
 def test_a_worker_that_cannot_start_is_no_zero(tmp_path, monkeypatch):
     monkeypatch.setattr(sandbox.sys, "executable", "/nowhere/python")
     monkeypatch.setattr(sandbox, "bubblewrap", lambda: None)
