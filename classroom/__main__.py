@@ -99,7 +99,7 @@ def main(argv: list[str] | None = None) -> int:
                 f"{row['question']}  {row['got']} of {row['points']}  {row['says']}" + (f": {row['why']}" if row["why"] else "")
             )
         print("\n".join([*record["problems"], *record["remarks"], *record["errors"]]))
-        print(f"{record['points']} of {record['of']} points")
+        print(reports.points_in_words(record))
     elif args.command == "nbgrader":
         secret_of(args.course)
         make.for_nbgrader(args.course, args.out)

@@ -62,6 +62,11 @@ def against_roster(records: list[dict[str, Any]], known: dict[int, dict[str, str
             record["status"] = "look"
 
 
+def points_in_words(record: dict[str, Any]) -> str:
+    """The machine's points; what was not graded has none, which is not 0."""
+    return f"{record['points']} of {record['of']} points by machine" if record["rows"] else "not graded"
+
+
 def to_look_at(record: dict[str, Any]) -> list[str]:
     """For the teacher's eyes: what is wrong with a submission, and with its number."""
     return [*record["problems"], *record.get("aside", [])]
@@ -146,7 +151,7 @@ def feedback(name: str, record: dict[str, Any]) -> str:
     """A page for one student: what was tested, in words, what was got, what the cells said. No hidden value, no solution."""
     made, e = read(name), html.escape
     body = [
-        f"<p>{e(record['student'])}: <strong>{record['points']} of {record['of']}</strong> points by machine. "
+        f"<p>{e(record['student'])}: <strong>{points_in_words(record)}</strong>. "
         "Questions in words are marked by hand.</p>"
     ]
     for label, lines in (
@@ -156,7 +161,7 @@ def feedback(name: str, record: dict[str, Any]) -> str:
     ):
         if lines:
             body.append(f"<h2>{label}</h2><ul>{''.join(f'<li>{e(line)}</li>' for line in lines)}</ul>")
-    for question in made.answers:
+    for question in made.answers if record["rows"] else ():
         mine = [row for row in record["rows"] if row["question"] == question]
         got = sum(row["got"] for row in mine)
         rows = "".join(

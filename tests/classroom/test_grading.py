@@ -149,6 +149,8 @@ def test_a_folder_is_graded_resumed_and_reported(tmp_path, capsys):
     assert canvas[0][:5] == ["Student", "ID", "SIS User ID", "SIS Login ID", "Section"] and canvas[1][-1] == "25"
     assert canvas[3] == ["Ann Ä", "501", "11", "ann@x.org", "A", "20"]
     assert len(list((out / "feedback").glob("*.html"))) == 3
+    page = next((out / "feedback").glob("*cleo.html")).read_text(encoding="utf-8")
+    assert "not graded" in page and "0 of 20" not in page and "ask for it again" in page
     assert "the penalty is beta times the squared lengths" in (out / "summary.html").read_text(encoding="utf-8")
 
     # a second time nothing is graded again; a changed submission, and that one alone, is
