@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 unexport MPLBACKEND
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ours book test units smoke notebooks colab portability bench lint clean distclean
+.PHONY: help setup ours book test units smoke notebooks classroom colab portability bench lint clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,15 @@ smoke: ours ## each chapter with tiny sizes
 
 notebooks: ours ## run the chapters and store their outputs in book/
 	@$(RUN) tools/notebooks.py store
+
+classroom: ours .venv-classroom/ready ## the assignments: every mark as intended, also through nbgrader; about five minutes
+	AMR_CLASSROOM=1 $(PYTEST) tests/classroom
+
+.venv-classroom/ready: classroom/requirements.txt
+	$(PYTHON) -m venv .venv-classroom
+	@echo "installing nbgrader and reveal.js into .venv-classroom (about 350 MB)"
+	.venv-classroom/bin/python -m pip install --quiet -r classroom/requirements.txt
+	@touch $@
 
 colab: ours ## each chapter from an empty folder, in an environment with versions like Colab's
 	AMRLIB_TEST_COLAB=1 $(PYTEST) -s tests/book/test_colab.py
@@ -89,4 +98,4 @@ clean: ## throw away what was built; the next make book runs every chapter
 	rm -rf _build build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
 
 distclean: clean ## the environment too
-	rm -rf $(VENV) .venv-bench $(PYTHONS:%=.venv-%)
+	rm -rf $(VENV) .venv-bench .venv-classroom $(PYTHONS:%=.venv-%)

@@ -83,6 +83,11 @@ def chapters(folder: Path = BOOK) -> list[Path]:
     return sorted(folder.glob("[0-9][0-9]_*.ipynb"))
 
 
+def assignments(folder: Path = BOOK) -> list[Path]:
+    """The students' versions; ``python -m classroom make`` writes them, and they are no chapters."""
+    return sorted((folder / "assignments").glob("[0-9]_*.ipynb"))
+
+
 def read(path: Path) -> nbformat.NotebookNode:
     return nbformat.read(path, as_version=4)
 

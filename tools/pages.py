@@ -52,6 +52,8 @@ def assemble(paths: list[Path]) -> Path:
             text = nbformat.writes(with_outputs(file))
             # Colab's own badge is a picture on another machine; the pages carry their own, to be read without a network
             put(target, text.replace(BADGE_IMAGE, "_static/colab-badge.svg").encode())
+        elif file.suffix == ".ipynb" and file.parent != BOOK:  # an assignment: it is shown as it is stored
+            put(target, file.read_text(encoding="utf-8").replace(BADGE_IMAGE, "../_static/colab-badge.svg").encode())
         elif file == ledger.PAGE:
             shown = ((path.stem, with_outputs(path) if path.name in ran else read(path)) for path in chapters())
             put(target, ledger.page(shown).encode())

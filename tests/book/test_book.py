@@ -32,7 +32,8 @@ def test_no_alt_text_or_figure_name_is_used_twice():
 
 def test_the_table_of_contents_and_the_folder_agree():
     listed = pages.toc_files(yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8")))
-    there = [f"book/{f.stem}" for f in (ROOT / "book").iterdir() if f.suffix in (".md", ".ipynb")]
+    inside = [f.relative_to(ROOT) for f in (ROOT / "book").rglob("*") if f.suffix in (".md", ".ipynb")]
+    there = [f.with_suffix("").as_posix() for f in inside if not any(part.startswith(".") for part in f.parts)]
     assert sorted(listed) == sorted(there)
     numbered = [name for name in listed if re.match(r"book/\d\d_", name)]
     assert numbered == sorted(numbered)
