@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from .intervals import t_interval
 
@@ -116,20 +117,17 @@ def gallery(
             raise ValueError(f"{name} has {len(given)} entries for {n} images")
     columns = min(columns, n)
     rows = -(-n // columns)
-    fig, axes = plt.subplots(rows, columns, figsize=(0.78 * columns, (0.98 if titles is not None else 0.78) * rows))
-    for place, ax in enumerate(np.atleast_1d(axes).ravel()):
-        ax.set_xticks([])
-        ax.set_yticks([])
-        ax.grid(False)
-        if place >= n:
-            ax.set_visible(False)
-            continue
-        ax.imshow(images[place], cmap="gray_r")
-        for spine in ax.spines.values():
-            color, width = ("#cccccc", 0.6) if edge is None else (edge[place], 1.6)
-            spine.set(visible=True, color=color, linewidth=width)
+    high = 1.32 if titles is not None else 1.06  # of a row, in pictures
+    fig, ax = plt.subplots(figsize=(0.78 * columns, 0.74 * high * rows))  # one for all: axes of their own take a second
+    for place, image in enumerate(images):
+        x, y = 1.06 * (place % columns), high * (place // columns)
+        ax.imshow(image, cmap="gray_r", extent=(x, x + 1, y + 1, y))
+        color, width = ("#cccccc", 0.6) if edge is None else (edge[place], 1.6)
+        ax.add_patch(Rectangle((x, y), 1, 1, fill=False, edgecolor=color, linewidth=width))
         if titles is not None:
-            ax.set_title(titles[place], fontsize=7.5, loc="center", pad=2)
+            ax.text(x + 0.5, y - 0.04, titles[place], fontsize=7.5, ha="center", va="bottom")
+    ax.set(xlim=(-0.03, 1.06 * columns - 0.03), ylim=(high * rows - high + 1.03, -0.31 if titles is not None else -0.03))
+    ax.set_axis_off()
     return fig
 
 

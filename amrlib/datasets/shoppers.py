@@ -72,7 +72,8 @@ def draw_purchases(
         two = np.flatnonzero(looks[start : start + block, 1, 0] >= 0)
         weight[two] = (1 - SECOND_LOOK) * weight[two] + SECOND_LOOK * attraction[second[two]]
         # an exponential number over the weight, the smallest first: the Gumbel trick without logarithms
-        keys = rng.standard_exponential(weight.shape) / weight.clip(1e-300)
+        keys = rng.standard_exponential(weight.shape)
+        keys /= np.maximum(weight, 1e-300, out=weight)
         head = np.sort(np.argpartition(keys, LIST, axis=1)[:, :LIST], axis=1)  # its own order is the processor's
         order = np.argsort(np.take_along_axis(keys, head, 1), axis=1, kind="stable")
         wanted[start : start + block] = np.take_along_axis(head, order, 1)
