@@ -42,7 +42,7 @@ test: ours ## unit tests, stored outputs, a smoke run of each chapter, the rules
 units: ours ## the unit tests alone
 	$(PYTEST) tests
 
-smoke: ours ## each chapter with tiny sizes
+smoke: ours ## each chapter with tiny sizes, on the boutique and on a made public set
 	@$(RUN) tools/notebooks.py smoke
 
 notebooks: ours ## run the chapters and store their outputs in book/

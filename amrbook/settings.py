@@ -28,6 +28,22 @@ def check_mode(mode: str) -> str:
     return mode
 
 
+def check_parameters(mode: str, dataset: str) -> None:
+    """The first thing a chapter does: refuse a ``MODE`` or a ``DATASET`` that nothing knows, before anything runs.
+
+    Raises
+    ------
+    ValueError
+        The message lists the known ones.
+    """
+    from amrlib.datasets.catalogue import SETS  # late: a page that trains nothing need not load torch
+
+    check_mode(mode)
+    known = ("boutique", *SETS)
+    if dataset not in known:
+        raise ValueError(f"DATASET must be one of {', '.join(known)}, not {dataset!r}")
+
+
 def by_mode(mode: str, /, *, smoke: Value, book: Value, paper: Value) -> Value:
     """The value for the chapter's ``MODE``: ``by_mode(MODE, smoke=2, book=5, paper=10)``."""
     return {"smoke": smoke, "book": book, "paper": paper}[check_mode(mode)]

@@ -351,7 +351,13 @@ def test_a_smoke_run_needs_every_parameter_and_stops_at_a_failure(small_book):
     assert "'a': 'smoke'" in ran.cells[-1].outputs[0]["data"]["text/plain"]
 
     whole = chapter_files.read(small_book)
+    ask = "if DATASET != 'boutique':\n    raise ValueError('this chapter shows images')\n"
+    notebook = copy.deepcopy(whole)
+    edit(4, "print", ask + "print")(notebook)
+    chapter_files.write(notebook, small_book)
+    assert "asks    91_tiny: this chapter shows images" in tool(folder, "smoke")  # in its first cell it may
     for change, word in (
+        (edit(5, "{", ask + "{"), "FAILED"),
         (edit(2, "DEVICE", "GERAET"), "lacks DEVICE"),
         (edit(4, "print", "assert 1 == 2\nprint"), "AssertionError"),
     ):

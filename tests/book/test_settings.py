@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import amrlib
-from amrbook.settings import by_mode, check_mode, device, require, settings, trials
+from amrbook.settings import by_mode, check_mode, check_parameters, device, require, settings, trials
+from tools import chapter_files
 
 
 def test_a_value_by_mode():
@@ -14,6 +15,23 @@ def test_a_value_by_mode():
             by_mode(wrong, smoke=1, book=2, paper=3)
         with pytest.raises(ValueError, match="MODE must be"):
             check_mode(wrong)
+
+
+def test_unknown_parameters_are_refused_with_the_known_ones():
+    for dataset in ("boutique", "amazon-clothing", "colour-themes"):
+        check_parameters("smoke", dataset)
+    for wrong in ("Boutique", "amazon", None):
+        with pytest.raises(ValueError, match=rf"DATASET must be one of boutique, .*colour-themes.*, not {wrong!r}"):
+            check_parameters("book", wrong)
+    with pytest.raises(ValueError, match="MODE must be one of smoke, book, paper"):
+        check_parameters("fast", "boutique")
+
+
+@pytest.mark.parametrize("path", chapter_files.chapters(), ids=lambda path: path.stem)
+def test_every_chapter_checks_its_parameters_in_its_first_cell(path):
+    code = [cell for cell in chapter_files.read(path).cells if cell.cell_type == "code"]
+    assert code[1].metadata.tags == ["parameters"]
+    assert "\ncheck_parameters(MODE, DATASET)" in code[2].source
 
 
 def test_a_data_set_without_what_the_chapter_shows_is_refused():
