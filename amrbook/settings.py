@@ -55,14 +55,19 @@ def require(shop: Dataset, *names: str) -> None:
     Parameters
     ----------
     names : str
-        Attributes of the data set: ``"features"``, ``"images"``, ``"labels"`` …
+        Attributes of the data set, ``"features"``, ``"images"``, ``"labels"`` …; ``"cold held-out items"``, without which
+        cold and warm ones cannot be compared; ``"stored results"``, which are the boutique's alone.
 
     Raises
     ------
     ValueError
         The data set has not all of them.
     """
-    missing = [name for name in names if getattr(shop, name, None) is None]
+    there = {
+        "cold held-out items": bool(shop.cold[shop.test[shop.test_users]].any()),
+        "stored results": shop.name == "boutique",
+    }
+    missing = [name for name in names if not there.get(name, getattr(shop, name, None) is not None)]
     if missing:
         raise ValueError(
             f'this chapter shows {" and ".join(missing)}, which {shop.name!r} does not have; take DATASET = "boutique"'

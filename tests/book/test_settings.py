@@ -39,6 +39,11 @@ def test_a_data_set_without_what_the_chapter_shows_is_refused():
     require(bare, "features")
     with pytest.raises(ValueError, match="shows images and labels, which 'bare' does not have; take DATASET = \"boutique\""):
         require(bare, "images", "features", "labels")
+    require(bare, "cold held-out items")  # item 1 is held out, and nobody's training row
+    both = amrlib.Dataset([[0, 0], [1, 1]], [1, 0], name="both")
+    with pytest.raises(ValueError, match="shows cold held-out items and stored results, which 'both' does not have"):
+        require(both, "cold held-out items", "stored results")
+    require(amrlib.load_dataset("boutique"), "images", "labels", "cold held-out items", "stored results")
 
 
 def test_a_device_that_is_not_there_is_refused():
