@@ -17,7 +17,7 @@ from .tensor_files import read_tensors, write_tensors
 
 # Every word of every model's fit. A model that has no use for one refuses it by name.
 FIT_WORDS = ("epochs", "batch_size", "lr", "reg", "seed", "optimizer", "negatives", "validation", "patience", "every",
-             "checkpoint", "device", "trainer", "callbacks", "progress", "features", "reset")  # fmt: skip
+             "checkpoint", "device", "trainer", "callbacks", "progress", "features", "reset", "reg_form")  # fmt: skip
 Lists = tuple[np.ndarray, np.ndarray]  # items, int64, and their scores; of one shape
 
 

@@ -10,6 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 import amrlib
+from amrlib.training import callbacks
 
 KINDS = [amrlib.MFBPR, amrlib.DUIF, amrlib.VBPR, amrlib.VBPRTwoVector, amrlib.AMR]
 RUN = dict(epochs=6, batch_size=16, lr=0.1, reg=0.01, every=2, progress=False)
@@ -155,6 +156,26 @@ def test_another_run_is_refused(model, change, words, tmp_path):
         new.fit(there, checkpoint=path, **RUN)
     assert "delete it to start again" in str(error.value) or 'features="other"' in str(error.value)
     assert all(torch.equal(t, before[n]) for n, t in new.parameters().items()) and path.read_bytes() == written
+
+
+def test_the_form_of_the_penalty_is_the_run_s(tmp_path, monkeypatch):
+    data, settings = shop(), RUN | {"reg": 0.1}
+    for ours, theirs in (("combined", "apart"), ("apart", "combined")):
+        path = tmp_path / ours
+        amrlib.VBPR(dim=4).fit(data, checkpoint=path, reg_form=ours, **settings)
+        with pytest.raises(ValueError, match=f"its reg_form is '{ours}', here it is '{theirs}'"):
+            amrlib.VBPR(dim=4).fit(data, checkpoint=path, reg_form=theirs, **settings)
+    read = callbacks.read_tensors
+
+    def older(*args):
+        header, tensors = read(*args)
+        del header["identity"]["reg_form"]
+        return header, tensors
+
+    monkeypatch.setattr(callbacks, "read_tensors", older)  # a file of before there were two: it is of the one there was
+    amrlib.VBPR(dim=4).fit(data, checkpoint=tmp_path / "combined", **settings)
+    with pytest.raises(ValueError, match="its reg_form is 'combined', here it is 'apart'"):
+        amrlib.VBPR(dim=4).fit(data, checkpoint=tmp_path / "apart", reg_form="apart", **settings)
 
 
 def test_each_item_s_own_epsilon_is_told_apart_by_all_its_numbers(tmp_path):

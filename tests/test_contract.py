@@ -15,7 +15,7 @@ KINDS = [amrlib.Popularity, amrlib.MFBPR, amrlib.MFeALS, amrlib.DUIF, amrlib.VBP
 TRIPLES = [k for k in KINDS if k not in (amrlib.Popularity, amrlib.MFeALS)]
 VALUES = dict(epochs=1, batch_size=4, lr=0.1, reg=0.1, seed=1, optimizer="adam", negatives="uniform", validation=False,
               patience=None, every=2, checkpoint=None, device="cpu", trainer="auto", callbacks=(), progress=False,
-              features="same", reset=True)  # fmt: skip
+              features="same", reset=True, reg_form="apart")  # fmt: skip
 
 
 def shop(M=12, N=16, D=5, seed=0, **more):

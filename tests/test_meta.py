@@ -36,7 +36,8 @@ def a_step(model, B, **settings):
 @pytest.mark.parametrize("B", [1, 4, 64])  # fewer triples than users, and more
 @pytest.mark.parametrize("kind", [amrlib.MFBPR, amrlib.DUIF, amrlib.VBPR, amrlib.VBPRTwoVector, amrlib.AMR])
 def test_a_step_neither_waits_nor_mixes_devices(kind, B, reg, optimizer):
-    a_step(model_of(kind), B, reg=reg, optimizer=optimizer)
+    for reg_form in ("combined", "apart"):
+        a_step(model_of(kind), B, reg=reg, optimizer=optimizer, reg_form=reg_form)
 
 
 @pytest.mark.parametrize("perturbation", ["gradient", "random"])

@@ -93,14 +93,96 @@ def test_closed_form_is_autograd(trainer, kind, B, reg_item, epsilon, adv_weight
             assert error(a, b) < 1e-10
 
 
+@pytest.mark.parametrize("perturbation, optimizer", [("gradient", "adagrad"), ("random", "adam")])
+@pytest.mark.parametrize("B", [16, 4])  # item by item; differences of features
+@pytest.mark.parametrize("kind", [amrlib.AMR, amrlib.VBPR, amrlib.VBPRTwoVector, amrlib.DUIF, amrlib.MFBPR])
+@pytest.mark.parametrize("trainer", CLOSED)
+def test_penalties_apart_are_autograd_s(trainer, kind, B, perturbation, optimizer):
+    data = shop()
+    settings = {} if kind is amrlib.VBPR else dict(epsilon=0.3, adv_weight=0.7, perturbation=perturbation)
+    pair = [make(kind, data, **settings) for _ in range(2)]
+    fast, slow = (T(m, lr=(0.1, 0.05, 0.02), reg=(0.1, 0.4, 0.03), optimizer=optimizer, reg_form="apart")
+                  for T, m in zip((trainer, AutogradTrainer), pair))  # fmt: skip
+    for batch in triples(data, B, seed=1):
+        for mine, theirs in zip(fast.step(*batch), slow.step(*batch), strict=True):
+            assert abs(mine - theirs) <= 1e-10 * abs(theirs)
+        assert all(error(a, b) < 1e-10 for a, b in zip(weights(pair[0]), weights(pair[1]), strict=True))
+
+
+def written_out(model, users, pos, neg, reg, reg_form):
+    """The objective of a batch without an adversary, triple by triple and from nothing but P, Q, E and c; eqs. (7) and (9)."""
+    theta = {name: getattr(model, name).clone().requires_grad_() for name in "PQE" if getattr(model, name) is not None}
+    P, Q, E, c = (*(theta.get(name) for name in "PQE"), model.features)
+    total = 0.0
+    for u, i, j in zip(users, pos, neg, strict=True):
+        ones = len(model.constant_columns)
+        whole, own = {}, {}
+        for n in (i, j):
+            parts = ([] if Q is None else [Q[n]]) + ([] if E is None else [c[n] @ E])
+            whole[n] = sum(parts) if model.joint else torch.cat(parts)
+            own[n] = torch.zeros(1) if Q is None else Q[n]
+        vectors = whole if reg_form == "combined" else own
+        total = total - torch.log(torch.sigmoid(P[u] @ whole[i] - P[u] @ whole[j]))
+        total = total + reg[0] * ((P[u] ** 2).sum() - ones) + reg[1] * ((vectors[i] ** 2).sum() + (vectors[j] ** 2).sum())
+    total = total + (0 if E is None else reg[2] * (E**2).sum())  # once a batch
+    return float(total.detach()), dict(zip(theta, torch.autograd.grad(total, list(theta.values())), strict=True))
+
+
+@pytest.mark.parametrize("reg_form", ["combined", "apart"])
+@pytest.mark.parametrize("B", [16, 4])
+@pytest.mark.parametrize("kind", [amrlib.VBPR, amrlib.VBPRTwoVector, amrlib.DUIF, amrlib.MFBPR])
+@pytest.mark.parametrize("trainer", TRAINERS)
+def test_each_form_of_the_penalty_is_its_objective_written_out(trainer, kind, B, reg_form):
+    data, reg = shop(), (0.1, 0.4, 0.03)
+    model = make(kind, data)
+    for batch in triples(data, B, seed=1, steps=3):
+        objective, gradients = written_out(model, *batch, reg, reg_form)
+        before = dict(zip(gradients, weights(model), strict=True))
+        losses = trainer(model, lr=0.1, reg=reg, reg_form=reg_form).step(*batch)  # Adagrad, afresh
+        assert float(losses.objective) == pytest.approx(objective, rel=1e-10)
+        for name, g in gradients.items():
+            if name == "P":
+                g[:, list(model.constant_columns)] = 0
+            assert error(getattr(model, name), before[name] - 0.1 * g / torch.sqrt(0.1 + g * g)) < 1e-10
+    other, _ = written_out(model, *batch, reg, "apart" if reg_form == "combined" else "combined")
+    moved = abs(other - written_out(model, *batch, reg, reg_form)[0])
+    assert (moved == 0) if kind is amrlib.MFBPR else moved > 0.01  # without E the two are one
+
+
+def test_duif_has_no_q_to_penalise_apart():
+    data = shop()
+    models = [make(amrlib.DUIF, data) for _ in range(2)]
+    for model, reg_item in zip(models, (0.0, 5.0)):
+        model.fit(data, epochs=3, reg=(0.1, reg_item, 0.02), reg_form="apart", progress=False)
+    assert same(*models)
+
+
+def test_without_features_both_forms_are_the_same_to_the_bit():
+    data = shop()
+    models = [make(amrlib.MFBPR, data) for _ in range(2)]
+    for model, reg_form in zip(models, ("combined", "apart")):
+        model.fit(data, epochs=3, reg=0.1, reg_form=reg_form, progress=False)
+    assert same(*models)
+
+
+@pytest.mark.parametrize("trainer", TRAINERS)
+def test_another_word_for_the_penalty_is_refused(trainer):
+    model = make(amrlib.VBPR, shop())
+    with pytest.raises(ValueError, match=r"^reg_form must be 'combined' or 'apart', not 'separate'$"):
+        trainer(model, reg_form="separate")
+    with pytest.raises(ValueError, match=r"^reg_form must be 'combined' or 'apart', not 'separate'$"):
+        model.fit(shop(), trainer=trainer, reg_form="separate", progress=False)
+
+
 @pytest.mark.parametrize("optimizer", ["adagrad", "adam"])
-@pytest.mark.parametrize("B, reg_item", [(16, 0.02), (4, 0.0), (1, 0.02)])
+@pytest.mark.parametrize("B, reg_item, reg_form", [(16, 0.02, "combined"), (4, 0.0, "combined"), (1, 0.02, "combined"),
+                                                   (16, 0.02, "apart"), (1, 0.02, "apart")])  # fmt: skip
 @pytest.mark.parametrize("kind", [amrlib.AMR, amrlib.VBPRTwoVector, amrlib.MFBPR])
-def test_a_step_that_never_waits_is_the_same_step(kind, B, reg_item, optimizer, monkeypatch):
+def test_a_step_that_never_waits_is_the_same_step(kind, B, reg_item, reg_form, optimizer, monkeypatch):
     """On a GPU the number of distinct ids stays unknown, and each has as many rows as it occurs."""
     data = shop()
     pair = [make(kind, data, epsilon=0.4, adv_weight=0.7) for _ in range(2)]
-    here, there = (PairwiseTrainer(m, lr=0.1, reg=(0.1, reg_item, 0.03), optimizer=optimizer) for m in pair)
+    here, there = (PairwiseTrainer(m, lr=0.1, reg=(0.1, reg_item, 0.03), optimizer=optimizer, reg_form=reg_form) for m in pair)
     asked = []
     for batch in triples(data, B, seed=1):
         theirs = here.step(*batch)

@@ -22,16 +22,18 @@ __all__ = ["ChainTraining", "FeatureDropout", "train_chain"]
 class SeparateNoise(PairwiseTrainer):
     """Draws its noise from a generator of its own, so that order and negatives are those of the models it is compared with."""
 
-    def __init__(self, model: Any, lr: Any, reg: Any, optimizer: str, *, generator: torch.Generator) -> None:
+    def __init__(
+        self, model: Any, lr: Any, reg: Any, optimizer: str, *, generator: torch.Generator, **words: Any
+    ) -> None:  # fmt: skip
         separate = torch.Generator(model.P.device).manual_seed(generator.initial_seed())
-        super().__init__(model, lr, reg, optimizer, generator=separate)
+        super().__init__(model, lr, reg, optimizer, generator=separate, **words)
 
 
 class FeatureDropout(SeparateNoise):
     """A control: in every batch a share of the features' entries, drawn anew, is 0 and the others are larger by as much."""
 
-    def __init__(self, model: Any, lr: Any, reg: Any, optimizer: str, *, generator: torch.Generator) -> None:
-        super().__init__(model, lr, reg, optimizer, generator=generator)
+    def __init__(self, model: Any, *settings: Any, **words: Any) -> None:
+        super().__init__(model, *settings, **words)
         self.dropped = torch.empty_like(model.features)
 
     def step(self, users: torch.Tensor, pos: torch.Tensor, neg: torch.Tensor) -> Losses:

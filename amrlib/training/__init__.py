@@ -1,8 +1,7 @@
 """How a model of P, Q and E is trained on triples: batch → gradients → parameters.
 
 One file a stage: ``closed_form`` (or ``reference``, by autograd) takes a batch to its gradients; ``optimizer`` moves the
-parameters; ``trainer`` is the step of the two; ``loop`` goes over the epochs, with ``callbacks`` after each. ``compiled`` has
-the same step for a CPU in loops of its own."""
+parameters; ``trainer`` is the step of the two, ``compiled`` the same in loops for a CPU; ``loop`` goes over the epochs."""
 
 from ..negatives import NegativeSampler
 from ..protocols import Trainable

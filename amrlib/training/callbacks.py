@@ -92,7 +92,7 @@ class Checkpoint:
         if not self.path.exists():
             return []
         header, tensors = read_tensors(self.path, "a checkpoint", ("identity", "history", "device"), RESTART)
-        self._compare(header["identity"])
+        self._compare({"reg_form": "combined"} | header["identity"])  # which older files do not say
         history, generator = header["history"], self.step.generator
         require(len(history) <= epochs, f"checkpoint {self.path} is {len(history)} epochs old already, epochs={epochs}; "
                                         f"ask for more, or {RESTART}")  # fmt: skip

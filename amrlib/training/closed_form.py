@@ -5,18 +5,18 @@ The objective of B triples (u, i, j) is the paper's eqs. (7)–(8), as its autho
     Σ −ln σ(ŷ_ui − ŷ_uj)  +  λ Σ −ln σ(ŷ'_ui − ŷ'_uj)
       + reg_P Σ ‖p_u‖²  +  reg_item Σ (‖q̃_i‖² + ‖q̃_j‖²)  +  reg_E ‖E‖²
 
-where q̃ is the whole item vector and ŷ' is computed at c + Δ, Δ_n = ε Γ_n / ‖Γ_n‖, Γ_n the gradient of the first sum with
-respect to c_n (added up over the batch where an item occurs more than once), held constant when the parameters'
-gradient is taken. With s_n = Σ (∂L/∂ŷ) p_u over the occurrences of item n in the batch, (K,),
+where q̃ is the whole item vector; in the penalty, where that takes q and E ``apart`` (eq. 9), it is q alone. ŷ' is computed
+at c + Δ, Δ_n = ε Γ_n / ‖Γ_n‖, Γ_n the gradient of the first sum with respect to c_n (added up over the batch where an item
+recurs), held constant when the parameters' gradient is taken. With s_n = Σ (∂L/∂ŷ) p_u over item n's occurrences, (K,),
 
 * Γ_n = E s_n, so ‖Γ_n‖² = s_nᵀ(EᵀE)s_n: only the K × K Gram matrix EᵀE is needed;
 * EᵀΔ_n = ε (EᵀE) s_n / ‖Γ_n‖ is what the perturbation does to the item's vector;
 * the adversarial loss reaches E through c_n + Δ_n with Δ_n constant, which adds
   Σ_n Δ_n s'_nᵀ = E M,  M = Σ_n (ε s_n / ‖Γ_n‖) s'_nᵀ, a K × K matrix.
 
-So AMR adds three K × K products to VBPR's two D-dimensional ones. Those two are over the B rows c_i − c_j, since the losses
-know items by their differences alone; or over the batch's distinct items, where they are fewer, or where reg_item asks for
-the length of each. (A random direction has no such short cut: its Δ is drawn, and multiplied, in D dimensions.)"""
+So AMR adds three K × K products to VBPR's two D-dimensional ones. Those are over the B rows c_i − c_j, all that the losses
+know of items; or over the batch's distinct items, where they are fewer, or a penalty asks for each one's whole vector. (A
+random direction has no such short cut: its Δ is drawn, and multiplied, in D dimensions.)"""
 
 import torch
 import torch.nn.functional as F
@@ -31,13 +31,14 @@ NORM_FLOOR = 1e-12  # under it a gradient is taken for zero: no direction, so no
 
 @torch.no_grad()
 def gradients(
-    model: Trainable, batch: Batch, reg: tuple[float, ...], generator: torch.Generator, gather: FeatureGather, sparse: bool
+    model: Trainable, batch: Batch, reg: tuple[float, ...], apart: bool, generator: torch.Generator, gather: FeatureGather,
+    sparse: bool,
 ) -> Gradients:
     """∂(objective)/∂(P, Q, E), and the losses; nothing in it makes a GPU wait. Implements the gradients of :eq:`eq-bpr`,
     :eq:`eq-bpr-gradient` and :eq:`eq-grad-e`, and the adversary of :eq:`eq-amr-gamma` and :eq:`eq-amr-em`.
 
-    ``reg`` is (reg_P, reg_item, reg_E); ``perturbation="random"`` draws from ``generator``; ``gather`` keeps memory from step
-    to step. ``sparse`` gives the touched rows alone, always; otherwise all, where finding those would cost more."""
+    ``reg`` is (reg_P, reg_item, reg_E), reg_item for Q's rows if ``apart``; ``perturbation="random"`` draws from ``generator``;
+    ``gather`` keeps memory. ``sparse`` gives the touched rows alone, always; otherwise all, where finding those costs more."""
     reg_P, reg_item, reg_E = reg
     P, Q, E, c, B = model.P, model.Q, model.E, model.features, len(batch.users)
     users = distinct(batch.users, P.is_cpu) if sparse or 2 * B < len(P) else Rows(batch.users, len(P))
@@ -47,7 +48,7 @@ def gradients(
     i, j, U = items.place[:B], items.place[B:], items.size
 
     # Item vectors: q̃_n of each of the U items, or the B differences q̃_i − q̃_j alone
-    each_item = bool(reg_item) or (E is not None and U <= B)
+    each_item = bool(reg_item and not apart) or (E is not None and U <= B)
     plus, minus = (ids, None) if each_item else (batch.pos, batch.neg)  # (R,)
     C, Z = (None, None) if E is None or c is None else gather(c, E, batch, plus, minus)  # (R, D) c_n, or c_i − c_j; (R, K) CE
     p = P.index_select(0, batch.users)  # (B, K̃)
@@ -81,10 +82,11 @@ def gradients(
     if reg_P:
         objective = objective + reg_P * (p.square().sum() - B * len(model.constant_columns))
         grad_p.add_(p, alpha=2 * reg_P)
-    if reg_item:
+    of_z = (grad_q.clone() if apart else grad_q) if each_item else pull  # a penalty on q alone does not reach E
+    if reg_item and (penalised := q if not apart else None if Q is None else Q.index_select(0, ids)) is not None:
         times = items.sums(p.new_ones(2 * B, 1))  # (U, 1)
-        objective = objective + reg_item * (times * q.square()).sum()
-        grad_q.addcmul_(times, q, value=2 * reg_item)
+        objective = objective + reg_item * (times * penalised.square()).sum()
+        grad_q[:, : penalised.shape[1]].addcmul_(times, penalised, value=2 * reg_item)
 
     # From vectors to parameters
     grad_P, of_E = users.sums(grad_p), None
@@ -93,7 +95,7 @@ def gradients(
     of_Q = None if Q is None else items.gradient(grad_q[:, : Q.shape[1]])
     if E is not None and C is not None:
         out = gather.memory("grad_E", E.shape[1], len(E), E).T  # laid out as E is
-        grad_E = torch.mm(C.T, (grad_q if each_item else pull)[:, visual], out=out)  # (D, K)
+        grad_E = torch.mm(C.T, of_z[:, visual], out=out)  # (D, K)
         if EM is not None:
             grad_E.addmm_(*EM)
         if reg_E:

@@ -22,14 +22,14 @@ def train(
     reg: float | Sequence[float] = 0.0, seed: int = 0, optimizer: str = "adagrad", negatives: str = "uniform",
     validation: bool = False, patience: int | None = None, every: int = 10, checkpoint: str | Path | None = None,
     progress: bool = True, trainer: str | type[PairwiseTrainer] = "auto", callbacks: Sequence[Callback] = (),
-    features: str = "same",
+    features: str = "same", reg_form: str = "combined",
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:  # fmt: skip
     """Train a bound ``model`` in place on shuffled triples; the models' ``fit`` hands over to this.
 
     Each of the ``epochs`` visits every training row once, in a new order with new ``negatives``, ``"uniform"`` or
-    ``"popularity"``, in batches of ``batch_size`` and a last, smaller one. ``lr``, ``reg`` and ``optimizer`` are those of
-    :class:`PairwiseTrainer`. ``seed`` is for order and negatives: the same one on the same device gives the same parameters bit
-    for bit (on a card, ``"autograd"`` adds in no fixed order). Another fit begins with a fresh optimiser and this order again.
+    ``"popularity"``, in batches of ``batch_size`` and a last, smaller one. ``lr``, ``reg``, ``reg_form`` and ``optimizer`` are
+    those of :class:`PairwiseTrainer`. ``seed`` is for order and negatives: the same on the same device gives equal parameters,
+    bit for bit (on a card, ``"autograd"`` adds in no fixed order). Another fit begins with a fresh optimiser and this order.
 
     ``validation`` holds one training item of each user out (:meth:`Dataset.validation_split`), ranks it every ``every`` epochs,
     and ends with the parameters that had the best NDCG@10, after ``patience`` rankings without a better one where given. The
@@ -54,10 +54,10 @@ def train(
     sampler = NegativeSampler(dataset, device, negatives, allow_full=True)
     all_users, all_pos = _training_rows(dataset, sampler)  # (n,), (n,)
     generator = torch.Generator(device).manual_seed(seed)
-    step = trainer_class(trainer, model, optimizer)(model, lr, reg, optimizer, generator=generator)
+    step = trainer_class(trainer, model, optimizer)(model, lr, reg, optimizer, generator=generator, reg_form=reg_form)
     step.checks_ids = False  # the data set's ids are in range
-    run = dict(batch_size=batch_size, lr=step.lr, reg=step.reg, seed=seed, optimizer=optimizer, negatives=negatives,
-               validation=validation)  # fmt: skip
+    run = dict(batch_size=batch_size, lr=step.lr, reg=step.reg, reg_form=reg_form, seed=seed, optimizer=optimizer,
+               negatives=negatives, validation=validation)  # fmt: skip
     saved = None if checkpoint is None else Checkpoint(checkpoint, model, step, early, run, features)
     history = [] if saved is None else saved.read(epochs)
     if validation and model.Q is not None:  # an item whose only interaction is held out is cold in this run

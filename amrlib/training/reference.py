@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Generator, Tensor
 
 from ..protocols import Trainable
 from .closed_form import NORM_FLOOR, epsilon_of, item_vectors, random_directions
@@ -12,7 +12,7 @@ from .gradients import Batch, Gradients, Losses, RowGradient
 
 
 @torch.enable_grad()
-def gradients(model: Trainable, batch: Batch, reg: tuple[float, ...], generator: torch.Generator, *_: Any) -> Gradients:
+def gradients(model: Trainable, batch: Batch, reg: tuple[float, ...], apart: bool, generator: Generator, *_: Any) -> Gradients:
     """What :func:`amrlib.training.closed_form.gradients` computes, with the same arguments; it keeps no memory."""
     reg_P, reg_item, reg_E = reg
     users, items = torch.unique(batch.users), torch.unique(torch.cat([batch.pos, batch.neg]))
@@ -30,7 +30,8 @@ def gradients(model: Trainable, batch: Batch, reg: tuple[float, ...], generator:
     q_i, q_j = vectors(batch.pos, c), vectors(batch.neg, c)
     bpr = loss(q_i, q_j)
     learned = p.square().sum() - len(p) * len(model.constant_columns)  # without the 1s
-    objective = bpr + reg_P * learned + reg_item * (q_i.square().sum() + q_j.square().sum())
+    penalised = [q_i, q_j] if not apart else [vectors(ids, None) for ids in (batch.pos, batch.neg)] if "Q" in theta else []
+    objective = bpr + reg_P * learned + reg_item * sum(q.square().sum() for q in penalised)
     if "E" in theta:
         objective = objective + reg_E * theta["E"].square().sum()
     adversarial = torch.zeros_like(bpr)

@@ -22,10 +22,11 @@ class PairwiseTrainer:
     """Takes steps on a bound model, which is updated in place; in closed form, see :mod:`amrlib.training.closed_form`.
 
     ``lr`` is one rate or (lr_P, lr_Q, lr_E), ``reg`` one weight or (reg_P, reg_item, reg_E), ``optimizer`` ``"adam"`` or
-    ``"adagrad"``, which starts from ``initial_accumulator``, 0.1 in the authors' program. ``perturbation="random"`` draws from
-    ``generator``, by default a fresh one of seed 0. With ``cuda_graph`` Adagrad's step is recorded on a card and played back,
-    see ``training.compiled.recorded``; ``fit`` does, unless the class says ``can_be_recorded = False``. A model without data is
-    a ValueError, and so is a rate, a weight or an optimiser that is none, or an id out of range."""
+    ``"adagrad"``, from ``initial_accumulator``, 0.1 in the authors' program. ``reg_form="combined"`` penalises whole item
+    vectors, q_i + Eᵀc_i, as that program does; ``"apart"`` q_i and q_j, of Q, and E by reg_E alone, once a batch: eq. (9) with
+    q_j. DUIF then has nothing under reg_item; without E both are the same. ``perturbation="random"`` draws from ``generator``,
+    by default of seed 0. With ``cuda_graph``, as in ``fit`` unless the class says ``can_be_recorded = False``, Adagrad's step
+    is recorded on a card: ``training.compiled.recorded``. No data, or no such rate, weight, word or id: a ValueError."""
 
     name: ClassVar[str] = "closed_form"
     gradients: ClassVar[Callable[..., Gradients]] = staticmethod(closed_form.gradients)
@@ -34,10 +35,12 @@ class PairwiseTrainer:
     def __init__(
         self, model: Trainable, lr: float | Sequence[float] = 0.05, reg: float | Sequence[float] = 0.0,
         optimizer: str = "adagrad", initial_accumulator: float = 0.1, generator: torch.Generator | None = None,
-        cuda_graph: bool = True,
+        cuda_graph: bool = True, reg_form: str = "combined",
     ) -> None:  # fmt: skip
         require(model.P is not None, f"this {type(model).__name__} has no parameters yet; call bind(shop) first")
         self.model, self.lr, self.reg = model, _three(lr, "lr"), _three(reg, "reg")
+        one_of(reg_form, "reg_form", ("combined", "apart"))
+        self.reg_form, self.apart = reg_form, reg_form == "apart" and model.E is not None  # without E they are the same
         self.generator = generator or torch.Generator(model.P.device).manual_seed(0)
         parameters = {name: theta for name in "PQE" if (theta := getattr(model, name)) is not None}
         self.optimizer = Optimizer(parameters, dict(zip("PQE", self.lr, strict=True)), optimizer, initial_accumulator)
@@ -72,7 +75,8 @@ class PairwiseTrainer:
         if self.recorded is None or not self._fixed():
             return self._eager_step(batch, self.gather)
         m, lr = self.model, self.optimizer.lr.values()
-        losses = self.recorded(self._eager_step, batch, (m.P, m.Q, m.E, m.features, m.epsilon, m.adv_weight, self.reg, *lr))
+        constants = (m.P, m.Q, m.E, m.features, m.epsilon, m.adv_weight, self.reg, self.apart, *lr)
+        losses = self.recorded(self._eager_step, batch, constants)
         for theta in self.optimizer.parameters.values():
             torch.autograd.graph.increment_version(theta)  # torch does not see what a recording writes
         return losses
@@ -84,7 +88,7 @@ class PairwiseTrainer:
 
     def _eager_step(self, batch: Batch, gather: FeatureGather) -> Losses:
         sparse = self.optimizer.kind != "adagrad"  # Adam's momentum would move a row without gradient, Adagrad would not
-        gradients = self.gradients(self.model, batch, self.reg, self.generator, gather, sparse)
+        gradients = self.gradients(self.model, batch, self.reg, self.apart, self.generator, gather, sparse)
         self.optimizer.step(gradients)
         return gradients.losses
 

@@ -45,6 +45,7 @@ class Table(NamedTuple):
     v: np.ndarray  # the same shape
     lr: Any
     reg: Any
+    apart: bool  # of Q: reg is of its rows alone, not of the whole item vectors
 
 
 class Work(NamedTuple):
@@ -431,7 +432,7 @@ def _by_item(R, first, work):
 
 @loop
 def _regularised(pos, neg, P, Q, users, learned, first, work):
-    """reg_P Σ ‖p_u‖² and reg_item Σ (‖q̃_i‖² + ‖q̃_j‖²), once for each occurrence, and their gradients."""
+    """reg_P Σ ‖p_u‖² and reg_item Σ (‖q̃_i‖² + ‖q̃_j‖²), or of q_i and q_j alone, for each occurrence, and their gradients."""
     penalty, number = 0.0, P.theta.dtype.type
     ones = len(learned) - learned.sum()  # of each user's vector, not learned
     for b in range(len(users)):
@@ -446,7 +447,8 @@ def _regularised(pos, neg, P, Q, users, learned, first, work):
                     q[k] = history[k]
                 for k in range(len(history), len(q)):
                     q[k] = 0
-                _sum(q[first:], work.Z[n])
+                if not Q.apart:
+                    _sum(q[first:], work.Z[n])
                 penalty += Q.reg * _dot(q, q)
                 _add(work.by_q[n], number(2 * Q.reg), q)
     return penalty
@@ -480,7 +482,7 @@ def after(n_users, n_items, P, Q, E, learned, work):
 def before(users, pos, neg, Q, E, attacked, work):
     """All that comes before Z = X E: the batch's distinct users and items, how many, and whether X has the items' own rows."""
     n_users, n_items = _distinct(users, pos, neg, work)
-    each_item = Q.reg > 0 or (E.theta.size > 0 and n_items <= len(users))
+    each_item = (Q.reg > 0 and not Q.apart) or (E.theta.size > 0 and n_items <= len(users))
     if E.theta.size > 0:
         _lay_out(E.theta, attacked, n_items if each_item else len(users), work)
     return n_users, n_items, each_item
@@ -499,9 +501,11 @@ def between(users, pos, neg, n_users, n_items, each_item, P, Q, E, attacked, eps
         # M = Σ_n r_n s'_nᵀ = Σ_b (r_i − r_j) a_bᵀ, (K_z, K_z)
         product(work.r_ij, 0, 1, K_z, work.A, 0, width, work.G, R * width, width, K_z, width, len(users))
     objective = bpr + weight * adversarial
+    if each_item and K_z > 0 and Q.apart:  # a penalty on q alone does not reach E
+        _by_item(R, first, work)
     if P.reg > 0 or Q.reg > 0:
         objective += _regularised(pos, neg, P, Q, users, learned, first, work)
-    if each_item and K_z > 0:
+    if each_item and K_z > 0 and not Q.apart:
         _by_item(R, first, work)
     return bpr, adversarial, objective
 

@@ -82,7 +82,7 @@ class CompiledTrainer(PairwiseTrainer):
             v = self.optimizer.state[name]
         if name == "E":
             theta, v = theta.T, v.T
-        return Table(theta.numpy(), v.numpy(), self._number(self.lr[place]), self._number(self.reg[place]))
+        return Table(theta.numpy(), v.numpy(), self._number(self.lr[place]), self._number(self.reg[place]), self.apart)
 
     def _memory(self, B: int) -> Work:
         if self._work is None or len(self._work.u) < B:
