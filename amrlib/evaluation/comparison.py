@@ -29,20 +29,18 @@ def paired_test(
 ) -> Paired:
     """Is ``a`` ahead of ``b`` for users like these? The difference a − b, user by user.
 
-    ``p_t`` is Student's paired t-test, two-sided, the AMR paper's (§4.1.3); ``p_bootstrap`` draws the users again: twice the
-    share of draws beyond zero. Neither can tell of other training seeds. Reports of other users, items or candidates are a
-    ValueError."""
+    ``p_t`` is Student's paired t-test, two-sided, the AMR paper's (§4.1.3); ``p_bootstrap`` of users drawn again, twice the
+    share beyond zero. Neither tells of other training seeds. Other users, items or candidates are a ValueError."""
     same = (np.array_equal(getattr(a, column), getattr(b, column)) for column in ("users", "items", "n_candidates"))
     require(a.ranking == b.ranking and all(same),
             "the two reports are not of the same users, held-out items and candidates: nothing to pair")  # fmt: skip
     differences = a.values(measure, k) - b.values(measure, k)
     low, high, means = bootstrap(differences, level, n, seed)
     p = min(1.0, 2 * (1 + min((means <= 0).sum(), (means >= 0).sum())) / (1 + n))
+    p_t = float(not differences.any())  # where they differ by nothing, or by as much for everyone
     if np.ptp(differences) > 0:
-        t, users = differences.mean() / differences.std(ddof=1), len(differences)
-        p_t = 2 * special.stdtr(users - 1, -abs(t) * np.sqrt(users))
-    else:  # they differ by nothing, or by as much for everyone
-        p_t = not differences.any()
+        t = differences.mean() / differences.std(ddof=1) * np.sqrt(len(differences))
+        p_t = 2 * special.stdtr(len(differences) - 1, -abs(t))
     return Paired(float(differences.mean()), low, high, float(p), float(p_t))
 
 

@@ -153,8 +153,8 @@ def best_items(
     """The k best items by U Vᵀ for each row of ``U`` (b, K), with V (N, K): items, int64, and scores, float64, (b, k) each,
     scores descending, ties in the order of the items; -1 and -inf where fewer than k items are left.
 
-    Left out are the pairs ``rows, items`` (p,), a place in ``U`` and an item, as ``dataset.seen_by(users)`` gives them, and
-    for everybody the items where ``left_out``, bool (N,), is true. Scores that are not finite are a ValueError."""
+    Left out are the pairs ``rows, items`` (p,), as ``dataset.seen_by(users)`` gives them, a place in ``U`` and an item, and the
+    items where ``left_out``, bool (N,). Scores that are not finite are a ValueError."""
     dtype = torch.promote_types(torch.result_type(U, V), torch.float32)
     U, V = U.to(dtype), V.to(dtype)
     k = whole_number(k, "k", 1, len(V), "the catalogue's {} items")

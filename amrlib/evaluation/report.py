@@ -144,8 +144,7 @@ def correction_solver(R: int, n: int, gamma: float) -> tuple[np.ndarray, np.ndar
 
 def cutoffs(k: int | Sequence[int] | None, n_items: int) -> tuple[int, ...]:
     """``k``, one or several, as Python ints within the catalogue; None: 5, 10 and 20, as far as it goes."""
-    if k is None:
-        return tuple(n for n in (5, 10, 20) if n <= n_items) or (n_items,)
+    k = ([n for n in (5, 10, 20) if n <= n_items] or n_items) if k is None else k
     ks = tuple(k) if isinstance(k, Sequence | np.ndarray) and np.ndim(k) else (k,)
     require(ks, "k must be one whole number or several, not none")
     return tuple(whole_number(n, "k", 1, n_items, "the catalogue's {} items") for n in ks)

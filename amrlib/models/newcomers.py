@@ -52,9 +52,8 @@ class Newcomers(Recommender, Trainable):
 
             Σ_{i∈items}  mean over warm j ∉ items of −ln σ(pᵀ(q̃_i − q̃_j))  +  reg · |items| · ‖p‖²
 
-        by at most ``steps`` iterations of L-BFGS (Nocedal & Wright, ch. 7), which needs a few dozen. ``items`` are what the
-        newcomer touched; more than once counts once. ``reg`` is the training's reg_P; with 0 the vector may grow without end.
-        No item, one out of range, items that leave no warm item to prefer them to, and a negative ``reg`` are ValueErrors."""
+        by at most ``steps`` iterations of L-BFGS (Nocedal & Wright, ch. 7); a few dozen do. An item counts once. ``reg`` is
+        reg_P; with 0 the vector may grow without end. No item, one out of range, none left, and ``reg`` < 0 are ValueErrors."""
         ids, reg = self._touched(items), number(reg, "reg")
         V, rival = self.item_vectors().detach(), ~self.cold  # (N, K̃), (N,)
         rival[ids] = False
