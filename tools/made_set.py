@@ -21,7 +21,7 @@ def write_made_set(folder: Path) -> None:
     ]
     features = io.BytesIO()
     np.save(features, rng.normal(size=(ITEMS, D)).astype(np.float32))
-    parts = {
+    parts: dict[str, tuple[str, str | bytes]] = {
         "rating.zip": ("rating.txt", "\n".join(rows)),
         "item_ids.zip": ("item_ids.txt", "\n".join(f"item{i}" for i in range(ITEMS))),
         "image.zip": ("image_features.npy", features.getvalue()),
