@@ -16,7 +16,7 @@ REGS = [0.0, (0.1, 0.0, 0.03), (0.1, 0.02, 0.03)]
 
 def two_places(kind, device, trainer=PairwiseTrainer, recorded=True, lr=(0.1, 0.05, 0.02), here=PairwiseTrainer, **settings):
     """Equal models on the CPU and on the card, and a trainer of each."""
-    words = {k: settings.pop(k) for k in ("reg", "optimizer") if k in settings}
+    words = {k: settings.pop(k) for k in ("reg", "optimizer", "reg_form") if k in settings}
     data = shop()
     models = [model_of(kind, data, **settings), model_of(kind, data, **settings).to(device)]
     more = {"cuda_graph": recorded} if trainer is PairwiseTrainer else {}
@@ -42,6 +42,12 @@ def test_every_step_is_the_cpu_s(device, kind, B, reg, optimizer, recorded):
     goes_together(models, trainers, [B] * 8)
     if ON_CARD and recorded and optimizer == "adagrad":
         assert trainers[1].recorded.play is not None and not trainers[1].recorded.failed
+
+
+@pytest.mark.parametrize("B", [5, 70])
+@pytest.mark.parametrize("kind", KINDS)
+def test_penalties_apart_are_the_cpu_s(device, kind, B):
+    goes_together(*two_places(kind, device, reg=(0.1, 0.4, 0.03), reg_form="apart"), [B] * 8)
 
 
 @pytest.mark.parametrize("kind", KINDS)
