@@ -137,9 +137,9 @@ class MFeALS(PairwiseModel):
         """Take one new interaction in (§4.4): move p_u, then q_i, ``iterations`` times, and leave everything else as it is.
 
         ``w_new`` weighs the new pair; the paper's best is about 4, one iteration. Both moves are coordinate steps of eqs. (12)
-        and (13) over the user's and the item's own pairs, the caches S^p and S^q put right afterwards: O(K² + (|R_u| + |R_i|)K)
-        and O(|R|) to keep the pairs sorted. A new item weighs c_i = c0/N, as in the authors' program. Numbers out of range are
-        ValueErrors."""
+        and (13) over the user's and the item's own pairs, the caches S^p and S^q put right afterwards: O(K² + nK) for
+        the n pairs of the two, and one look at all pairs to keep them sorted. A new item weighs c_i = c0/N, as in the authors'
+        program. Numbers out of range are ValueErrors."""
         u, i = whole_number(user, "user", 0, self.n_users - 1), whole_number(item, "item", 0, self.n_items - 1)
         w_new, iterations = number(w_new, "w_new", positive=True), whole_number(iterations, "iterations", 1)
         P, Q = self.P, self.Q
