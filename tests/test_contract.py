@@ -1,5 +1,6 @@
 """What every model promises alike: one fit contract, its settings by name, numbers of any whole kind, starts of its own."""
 
+import ast
 import importlib.util
 import warnings
 
@@ -132,7 +133,11 @@ def test_a_model_can_be_made_again_from_its_settings(kind):
     one, other = (fit(m, data).recommend(np.arange(12), 5) for m in (model, again))
     assert np.array_equal(one[0], other[0]) and np.array_equal(one[1], other[1])
     assert again.get_params() == model.get_params()  # fit leaves them as they are
-    assert eval(repr(kind(**settings)), {"torch": torch, kind.__name__: kind}).get_params() == kind(**settings).get_params()
+    call = ast.parse(repr(kind(**settings)), mode="eval").body  # what it shows is the call that makes it
+    value = lambda node: ast.unparse(node) if isinstance(node, ast.Attribute) else ast.literal_eval(node)  # noqa: E731
+    shown = {word.arg: value(word.value) for word in call.keywords}
+    assert call.func.id == kind.__name__ and not call.args
+    assert shown == kind(**settings).get_params() | ({"dtype": "torch.float64"} if "dtype" in settings else {})
 
 
 def test_repr_says_how_a_model_was_made_and_fitted():

@@ -317,9 +317,13 @@ def test_pictures_are_looked_at_in_batches_under_a_bar(folder, monkeypatch):
 
 
 class FakeWeights:
-    """What amrlib asks of torchvision's weights: the one recommended, and what prepares a picture for it."""
+    """What amrlib asks of torchvision's weights: the one recommended, its numbers, and what prepares a picture for it."""
 
     DEFAULT = None
+
+    def get_state_dict(self, *, progress, check_hash, weights_only):
+        assert check_hash and weights_only  # what comes from outside is compared, and nothing in it is run
+        return self.numbers
 
     def transforms(self):
         return lambda picture: torch.from_numpy(np.asarray(picture.resize((8, 8))).copy()).permute(2, 0, 1) / 255
@@ -345,6 +349,8 @@ def test_torchvision_through_a_stand_in(folder, monkeypatch, network, dim, dropp
             return (self.fc if network == "resnet50" else self.classifier)(self.before(x))
 
     FakeWeights.DEFAULT = FakeWeights()
+    FakeWeights.DEFAULT.numbers = {name: theta + 1.0 for name, theta in Net(None).state_dict().items()}
+    made.clear()
     models = SimpleNamespace(
         ResNet50_Weights=FakeWeights, AlexNet_Weights=FakeWeights, **{network: lambda weights: Net(weights)}
     )
@@ -353,7 +359,9 @@ def test_torchvision_through_a_stand_in(folder, monkeypatch, network, dim, dropp
     names, features, seen, _ = features_of_pictures(folder / "pictures", network, "cpu", batch_size=3, progress=False)
     assert features.shape == (4, dim) and features.dtype == np.float32 and seen is None
     ((net, weights),) = made
-    assert weights is FakeWeights.DEFAULT and not net.training and not any(p.requires_grad for p in net.parameters())
+    assert weights is None and not net.training and not any(p.requires_grad for p in net.parameters())
+    numbers = FakeWeights.DEFAULT.numbers
+    assert all(torch.equal(theta, numbers[name]) for name, theta in net.state_dict().items()) and len(net.state_dict()) == 2
     alone = FakeWeights.DEFAULT.transforms()(open_picture(folder / "pictures" / f"{names[0]}.png"))
     assert np.allclose(features[0], net(alone[None])[0], atol=1e-6)
     again = features_of_pictures(folder / "pictures", network, "cpu", progress=False)[1]

@@ -63,13 +63,13 @@ def _of_torchvision(network: str, target: torch.device) -> Extractor:
             f"network={network!r} needs a torchvision that fits this torch ({error}): pip install torchvision, "
             "or take network='shop'"
         ) from None
+    weights = (models.ResNet50_Weights if network == "resnet50" else models.AlexNet_Weights).DEFAULT
+    model = getattr(models, network)(weights=None)
+    # not by weights=: torchvision 0.29 would unpickle whatever the file holds
+    model.load_state_dict(weights.get_state_dict(progress=True, check_hash=True, weights_only=True))
     if network == "resnet50":
-        weights = models.ResNet50_Weights.DEFAULT
-        model = models.resnet50(weights=weights)
         model.fc = torch.nn.Identity()  # (B, 2048), as the AMR paper
     else:
-        weights = models.AlexNet_Weights.DEFAULT
-        model = models.alexnet(weights=weights)
         model.classifier = model.classifier[:-1]  # (B, 4096), fc7 as VBPR
     model = model.eval().requires_grad_(False).to(target)
     return Extractor(weights.transforms(), lambda pixels: model(torch.stack(pixels).to(target)))
