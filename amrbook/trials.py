@@ -16,7 +16,7 @@ MODELS: dict[str, Any] = {"MF-BPR": amrlib.MFBPR, "MF-eALS": amrlib.MFeALS, "DUI
 NEEDS = {"VBPR": ("MF-BPR",), "AMR": ("MF-BPR", "VBPR")}  # the paper's chain: a model may start from the one before
 BEST_BY = {"AMR": "attacked ndcg@10"}
 LIMIT: dict[str, Any] = dict(
-    trainer="closed_form", epochs=400, every=10, patience=5, validation=True, progress=False, device="cpu"
+    trainer="auto", epochs=400, every=10, patience=5, validation=True, progress=False, device="cpu"
 )
 RATES, REGS = (0.02, 0.05, 0.1), (0.01, 0.03, 0.1, 0.3, 1.0)
 SHARES = (0.01, 0.05, 0.1, 0.2, 0.5)  # ε of AMR, of the mean feature norm
@@ -98,7 +98,7 @@ def _amr_trial(_: str, shop: Dataset, setting: dict[str, Any], splits: Any, star
     for split in splits:
         data = shop.validation_split(split)
         model = amrlib.AMR.warm_start(started("VBPR", split), data, seed=split, **setting)
-        model.fit(data, best["epochs"], seed=split, progress=False, device="cpu", trainer="closed_form", **base)
+        model.fit(data, best["epochs"], seed=split, progress=False, device="cpu", trainer="auto", **base)
         k = min(10, data.n_items)
         clean.append(amrlib.evaluate(model, data, k=k, progress=False).ndcg(10))
         changed = amrlib.perturb(model, data, 0.1 * mean_norm(shop))

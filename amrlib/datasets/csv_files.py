@@ -13,7 +13,7 @@ from .ids import number_distinct, numbered
 from .interactions import Interactions, check_split, data_set_of
 from .packed_files import without_packing
 from .picture_files import of_items, pictures_in
-from .pictures import features_of_files
+from .pictures import check_network, features_of_files
 
 
 def from_csv(
@@ -80,6 +80,8 @@ def from_csv(
     path = Path(csv)
     if bad_rows not in ("refuse", "skip"):
         raise ValueError(f"bad_rows must be 'refuse' or 'skip', not {bad_rows!r}")
+    if images is not None:
+        check_network(network, batch_size)  # before millions of rows are read
     how = dict(sep=sep, columns=columns, quote=quote, multiline=multiline, skip=bad_rows == "skip", progress=progress)
     notes: list[str] = []
     by_time = check_split(split, time, until, test, notes, dayfirst, format)

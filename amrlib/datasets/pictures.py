@@ -64,13 +64,13 @@ def features_of_pictures(
         No readable picture; an unknown network, or its package missing, with the command that installs it.
     """
     notes: list[str] = []
-    _check(network, batch_size)
+    check_network(network, batch_size)  # before the folder is gone through
     files = by_name(pictures_in(Path(folder)), notes)
     names, features, seen, found = features_of_files(Path(folder), files, network, device, batch_size, cache, progress)
     return names, features, seen, notes + found
 
 
-def _check(network: str | Callable[[list[Any]], Any], batch_size: int) -> None:
+def check_network(network: str | Callable[[list[Any]], Any], batch_size: int) -> None:
     if not isinstance(batch_size, int | np.integer) or batch_size < 1:
         raise ValueError(f"batch_size must be a whole number of at least 1, not {batch_size!r}")
     if not callable(network) and network not in NETWORKS:
@@ -80,14 +80,13 @@ def _check(network: str | Callable[[list[Any]], Any], batch_size: int) -> None:
 def features_of_files(
     folder: Path,
     files: Mapping[Any, Path],
-    network: str | Callable[[list[Any]], Any] = "shop",
-    device: str = "auto",
-    batch_size: int = 64,
-    cache: str | Path | None = None,
-    progress: bool = True,
+    network: str | Callable[[list[Any]], Any],
+    device: str,
+    batch_size: int,
+    cache: str | Path | None,
+    progress: bool,
 ) -> Found:
     """As :func:`features_of_pictures`, of named ``files`` within ``folder``: the names are those of the mapping."""
-    _check(network, batch_size)
     place = None if callable(network) else Path(cache or cache_folder() / "own")
     extract: Any = Extractor(lambda picture: picture, network) if callable(network) else None
     paths = list(files.values())
