@@ -12,9 +12,10 @@ from amrlib.datasets.dataset import Dataset
 from amrlib.models import AMR, DUIF, MFBPR, VBPR, MFeALS, Popularity, Recommender
 from amrlib.training import Callback, Losses, PairwiseTrainer
 
+from ..identification import blind_twin_of
 from ..settings import trainer_for
 from .measure import mean_norm
-from .names import AGAIN, BLIND, DROPOUT, MODELS, NO_ADVERSARY, STRONGER, WEAK
+from .names import AGAIN, BLIND, DROPOUT, MODELS, NO_ADVERSARY, STRONGER, TWIN, WEAK
 
 __all__ = ["ChainTraining", "FeatureDropout", "train_chain"]
 
@@ -69,13 +70,13 @@ class ChainTraining:
 
     def _fit(
         self, model: Any, like: str, seed: int, name: str | None = None, trainer: type[PairwiseTrainer] | None = None,
-        stronger: float = 1.0, epochs: int | None = None,
+        stronger: float = 1.0, epochs: int | None = None, how: dict[str, Any] | None = None,
     ) -> Any:  # fmt: skip
-        values = self.settings[like]
+        values = self.settings[like] | (how or {})
         reg = np.broadcast_to(np.asarray(values["reg"], dtype=float), 3) * [stronger, stronger, 1.0]
         model.fit(
             self.shop, self.epochs or epochs or values["epochs"], device=self.device, seed=seed, progress=self.progress,
-            lr=values["lr"], reg=reg.tolist(), trainer=trainer or self.trainer,
+            lr=values["lr"], reg=reg.tolist(), trainer=trainer or self.trainer, reg_form=values.get("reg_form", "combined"),
             callbacks=self.watch(name or like, model) if self.watch else (),
         )  # fmt: skip
         if model.history.attrs["stopped"] == "interrupted":  # fit leaves the model as it was then; half a model is no result
@@ -101,24 +102,26 @@ class ChainTraining:
         start = VBPR.warm_start(mf or self.mf(), self.shop, seed=self.seed)
         return self._fit(start, "VBPR", self.seed)
 
-    def second(self, vbpr: VBPR, name: str, **adversary: Any) -> Any:
+    def second(self, vbpr: VBPR, name: str, how: dict[str, Any] | None = None, **adversary: Any) -> Any:
         """A second stage: from VBPR, with a fresh optimiser, as long as AMR, all on the same triples.
 
-        ``adversary``: ``epsilon``, ``adv_weight`` other than those of the settings.
+        ``how``: ``lr``, ``reg``, ``epochs``, ``reg_form`` other than those of the settings; ``adversary``: ``epsilon``,
+        ``adv_weight``.
         """
         seed = self.seed + AGAIN
         strength = self._strength(name) | adversary
-        if name == BLIND:  # AMR's objective at E = 0, (1 + λ) BPR + reg, divided by 1 + λ
+        if name in (BLIND, TWIN):  # AMR's objective at E = 0, (1 + λ) BPR + reg, divided by 1 + λ
             share = 1 / (1 + strength["adv_weight"])
-            return self._fit(MFBPR.warm_start(vbpr, self.shop), "AMR", seed, name, stronger=share)
+            start = MFBPR.warm_start(vbpr if name == BLIND else blind_twin_of(vbpr), self.shop)
+            return self._fit(start, "AMR", seed, name, stronger=share, how=how)
         if name.startswith("VBPR"):
             trainer = FeatureDropout if name == "VBPR, feature dropout" else None
             stronger = STRONGER if name == "VBPR, stronger L2" else 1.0
-            return self._fit(VBPR.warm_start(vbpr, self.shop), "AMR", seed, name, trainer, stronger)
+            return self._fit(VBPR.warm_start(vbpr, self.shop), "AMR", seed, name, trainer, stronger, how=how)
         if name == "AMR, random noise":
             start = AMR.warm_start(vbpr, self.shop, perturbation="random", **strength)
-            return self._fit(start, "AMR", seed, name, SeparateNoise)
-        return self._fit(AMR.warm_start(vbpr, self.shop, **strength), "AMR", seed, name)
+            return self._fit(start, "AMR", seed, name, SeparateNoise, how=how)
+        return self._fit(AMR.warm_start(vbpr, self.shop, **strength), "AMR", seed, name, how=how)
 
     def _strength(self, name: str) -> dict[str, Any]:
         strength = {k: self.settings["AMR"][k] for k in ("epsilon", "adv_weight")}

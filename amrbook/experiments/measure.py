@@ -15,7 +15,7 @@ from amrlib.evaluation.ranks import hr, ndcg
 
 from .names import PAPER_EPSILONS, SHARES, TENTH
 
-__all__ = ["main_entry", "mean_norm", "measures", "sweep_entry"]
+__all__ = ["main_entry", "mean_norm", "measures", "rates_entry", "sweep_entry"]
 
 
 def mean_norm(shop: Dataset) -> float:
@@ -67,6 +67,31 @@ def sweep_entry(model: Any, shop: Dataset) -> dict[str, Any]:
         entry["certified"] = measures(worst_case_ranks(model, shop, epsilon, progress=False), ten)
         entry |= picture_use(model)
     return entry | {"ε": rounded(trained_with), "ε/‖c‖": rounded(trained_with / norm)}
+
+
+def mean_lead(model: Any, shop: Dataset) -> float:
+    """By how much a purchase of training leads on average: ŷ_ui minus the mean ŷ_uj of the warm items u does not have."""
+    U, V = model.user_vectors().double(), model.item_vectors().double()
+    u, i = (torch.as_tensor(shop.train[:, column], device=U.device) for column in (0, 1))
+    own = torch.zeros(len(U), V.shape[1], dtype=V.dtype, device=V.device).index_add_(0, u, V[i])  # (M, K̃)  Σ over u's items
+    n_own = torch.bincount(u, minlength=len(U))[:, None]
+    warm = torch.as_tensor(~shop.cold, device=V.device)
+    rest = (V[warm].sum(0) - own) / (warm.sum() - n_own).clamp_min(1)
+    return float(((V[i] - rest[u]) * U[u]).sum(1).mean())
+
+
+def margin_share(model: Any, shop: Dataset, epsilon: float) -> float | None:
+    """ε in a unit that any model has: the mean margin 2ε‖E p_u‖₂ that it takes, over :func:`mean_lead`."""
+    return rounded(2 * epsilon * float(model.sensitivity().double().mean()) / mean_lead(model, shop))
+
+
+def rates_entry(model: Any, shop: Dataset) -> dict[str, Any]:
+    """:func:`sweep_entry` with warm items apart, and what a tenth of ‖c‖ is for this very model (:func:`margin_share`)."""
+    report = evaluate(model, shop, k=1, progress=False)
+    entry = sweep_entry(model, shop) | {"warm": measures(report.only(~report.cold).ranks, (10,))}
+    if model.E is None:
+        return entry | {"sensitivity": 0.0, "E norm": 0.0, "seen": 0.0, "margin": 0.0}
+    return entry | {"margin": margin_share(model, shop, TENTH * mean_norm(shop))}
 
 
 def attacked(model: Any, shop: Dataset, seed: int, transferred: torch.Tensor | None) -> dict[str, Any]:

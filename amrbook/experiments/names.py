@@ -9,6 +9,7 @@ TENTH = 0.1  # of ‖c‖: where the sweeps are attacked
 STRONGER = 2.0  # "VBPR, stronger L2": times as much on P and on the items' vectors; at 3 it collapses
 WEAK = "AMR, ε=0.05‖c‖"  # a quarter of the strength in the boutique's settings
 BLIND = "MF-BPR, as long"  # AMR's second stage without E: what is left of AMR if it uses no picture
+TWIN = "blind twin"  # the same from (P, Q + CE, 0), which ranks warm items as the VBPR that it starts from does
 DROPOUT = 0.2  # "VBPR, feature dropout": share of the entries
 AGAIN = 100  # added to the seed after a warm start: other triples than in the first training
 
@@ -22,3 +23,9 @@ WEAK_LAMBDA_POINTS = ("0.1", "1", "10")
 SHARE_POINTS = ("0", "0.5", "1")
 SPARSITY_POINTS = ("1613", "3226", "6452")
 FEATURE_POINTS = ("×0.25", "×1", "×4", "D=16")
+RATE_POINTS = ("1", "0.1", "0.01", "0.005", "authors", "authors' rates", "authors' penalties")  # the first four: lr_Q / lr_E
+GRID_POINTS = RATE_POINTS[:4]  # with λ = 0.1 as well
+ADVERSARY_POINTS = ("0", "0.05", "0.1", "0.2")  # ε/‖c‖; "0" is ε = 1e-4
+AUTHORS_RATES = (0.01, 0.0001, 0.001)  # of P, Q and E: run.sh of the authors' program
+AUTHORS_PENALTIES = (0.1, 0.001, 0.0)  # of P, item vectors and E: the same
+AUTHORS_EPOCHS = 2000  # of VBPR, and again of AMR: the same, and §4.1.4

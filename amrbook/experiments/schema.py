@@ -12,15 +12,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .names import (
+    ADVERSARY_POINTS,
     BLIND,
     EPSILON_POINTS,
     FEATURE_POINTS,
+    GRID_POINTS,
     LAMBDA_POINTS,
     MODELS,
     PAPER_EPSILONS,
+    RATE_POINTS,
     SHARE_POINTS,
     SHARES,
     SPARSITY_POINTS,
+    TWIN,
     WEAK,
     WEAK_LAMBDA_POINTS,
 )
@@ -108,6 +112,13 @@ ENTRY = (
     *ENTRY_BLIND,
     Figures((("sensitivity", "E norm", "seen"),), "as in the main experiment"),
 )
+RATES_ENTRY = (
+    *ENTRY,
+    Figures((("warm",), TWO), "warm held-out items"),
+    Figures((("margin",),), "mean 2ε‖E p_u‖₂ at 10 %, over the mean lead of a purchase of training; 0 without E"),
+)
+RATE_WEIGHTS = ((GRID_POINTS, ("0.1", "1")), (RATE_POINTS[len(GRID_POINTS) :], ("1",)))  # points → λ
+AUTHORS_RUN = ("VBPR", "VBPR, as long", "AMR, ε → 0", "AMR, 10 %", "AMR, 20 %")
 REFERENCES = (
     *(row.below(("MF-BPR",)) for row in ENTRY_BLIND),
     *(row.below(("VBPR", "VBPR, as long")) for row in ENTRY),
@@ -156,5 +167,18 @@ SCHEMA: dict[str, tuple[Figures, ...]] = {
     "controls": (
         *_over_shops(("boutique", *(f"visual_share={p}" for p in SHARE_POINTS), *_USERS), BLIND),
         *(row.below(("AMR, ε → 0",), _USERS) for row in ENTRY),
+    ),
+    # S1. Points of rates: lr_Q / lr_E, or whose rates and penalties; then, for AMR, ε/‖c‖; then λ
+    "rates": (
+        *(row.below(("VBPR",)) for row in RATES_ENTRY),
+        *(row.below(("VBPR, as long",), RATE_POINTS) for row in RATES_ENTRY),
+        *(row.below((TWIN,), points, weights) for row in RATES_ENTRY for points, weights in RATE_WEIGHTS),
+        *(row.below(("AMR",), points, ADVERSARY_POINTS, weights) for row in RATES_ENTRY for points, weights in RATE_WEIGHTS),
+    ),
+    # S6. As the authors' script has it, 2,000 epochs of VBPR from MF-BPR and 2,000 of each second stage
+    "authors": (
+        Figures((AUTHORS_RUN, ("epoch", "NDCG@10", "sampled NDCG@10", "attacked NDCG@10")),
+                "lists, a value every 100 epochs, at test items: shown, never used to choose; attacked as in the curves"),
+        *(row.below(AUTHORS_RUN) for row in RATES_ENTRY),
     ),
 }

@@ -28,6 +28,7 @@ from .names import (
     WEAK,
     WEAK_LAMBDA_POINTS,
 )  # fmt: skip
+from .rates import authors_run, rates
 
 __all__ = ["EXPERIMENTS", "main_experiment"]
 
@@ -197,5 +198,5 @@ def features_sweep(shop: Dataset, settings: dict[str, Any], seed: int, **options
 EXPERIMENTS: dict[str, Callable[..., dict[str, Any]]] = {
     "main": main_experiment, "curves": curves, "epsilon": epsilon_sweep, "lambda": lambda_sweep,
     "starts": starts, "visual_share": visual_share, "sparsity": sparsity, "features": features_sweep,
-    "controls": controls,
+    "controls": controls, "rates": rates, "authors": authors_run,
 }  # fmt: skip

@@ -1,0 +1,111 @@
+"""Does AMR stop looking by itself, or does the rate of Q decide it? Second stages under other rates and penalties."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from amrlib.adversary import perturb
+from amrlib.datasets.dataset import Dataset
+from amrlib.evaluation import evaluate, sample_candidates
+from amrlib.models import VBPR
+
+from .chain import ChainTraining
+from .measure import mean_norm, measures, ranks_of, rates_entry
+from .names import (
+    ADVERSARY_POINTS,
+    AUTHORS_EPOCHS,
+    AUTHORS_PENALTIES,
+    AUTHORS_RATES,
+    GRID_POINTS,
+    NO_ADVERSARY,
+    RATE_POINTS,
+    TENTH,
+    TWIN,
+)
+
+__all__ = ["authors_run", "how_at", "rates", "weights_at"]
+
+
+def how_at(point: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """Rates and penalties of a second stage at a point of ``RATE_POINTS``: (P, Q, E) and (P, items, E)."""
+    lr, reg = np.broadcast_to(settings["AMR"]["lr"], 3).tolist(), np.broadcast_to(settings["AMR"]["reg"], 3).tolist()
+    if point in ("authors", "authors' rates"):
+        lr = list(AUTHORS_RATES)
+    if point in ("authors", "authors' penalties"):
+        reg = list(AUTHORS_PENALTIES)
+    if point in GRID_POINTS:
+        lr[1] = float(point) * lr[2]
+    return {"lr": lr, "reg": reg}
+
+
+def weights_at(point: str) -> tuple[str, ...]:
+    """λ at a point of ``RATE_POINTS``, as text."""
+    return ("0.1", "1") if point in GRID_POINTS else ("1",)
+
+
+def rates(shop: Dataset, settings: dict[str, Any], seed: int, **options: Any) -> dict[str, Any]:
+    """S1: second stages from one VBPR, each with what trains it: lr_Q / lr_E, ε and λ, and the authors' own values."""
+    train, norm = ChainTraining(shop, settings, seed, **options), mean_norm(shop)
+    vbpr = train.vbpr()
+    result: dict[str, Any] = {"VBPR": rates_entry(vbpr, shop), "VBPR, as long": {}, TWIN: {}, "AMR": {}}
+    for point in RATE_POINTS:
+        how = how_at(point, settings)
+        result["VBPR, as long"][point] = rates_entry(train.second(vbpr, "VBPR, as long", how), shop)
+        weights = {w: float(w) for w in weights_at(point)}
+        result[TWIN][point] = {w: rates_entry(train.second(vbpr, TWIN, how, adv_weight=x), shop) for w, x in weights.items()}
+        result["AMR"][point] = {
+            e: {w: rates_entry(train.second(vbpr, "AMR", how, epsilon=float(e) * norm or NO_ADVERSARY, adv_weight=x), shop)
+                for w, x in weights.items()}
+            for e in ADVERSARY_POINTS
+        }  # fmt: skip
+    return result
+
+
+AUTHORS_EVERY = 100
+AUTHORS_MODELS = {"VBPR, as long": None, "AMR, ε → 0": 0.0, "AMR, 10 %": 0.1, "AMR, 20 %": 0.2}  # → ε/‖c‖
+
+
+def authors_run(shop: Dataset, settings: dict[str, Any], seed: int, **options: Any) -> dict[str, Any]:
+    """S6, figure 3: the authors' rates, penalties and epochs to the letter, VBPR trained under them as well."""
+    norm = mean_norm(shop)
+    sampled = shop if shop.candidates is not None else shop.replace(candidates=sample_candidates(shop, seed=seed))
+    epochs = options.get("epochs") or AUTHORS_EPOCHS
+    how = {"lr": AUTHORS_RATES, "reg": AUTHORS_PENALTIES, "epochs": epochs}
+    result: dict[str, Any] = {}
+
+    def record(name: str, epoch: int, model: Any) -> None:
+        curve = result.setdefault(name, {"epoch": [], "NDCG@10": [], "sampled NDCG@10": [], "attacked NDCG@10": []})
+        among = evaluate(model, sampled, k=10, ranking="sampled", progress=False).ranks
+        moved = ranks_of(model, shop, perturb(model, shop, TENTH * norm))
+        values = [measures(ranks, (10,))["NDCG@10"] for ranks in (ranks_of(model, shop), among, moved)]
+        for column, value in zip(curve, (epoch, *values), strict=True):
+            curve[column].append(value)
+
+    class Watch:
+        def __init__(self, name: str, first: int) -> None:
+            self.name, self.first = name, first
+
+        def on_epoch_end(self, model: Any, row: dict[str, Any]) -> None:
+            if row["epoch"] % AUTHORS_EVERY == 0:
+                record(self.name, self.first + row["epoch"], model)
+
+    def watch(name: str, model: Any) -> list[Watch]:
+        if name == "MF-BPR":
+            return []
+        first = 0 if name == "VBPR" else epochs
+        record(shown[0], first, model)
+        return [Watch(shown[0], first)]
+
+    shown = ["VBPR"]  # under which name the training at hand is recorded
+    train = ChainTraining(shop, settings, seed, **options, watch=watch)
+    mf = train.mf()
+    vbpr = train._fit(VBPR.warm_start(mf, shop, seed=seed), "VBPR", seed, how=how)
+    result["VBPR"] |= rates_entry(vbpr, shop)
+    for name, share in AUTHORS_MODELS.items():
+        shown[0] = name
+        adversary = {} if share is None else {"epsilon": share * norm or NO_ADVERSARY, "adv_weight": 1.0}
+        model = train.second(vbpr, "VBPR, as long" if share is None else "AMR", how, **adversary)
+        result[name] |= rates_entry(model, shop)
+    return result
