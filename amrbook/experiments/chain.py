@@ -33,6 +33,8 @@ class SeparateNoise(PairwiseTrainer):
 class FeatureDropout(SeparateNoise):
     """A control: in every batch a share of the features' entries, drawn anew, is 0 and the others are larger by as much."""
 
+    share = DROPOUT
+
     def __init__(self, model: Any, *settings: Any, **words: Any) -> None:
         super().__init__(model, *settings, **words)
         self.dropped = torch.empty_like(model.features)
@@ -42,8 +44,8 @@ class FeatureDropout(SeparateNoise):
         assert whole is not None
         rows = torch.unique(torch.cat([pos, neg]))
         c = whole[rows]
-        stays = torch.rand(c.shape, generator=self.generator, device=c.device) >= DROPOUT
-        self.dropped[rows] = c * stays / (1 - DROPOUT)
+        stays = torch.rand(c.shape, generator=self.generator, device=c.device) >= self.share
+        self.dropped[rows] = c * stays / (1 - self.share)
         self.model.features = self.dropped
         try:
             return super().step(users, pos, neg)
@@ -115,7 +117,9 @@ class ChainTraining:
             start = MFBPR.warm_start(vbpr if name == BLIND else blind_twin_of(vbpr), self.shop)
             return self._fit(start, "AMR", seed, name, stronger=share, how=how)
         if name.startswith("VBPR"):
-            trainer = FeatureDropout if name == "VBPR, feature dropout" else None
+            trainer = None
+            if name == "VBPR, feature dropout":
+                trainer = type("FeatureDropout", (FeatureDropout,), {"share": (how or {}).get("dropout", DROPOUT)})
             stronger = STRONGER if name == "VBPR, stronger L2" else 1.0
             return self._fit(VBPR.warm_start(vbpr, self.shop), "AMR", seed, name, trainer, stronger, how=how)
         if name == "AMR, random noise":

@@ -29,3 +29,6 @@ ADVERSARY_POINTS = ("0", "0.05", "0.1", "0.2")  # ε/‖c‖; "0" is ε = 1e-4
 AUTHORS_RATES = (0.01, 0.0001, 0.001)  # of P, Q and E: run.sh of the authors' program
 AUTHORS_PENALTIES = (0.1, 0.001, 0.0)  # of P, item vectors and E: the same
 AUTHORS_EPOCHS = 2000  # of VBPR, and again of AMR: the same, and §4.1.4
+DROPOUT_POINTS = ("0.1", "0.2", "0.5")  # share of the features' entries
+PENALTY_POINTS = ("1.5", "2", "2.5")  # times as much on P and on the items' vectors
+VOLUME_POINTS = ("0", "0.25", "0.5", "0.75")  # times E

@@ -18,14 +18,17 @@ from .names import (
     AUTHORS_EPOCHS,
     AUTHORS_PENALTIES,
     AUTHORS_RATES,
+    DROPOUT_POINTS,
     GRID_POINTS,
     NO_ADVERSARY,
+    PENALTY_POINTS,
     RATE_POINTS,
     TENTH,
     TWIN,
+    VOLUME_POINTS,
 )
 
-__all__ = ["authors_run", "how_at", "rates", "weights_at"]
+__all__ = ["authors_run", "frontier", "how_at", "rates", "weights_at"]
 
 
 def how_at(point: str, settings: dict[str, Any]) -> dict[str, Any]:
@@ -47,8 +50,12 @@ def weights_at(point: str) -> tuple[str, ...]:
 
 def rates(shop: Dataset, settings: dict[str, Any], seed: int, **options: Any) -> dict[str, Any]:
     """S1: second stages from one VBPR, each with what trains it: lr_Q / lr_E, ε and λ, and the authors' own values."""
-    train, norm = ChainTraining(shop, settings, seed, **options), mean_norm(shop)
-    vbpr = train.vbpr()
+    train = ChainTraining(shop, settings, seed, **options)
+    return _rates(shop, settings, train, train.vbpr())
+
+
+def _rates(shop: Dataset, settings: dict[str, Any], train: ChainTraining, vbpr: VBPR) -> dict[str, Any]:
+    norm = mean_norm(shop)
     result: dict[str, Any] = {"VBPR": rates_entry(vbpr, shop), "VBPR, as long": {}, TWIN: {}, "AMR": {}}
     for point in RATE_POINTS:
         how = how_at(point, settings)
@@ -60,6 +67,31 @@ def rates(shop: Dataset, settings: dict[str, Any], seed: int, **options: Any) ->
                 for w, x in weights.items()}
             for e in ADVERSARY_POINTS
         }  # fmt: skip
+    return result
+
+
+def frontier(shop: Dataset, settings: dict[str, Any], seed: int, **options: Any) -> dict[str, Any]:
+    """S3: :func:`rates` on a validation split of that seed, and three knobs that need no adversary, as strong and less.
+
+    Features dropped, the penalty on P and whole item vectors multiplied, and, without any training, E multiplied (0: what
+    Q alone has learnt). What is chosen by these figures has seen no test item."""
+    data = shop.validation_split(seed)
+    train = ChainTraining(data, settings, seed, **options)
+    vbpr = train.vbpr()
+    result = _rates(data, settings, train, vbpr)
+    result["VBPR, feature dropout"] = {
+        p: rates_entry(train.second(vbpr, "VBPR, feature dropout", {"dropout": float(p)}), data) for p in DROPOUT_POINTS
+    }  # fmt: skip
+    reg = np.broadcast_to(settings["AMR"]["reg"], 3) * [[float(p), float(p), 1.0] for p in PENALTY_POINTS]
+    result["VBPR, stronger L2"] = {
+        p: rates_entry(train.second(vbpr, "VBPR, as long", {"reg": r.tolist()}), data)
+        for p, r in zip(PENALTY_POINTS, reg, strict=True)
+    }
+    quieter = train.second(vbpr, "VBPR, as long")
+    E, result["VBPR, E turned down"] = quieter.E.clone(), {}
+    for point in VOLUME_POINTS:
+        quieter.E.copy_(float(point) * E)
+        result["VBPR, E turned down"][point] = rates_entry(quieter, data)
     return result
 
 

@@ -11,20 +11,24 @@ import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from .forms import EPOCH_POINTS, FORM_GRID
 from .names import (
     ADVERSARY_POINTS,
     BLIND,
+    DROPOUT_POINTS,
     EPSILON_POINTS,
     FEATURE_POINTS,
     GRID_POINTS,
     LAMBDA_POINTS,
     MODELS,
     PAPER_EPSILONS,
+    PENALTY_POINTS,
     RATE_POINTS,
     SHARE_POINTS,
     SHARES,
     SPARSITY_POINTS,
     TWIN,
+    VOLUME_POINTS,
     WEAK,
     WEAK_LAMBDA_POINTS,
 )
@@ -118,6 +122,12 @@ RATES_ENTRY = (
     Figures((("margin",),), "mean 2ε‖E p_u‖₂ at 10 %, over the mean lead of a purchase of training; 0 without E"),
 )
 RATE_WEIGHTS = ((GRID_POINTS, ("0.1", "1")), (RATE_POINTS[len(GRID_POINTS) :], ("1",)))  # points → λ
+RATES = (
+    *(row.below(("VBPR",)) for row in RATES_ENTRY),
+    *(row.below(("VBPR, as long",), RATE_POINTS) for row in RATES_ENTRY),
+    *(row.below((TWIN,), points, weights) for row in RATES_ENTRY for points, weights in RATE_WEIGHTS),
+    *(row.below(("AMR",), points, ADVERSARY_POINTS, weights) for row in RATES_ENTRY for points, weights in RATE_WEIGHTS),
+)
 AUTHORS_RUN = ("VBPR", "VBPR, as long", "AMR, ε → 0", "AMR, 10 %", "AMR, 20 %")
 REFERENCES = (
     *(row.below(("MF-BPR",)) for row in ENTRY_BLIND),
@@ -169,16 +179,24 @@ SCHEMA: dict[str, tuple[Figures, ...]] = {
         *(row.below(("AMR, ε → 0",), _USERS) for row in ENTRY),
     ),
     # S1. Points of rates: lr_Q / lr_E, or whose rates and penalties; then, for AMR, ε/‖c‖; then λ
-    "rates": (
-        *(row.below(("VBPR",)) for row in RATES_ENTRY),
-        *(row.below(("VBPR, as long",), RATE_POINTS) for row in RATES_ENTRY),
-        *(row.below((TWIN,), points, weights) for row in RATES_ENTRY for points, weights in RATE_WEIGHTS),
-        *(row.below(("AMR",), points, ADVERSARY_POINTS, weights) for row in RATES_ENTRY for points, weights in RATE_WEIGHTS),
-    ),
+    "rates": RATES,
     # S6. As the authors' script has it, 2,000 epochs of VBPR from MF-BPR and 2,000 of each second stage
     "authors": (
         Figures((AUTHORS_RUN, ("epoch", "NDCG@10", "sampled NDCG@10", "attacked NDCG@10")),
                 "lists, a value every 100 epochs, at test items: shown, never used to choose; attacked as in the curves"),
         *(row.below(AUTHORS_RUN) for row in RATES_ENTRY),
+    ),
+    # S3. On validation splits, whose seed it is; points of the knobs: share dropped, times the penalty, times E
+    "frontier": (
+        *RATES,
+        *(row.below(("VBPR, feature dropout",), DROPOUT_POINTS) for row in RATES_ENTRY),
+        *(row.below(("VBPR, stronger L2",), PENALTY_POINTS) for row in RATES_ENTRY),
+        *(row.below(("VBPR, E turned down",), VOLUME_POINTS) for row in RATES_ENTRY),
+    ),
+    # S2, S4. On a validation split and one of new arrivals, by epoch
+    "form_grid": (
+        Figures((tuple(FORM_GRID), ("validation", "arrivals"), EPOCH_POINTS, ("NDCG@10", "AUC")),
+                "full ranking of what is held out of training: of what each bought, or of new items alone"),
+        Figures((tuple(FORM_GRID), ("seen",)), "as in the main experiment"),
     ),
 }

@@ -14,6 +14,7 @@ from amrlib.evaluation import sample_candidates
 from amrlib.models import VBPR
 
 from .chain import ChainTraining, train_chain
+from .forms import form_grid
 from .measure import main_entry, mean_norm, measures, ranks_of, rounded, sweep_entry
 from .names import (
     BLIND,
@@ -28,7 +29,7 @@ from .names import (
     WEAK,
     WEAK_LAMBDA_POINTS,
 )  # fmt: skip
-from .rates import authors_run, rates
+from .rates import authors_run, frontier, rates
 
 __all__ = ["EXPERIMENTS", "main_experiment"]
 
@@ -198,5 +199,5 @@ def features_sweep(shop: Dataset, settings: dict[str, Any], seed: int, **options
 EXPERIMENTS: dict[str, Callable[..., dict[str, Any]]] = {
     "main": main_experiment, "curves": curves, "epsilon": epsilon_sweep, "lambda": lambda_sweep,
     "starts": starts, "visual_share": visual_share, "sparsity": sparsity, "features": features_sweep,
-    "controls": controls, "rates": rates, "authors": authors_run,
+    "controls": controls, "rates": rates, "authors": authors_run, "frontier": frontier, "form_grid": form_grid,
 }  # fmt: skip
