@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from .experiments import run
+from .experiments import real, run
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -12,7 +12,10 @@ def main(arguments: list[str] | None = None) -> None:
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     about = "run the paper's experiments over many seeds, with their controls"
     run.add_arguments(commands.add_parser("experiments", help=about, description=about))
-    run.main(parser.parse_args(arguments))
+    about = "the same on real choices, from data that lies on this machine and is never stored"
+    real.add_arguments(commands.add_parser("real", help=about, description=about))
+    options = parser.parse_args(arguments)
+    {"experiments": run, "real": real}[options.command].main(options)
 
 
 if __name__ == "__main__":

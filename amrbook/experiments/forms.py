@@ -1,0 +1,135 @@
+"""What decides how much VBPR looks: penalties, forms, rates, epochs and item dropout, chosen on validation interactions."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from amrlib.datasets.dataset import Dataset
+from amrlib.evaluation import evaluate
+from amrlib.models import VBPR, VBPRTwoVector
+from amrlib.training import Losses, PairwiseTrainer
+
+from ..settings import trainer_for
+from .measure import picture_use, rounded
+from .names import AUTHORS_PENALTIES, AUTHORS_RATES
+
+__all__ = ["FORM_GRID", "ItemDropout", "arrivals_split", "form_grid", "name_of"]
+
+EPOCH_POINTS = ("60", "120", "240", "480", "960")
+
+
+def arrivals_split(shop: Dataset, seed: int = 0, share: float = 0.2) -> Dataset:
+    """New arrivals: a share of the warm items leaves training, and users are asked for one of these that they bought.
+
+    Every item to be found is cold here, as ``Dataset.validation_split`` hardly ever makes one. A user who bought new items
+    alone, or none, is not asked. The shop's own test items play no part."""
+    rng = np.random.default_rng([seed, 1])
+    warm, new = np.flatnonzero(~shop.cold), np.zeros(shop.n_items, dtype=bool)
+    new[rng.permutation(warm)[: round(share * len(warm))]] = True
+    is_new = new[shop.train[:, 1]]
+    train, left_out = shop.train[~is_new], rng.permutation(shop.train[is_new])
+    test = np.full(shop.n_users, -1)
+    test[left_out[:, 0]] = left_out[:, 1]  # of several the last
+    test[np.bincount(train[:, 0], minlength=shop.n_users) == 0] = -1
+    return shop.replace(train=train, test=test, candidates=None)
+
+
+class ItemDropout(PairwiseTrainer):
+    """In each step a share of the batch's items has q_i = 0, so that E has to find them by their picture alone.
+
+    Their rows of Q, and the optimiser's memory of them, stay as they were. ``share`` is an attribute of the class."""
+
+    share = 0.5
+
+    def step(self, users: torch.Tensor, pos: torch.Tensor, neg: torch.Tensor) -> Losses:
+        Q, memory = self.model.Q, self.optimizer.state["Q"]
+        assert Q is not None
+        items = torch.unique(torch.cat([pos, neg]))
+        items = items[torch.rand(len(items), generator=self.generator, device=items.device) < self.share]
+        q, v = Q[items], memory[items]
+        Q[items] = 0
+        try:
+            return super().step(users, pos, neg)
+        finally:
+            Q[items], memory[items] = q, v
+
+
+class FifthOut(ItemDropout):
+    share = 0.2
+
+
+def _grid() -> Iterator[dict[str, Any]]:
+    for lr, beta in (*itertools.product((0.005, 0.01, 0.02, 0.05), (0.03, 0.1)), (0.02, 0.2)):
+        yield {"form": "combined", "lr": [lr] * 3, "reg": [beta, beta, 0.0]}
+    for ratio, beta in itertools.product((0.1, 0.01), (0.03, 0.1)):
+        yield {"form": "combined", "lr": [0.02, round(0.02 * ratio, 6), 0.02], "reg": [beta, beta, 0.0]}
+    yield {"form": "combined", "lr": list(AUTHORS_RATES), "reg": list(AUTHORS_PENALTIES)}
+    for beta, beta_q, beta_E in itertools.product((0.03, 0.1), (0.003, 0.03), (1.0, 10.0)):
+        yield {"form": "apart", "lr": [0.02] * 3, "reg": [beta, beta_q, beta_E]}
+    for lr, beta in itertools.product((0.02, 0.05, 0.1), (0.01, 0.03, 0.1)):
+        yield {"form": "two-vector", "lr": [lr] * 3, "reg": [beta, beta, 0.0]}
+    for share in (0.2, 0.5):
+        yield {"form": f"item dropout {share}", "lr": [0.02] * 3, "reg": [0.1, 0.1, 0.0]}
+
+
+def name_of(setting: dict[str, Any]) -> str:
+    """A setting as a result file spells it."""
+    numbers = [" ".join(f"{x:g}" for x in setting[key]) for key in ("lr", "reg")]
+    return f"{setting['form']}, lr {numbers[0]}, reg {numbers[1]}"
+
+
+FORM_GRID = {name_of(setting): setting for setting in _grid()}
+
+
+def fit_form(
+    shop: Dataset, setting: dict[str, Any], seed: int, epochs: int, device: str, dim: int = 64, callbacks: Any = ()
+) -> Any:
+    """A VBPR of a form from random numbers."""
+    form = setting["form"]
+    model: Any = (VBPRTwoVector(dim // 2, seed) if form == "two-vector" else VBPR(dim, seed)).bind(shop)
+    dropout = {"item dropout 0.2": FifthOut, "item dropout 0.5": ItemDropout}
+    model.fit(
+        shop, epochs, lr=setting["lr"], reg=setting["reg"], reg_form="apart" if form == "apart" else "combined", seed=seed,
+        trainer=dropout.get(form) or trainer_for(device), callbacks=callbacks, progress=False, device=device,
+    )  # fmt: skip
+    if model.history.attrs["stopped"] == "interrupted":
+        raise KeyboardInterrupt
+    return model
+
+
+def form_grid(
+    shop: Dataset, settings: dict[str, Any], seed: int, device: str = "auto", epochs: int | None = None, dim: int = 64
+) -> dict[str, Any]:
+    """S2, S4: every setting of ``FORM_GRID`` on one validation split and on one of new arrivals; no test item plays a part.
+
+    ``seed`` is that of both splits and of the models. The two-vector form has half the dimension for either half, so that
+    all models have as many numbers a user."""
+    result: dict[str, Any] = {}
+    splits = {"validation": shop.validation_split(seed), "arrivals": arrivals_split(shop, seed)}
+    points = [int(point) for point in EPOCH_POINTS]
+    for name, setting in FORM_GRID.items():
+        result[name] = {}
+        for part, data in splits.items():
+            looks: dict[str, Any] = {}
+
+            class Watch:
+                def __init__(self, data: Dataset, looks: dict[str, Any]) -> None:
+                    self.data, self.looks = data, looks
+
+                def on_epoch_end(self, model: Any, row: dict[str, Any]) -> None:
+                    if row["epoch"] in points:
+                        report = evaluate(model, self.data, k=10, progress=False)
+                        self.looks[str(row["epoch"])] = {
+                            "NDCG@10": rounded(report.ndcg(10)), "AUC": rounded(report.auc())
+                        }  # fmt: skip
+
+            model = fit_form(data, setting, seed, epochs or points[-1], device, dim, [Watch(data, looks)])
+            nothing = {"NDCG@10": None, "AUC": None}  # a smoke run ends before
+            result[name][part] = {point: looks.get(point, nothing) for point in EPOCH_POINTS}
+        result[name]["seen"] = picture_use(model)["seen"]
+    return result
