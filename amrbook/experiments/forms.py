@@ -15,10 +15,11 @@ from amrlib.models import VBPR, VBPRTwoVector
 from amrlib.training import Losses, PairwiseTrainer
 
 from ..settings import trainer_for
-from .measure import picture_use, rounded
-from .names import AUTHORS_PENALTIES, AUTHORS_RATES
+from .measure import mean_norm, picture_use, rates_entry, rounded
+from .names import ADVERSARY_POINTS, AGAIN, AUTHORS_PENALTIES, AUTHORS_RATES, NO_ADVERSARY
+from .results import load_results
 
-__all__ = ["FORM_GRID", "ItemDropout", "arrivals_split", "form_grid", "name_of"]
+__all__ = ["FORMS", "FORM_GRID", "ItemDropout", "arrivals_split", "best_form", "fit_form", "form_grid", "name_of", "penalty"]
 
 EPOCH_POINTS = ("60", "120", "240", "480", "960")
 
@@ -87,11 +88,16 @@ FORM_GRID = {name_of(setting): setting for setting in _grid()}
 
 
 def fit_form(
-    shop: Dataset, setting: dict[str, Any], seed: int, epochs: int, device: str, dim: int = 64, callbacks: Any = ()
-) -> Any:
-    """A VBPR of a form from random numbers."""
+    shop: Dataset, setting: dict[str, Any], seed: int, epochs: int, device: str, dim: int = 64, callbacks: Any = (),
+    start: Any = None, epsilon: float = 0.0, adv_weight: float = 0.0,
+) -> Any:  # fmt: skip
+    """A model of a form, from random numbers or from ``start``; against an adversary if ``adv_weight`` is above 0."""
     form = setting["form"]
-    model: Any = (VBPRTwoVector(dim // 2, seed) if form == "two-vector" else VBPR(dim, seed)).bind(shop)
+    if start is not None:
+        model: Any = type(start).warm_start(start, shop, seed=seed)
+    else:
+        model = (VBPRTwoVector(dim // 2, seed) if form == "two-vector" else VBPR(dim, seed)).bind(shop)
+    model.epsilon, model.adv_weight = epsilon, adv_weight  # the step asks these of any model; AMR has no other secret
     dropout = {"item dropout 0.2": FifthOut, "item dropout 0.5": ItemDropout}
     model.fit(
         shop, epochs, lr=setting["lr"], reg=setting["reg"], reg_form="apart" if form == "apart" else "combined", seed=seed,
@@ -132,4 +138,36 @@ def form_grid(
             nothing = {"NDCG@10": None, "AUC": None}  # a smoke run ends before
             result[name][part] = {point: looks.get(point, nothing) for point in EPOCH_POINTS}
         result[name]["seen"] = picture_use(model)["seen"]
+    return result
+
+
+FORMS = ("combined", "apart", "two-vector")
+
+
+def best_form(form: str, grid: dict[str, Any], part: str = "validation") -> tuple[dict[str, Any], int]:
+    """The setting of a form, and its number of epochs, with the best mean NDCG@10 over the splits of a stored ``form_grid``."""
+    names = [name for name, setting in FORM_GRID.items() if setting["form"] == form]
+    splits = list(grid["seeds"].values())
+    score = np.array([[np.mean([split[n][part][e]["NDCG@10"] for split in splits]) for e in EPOCH_POINTS] for n in names])
+    at, epoch = np.unravel_index(score.argmax(), score.shape)
+    return FORM_GRID[names[int(at)]], int(EPOCH_POINTS[int(epoch)])
+
+
+def penalty(
+    shop: Dataset, settings: dict[str, Any], seed: int, device: str = "auto", epochs: int | None = None, dim: int = 64
+) -> dict[str, Any]:
+    """S2: VBPR of each form with its own best settings, and second stages from it with and without an adversary."""
+    grid, norm = load_results("form_grid"), mean_norm(shop)
+    result: dict[str, Any] = {}
+    for form in FORMS:
+        setting, best = best_form(form, grid)
+        long = epochs or best
+        vbpr = fit_form(shop, setting, seed, long, device, dim)
+        result[form] = {"VBPR": rates_entry(vbpr, shop)}
+        again = dict(seed=seed + AGAIN, epochs=long, device=device, dim=dim, start=vbpr)
+        result[form]["VBPR, as long"] = rates_entry(fit_form(shop, setting, **again), shop)
+        for point in ADVERSARY_POINTS:
+            epsilon = float(point) * norm or NO_ADVERSARY
+            amr = fit_form(shop, setting, **again, epsilon=epsilon, adv_weight=1.0)
+            result[form][f"AMR {point}"] = rates_entry(amr, shop)
     return result

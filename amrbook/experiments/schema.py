@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .forms import EPOCH_POINTS, FORM_GRID
+from .forms import EPOCH_POINTS, FORM_GRID, FORMS
 from .names import (
     ADVERSARY_POINTS,
     BLIND,
@@ -122,6 +122,7 @@ RATES_ENTRY = (
     Figures((("margin",),), "mean 2ε‖E p_u‖₂ at 10 %, over the mean lead of a purchase of training; 0 without E"),
 )
 RATE_WEIGHTS = ((GRID_POINTS, ("0.1", "1")), (RATE_POINTS[len(GRID_POINTS) :], ("1",)))  # points → λ
+PENALTY_MODELS = ("VBPR", "VBPR, as long", *(f"AMR {point}" for point in ADVERSARY_POINTS))  # ε/‖c‖ of their training
 RATES = (
     *(row.below(("VBPR",)) for row in RATES_ENTRY),
     *(row.below(("VBPR, as long",), RATE_POINTS) for row in RATES_ENTRY),
@@ -199,4 +200,6 @@ SCHEMA: dict[str, tuple[Figures, ...]] = {
                 "full ranking of what is held out of training: of what each bought, or of new items alone"),
         Figures((tuple(FORM_GRID), ("seen",)), "as in the main experiment"),
     ),
+    # S2. Each form with its own best settings of form_grid
+    "penalty": tuple(row.below(FORMS, PENALTY_MODELS) for row in RATES_ENTRY),
 }

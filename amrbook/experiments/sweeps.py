@@ -14,7 +14,7 @@ from amrlib.evaluation import sample_candidates
 from amrlib.models import VBPR
 
 from .chain import ChainTraining, train_chain
-from .forms import form_grid
+from .forms import form_grid, penalty
 from .measure import main_entry, mean_norm, measures, ranks_of, rounded, sweep_entry
 from .names import (
     BLIND,
@@ -200,4 +200,5 @@ EXPERIMENTS: dict[str, Callable[..., dict[str, Any]]] = {
     "main": main_experiment, "curves": curves, "epsilon": epsilon_sweep, "lambda": lambda_sweep,
     "starts": starts, "visual_share": visual_share, "sparsity": sparsity, "features": features_sweep,
     "controls": controls, "rates": rates, "authors": authors_run, "frontier": frontier, "form_grid": form_grid,
+    "penalty": penalty,
 }  # fmt: skip
