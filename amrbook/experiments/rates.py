@@ -23,12 +23,14 @@ from .names import (
     NO_ADVERSARY,
     PENALTY_POINTS,
     RATE_POINTS,
+    SIZE_POINTS,
+    SIZE_RATES,
     TENTH,
     TWIN,
     VOLUME_POINTS,
 )
 
-__all__ = ["authors_run", "frontier", "how_at", "rates", "weights_at"]
+__all__ = ["authors_run", "frontier", "how_at", "rates", "sizes", "weights_at"]
 
 
 def how_at(point: str, settings: dict[str, Any]) -> dict[str, Any]:
@@ -92,6 +94,32 @@ def frontier(shop: Dataset, settings: dict[str, Any], seed: int, **options: Any)
     for point in VOLUME_POINTS:
         quieter.E.copy_(float(point) * E)
         result["VBPR, E turned down"][point] = rates_entry(quieter, data)
+    return result
+
+
+def padded(shop: Dataset, d: int, seed: int) -> Dataset:
+    """The features with directions of pure noise up to ``d``, as long together as the real part; ‖c‖ stays on average."""
+    c = np.asarray(shop.features, dtype=np.float64)
+    noise = np.random.default_rng(seed).standard_normal((len(c), d - c.shape[1]))
+    noise *= np.sqrt((c**2).sum(1).mean() / (noise**2).sum(1).mean())
+    wide = np.concatenate([c, noise], 1)
+    return shop.replace(features=(wide * (mean_norm(shop) / np.linalg.norm(wide, axis=1).mean())).astype(np.float32))
+
+
+def sizes(shop: Dataset, settings: dict[str, Any], seed: int, **options: Any) -> dict[str, Any]:
+    """S5: other K, and features padded with noise: does AMR go blind there, and does a slow Q keep it looking?"""
+    result: dict[str, Any] = {"VBPR, as long": {}, "AMR": {}}
+    small = options.pop("dim", 64) < 64  # a test
+    for point in SIZE_POINTS:
+        kind, number = point.split("=")
+        data = padded(shop, shop.features.shape[1] + 4 if small else int(number), seed) if kind == "D" else shop
+        train = ChainTraining(data, settings, seed, dim=4 if small else int(number) if kind == "K" else 64, **options)
+        vbpr, epsilon = train.vbpr(), 0.2 * mean_norm(data)
+        for name in result:
+            result[name][point] = {}
+            for rate in SIZE_RATES:
+                model = train.second(vbpr, name, how_at(rate, settings), epsilon=epsilon, adv_weight=1.0)
+                result[name][point][rate] = rates_entry(model, data)
     return result
 
 

@@ -26,6 +26,8 @@ from .names import (
     RATE_POINTS,
     SHARE_POINTS,
     SHARES,
+    SIZE_POINTS,
+    SIZE_RATES,
     SPARSITY_POINTS,
     TWIN,
     VOLUME_POINTS,
@@ -202,4 +204,6 @@ SCHEMA: dict[str, tuple[Figures, ...]] = {
     ),
     # S2. Each form with its own best settings of form_grid
     "penalty": tuple(row.below(FORMS, PENALTY_MODELS) for row in RATES_ENTRY),
+    # S5. Other K; "D=d": directions of noise beside the features', as long together; ε = 20 % and λ = 1
+    "sizes": tuple(row.below(("VBPR, as long", "AMR"), SIZE_POINTS, SIZE_RATES) for row in RATES_ENTRY),
 }

@@ -8,7 +8,7 @@ import torch
 
 import amrlib
 from amrbook import experiments
-from amrbook.experiments import chain, measure, sweeps
+from amrbook.experiments import chain, measure, rates, sweeps
 
 SETTINGS = {
     "MF-BPR": {"lr": 0.05, "reg": 0.01, "epochs": 2},
@@ -29,7 +29,8 @@ def shop():
 @pytest.fixture
 def few_candidates(monkeypatch):
     sample = sweeps.sample_candidates
-    monkeypatch.setattr(sweeps, "sample_candidates", lambda shop, seed: sample(shop, n=20, seed=seed))
+    for module in (sweeps, rates):
+        monkeypatch.setattr(module, "sample_candidates", lambda shop, seed: sample(shop, n=20, seed=seed))
 
 
 def test_the_controls_share_everything_with_amr_but_the_adversary(shop):
