@@ -36,8 +36,10 @@ CHAPTERS = {
     "features": "05_pixels_to_features",
     "duif": "06_duif",
     "vbpr": "07_vbpr",
+    "cannot": "08_what_vbpr_cannot_know",
     "attack": "09_worst_small_change",
     "amr": "11_amr",
+    "test": "12_how_to_test_a_claim",
     "claims": "13_papers_tables",
     "own": "14_your_own_data",
 }
