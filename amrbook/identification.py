@@ -34,9 +34,9 @@ from amrlib.models.pairwise import PairwiseModel
 def same_scores_other_E(model: PairwiseModel, E_new: Tensor) -> PairwiseModel:
     """A copy of a bound VBPR or AMR with another E, (D, K), and Q moved by C(E − E_new) where items are warm.
 
-    Users score all warm items as before, up to rounding, and these items' whole vectors q + Eᵀc are the same; cold items keep
-    q = 0 and are ranked by ``E_new``. Implements :eq:`eq-flat`. A model without a sum q + Eᵀc (MF, DUIF, the two-vector form) and an E_new of another
-    shape are ValueErrors. The model given is not changed."""
+    Implements :eq:`eq-flat`. Users score all warm items as before, up to rounding, and these items' whole vectors q + Eᵀc are
+    the same; cold items keep q = 0 and are ranked by ``E_new``. A model without a sum q + Eᵀc (MF, DUIF, the two-vector form)
+    and an E_new of another shape are ValueErrors. The model given is not changed."""
     model.user_vectors()  # a model that has seen no data says so
     name, Q, E, c = type(model).__name__, model.Q, model.E, model.features
     summed = Q is not None and E is not None and c is not None and model.joint

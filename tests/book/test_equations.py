@@ -27,5 +27,6 @@ def test_an_equation_has_a_chapter_and_an_implementation_that_names_it(label):
 
 
 def test_no_docstring_names_an_equation_that_the_table_lacks():
-    sources = "\n".join(path.read_text(encoding="utf-8") for path in (BOOK.parent / "amrlib").rglob("*.py"))
+    files = [path for folder in ("amrlib", "amrbook") for path in (BOOK.parent / folder).rglob("*.py")]
+    sources = "\n".join(path.read_text(encoding="utf-8") for path in files)
     assert set(re.findall(r":eq:`([\w-]+)`", sources)) == set(LABELS)
