@@ -164,7 +164,7 @@ def penalty(
         long = epochs or best
         vbpr = fit_form(shop, setting, seed, long, device, dim)
         result[form] = {"VBPR": rates_entry(vbpr, shop)}
-        again = dict(seed=seed + AGAIN, epochs=long, device=device, dim=dim, start=vbpr)
+        again = dict(seed=seed + AGAIN, epochs=epochs or settings["AMR"]["epochs"], device=device, dim=dim, start=vbpr)
         result[form]["VBPR, as long"] = rates_entry(fit_form(shop, setting, **again), shop)
         for point in ADVERSARY_POINTS:
             epsilon = float(point) * norm or NO_ADVERSARY
