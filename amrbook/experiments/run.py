@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ import torch
 
 from amrlib.atomic_files import write_atomically
 from amrlib.datasets import load_dataset
+from amrlib.datasets.dataset import Dataset
+from amrlib.models import AMR
 from amrlib.progress import progress_bar
 
 from ..settings import settings, trainer_for
@@ -60,6 +63,24 @@ def run_experiment(
     return path
 
 
+# Epochs of training that a seed of each experiment takes, of all its models together, in epochs of AMR on the boutique
+WORK = {
+    "main": 3_000, "curves": 1_400, "epsilon": 2_300, "lambda": 2_300, "starts": 1_700, "visual_share": 4_300,
+    "sparsity": 4_000, "features": 3_900, "controls": 5_500, "rates": 15_000, "authors": 10_000, "frontier": 18_000,
+    "form_grid": 55_000, "penalty": 6_000, "sizes": 8_000,
+}  # fmt: skip
+
+
+def minutes(name: str, seeds: int, shop: Dataset, device: str = "cpu") -> float:
+    """How long an experiment will take here, estimated before it starts: ten epochs of AMR, timed, times ``WORK``."""
+    model = AMR(epsilon=0.1).bind(shop)
+    how = dict(lr=0.02, reg=0.1, device=device, trainer=trainer_for(device), progress=False)
+    model.fit(shop, 1, **how)  # what is compiled, is compiled
+    start = time.perf_counter()
+    model.fit(shop, 10, **how)
+    return (time.perf_counter() - start) / 10 * WORK[name] * seeds / 60
+
+
 def _text(record: dict[str, Any]) -> str:
     """JSON, the head for people and one line a seed."""
     head = json.dumps({**record, "seeds": 0}, ensure_ascii=False, indent=1, allow_nan=False).removesuffix("0\n}")
@@ -78,6 +99,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> None:
     torch.set_num_threads(1)  # the same figures on every run
-    for name in EXPERIMENTS if options.experiment == "all" else [options.experiment]:
+    names = list(EXPERIMENTS) if options.experiment == "all" else [options.experiment]
+    if options.epochs is None:
+        shop = load_dataset(options.dataset)
+        each = {name: minutes(name, options.seeds, shop) for name in names}
+        print(f"about {sum(each.values()):.0f} minutes on one core, if nothing is stored yet and nothing else runs; "
+              "interrupt it as you like, it goes on where it stopped", flush=True)  # fmt: skip
+    for name in names:
         path = run_experiment(name, options.seeds, options.dataset, epochs=options.epochs, folder=options.folder)
         print(path.name, flush=True)

@@ -99,14 +99,18 @@ def test_a_run_stores_each_seed_and_goes_on_where_it_stopped(shop, few_candidate
     assert asked == [0, 1, 1, 2, 0, 0, 0]  # nor with another layout, or shorter training
 
 
-def test_the_command_line(monkeypatch, capsys, tmp_path):
+def test_the_command_line(shop, monkeypatch, capsys, tmp_path):
+    assert set(run.WORK) == set(experiments.EXPERIMENTS)
+
     def named(name, seeds, dataset, epochs, folder):
         return tmp_path / f"{name}-{seeds}-{dataset}-{epochs}-{folder}.json"
 
     monkeypatch.setattr(run, "run_experiment", named)
+    monkeypatch.setattr(run, "load_dataset", lambda name: shop)
     threads = torch.get_num_threads()
     __main__.main(["experiments", "main", "--seeds", "2"])
-    assert capsys.readouterr().out == "main-2-boutique-None-None.json\n"
+    said, named = capsys.readouterr().out.splitlines()
+    assert said.startswith("about ") and "minutes" in said and named == "main-2-boutique-None-None.json"
     __main__.main(["experiments", "all", "--epochs", "1", "--folder", "x"])
     torch.set_num_threads(threads)
     assert capsys.readouterr().out.split() == [f"{name}-10-boutique-1-x.json" for name in experiments.EXPERIMENTS]
