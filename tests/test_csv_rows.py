@@ -164,6 +164,39 @@ def test_what_is_no_table_in_text(tmp_path, monkeypatch):
         from_csv(write(tmp_path, TEXT), quote=None, multiline=True)
 
 
+def excel(sheet):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("xl/workbook.xml", "")
+        archive.writestr("xl/worksheets/sheet1.xml", sheet)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        (b"", "is empty"),
+        (b"\x28\xb5\x2f\xfd" + bytes(20), "packed with zstd; unpack it, or pack it as .gz"),
+        (b"7z\xbc\xaf\x27\x1c" + bytes(20), "7-Zip"),
+        (b"Rar!\x1a\x07" + bytes(20), "RAR"),
+        (excel("x"), "is an Excel workbook; save its sheet as CSV"),
+        (b"\xd0\xcf\x11\xe0" + bytes(20), "is an Excel workbook"),
+        (b"PK\x03\x04" + bytes(20), "damaged .* pack or download it again"),
+        (b"PAR1" + bytes(20), r"in Parquet; let its name end in \.parquet"),
+        (b"SQLite format 3\0", "is a database"),
+        (TEXT.encode("utf-16"), "not UTF-8 but UTF-16"),
+        (TEXT.encode("utf-16-le"), "not UTF-8 but UTF-16"),
+        (b'"user,item\nann,hat\n', "line 1: a quote is opened and not closed"),
+    ],
+)
+def test_a_file_of_another_kind_is_named(tmp_path, content, words):
+    for name in ("own.csv", "own.csv.gz", "own.csv.zst"):
+        with pytest.raises(ValueError, match=rf"own\.csv.*{words}"):
+            from_csv(write(tmp_path, content, name))
+    with pytest.raises(ValueError, match="is a folder; name the file"):
+        from_csv(tmp_path)
+
+
 def test_columns_of_one_name(tmp_path):
     with pytest.raises(ValueError, match="two columns are named 'item'"):
         from_csv(write(tmp_path, "user,item,item\nann,1,2\n"))

@@ -112,6 +112,8 @@ def _read(
     path: Path, user: str, item: str, time: str | None, times: Times | None, how: dict[str, Any], notes: list[str]
 ) -> Interactions:
     needed = [user, item] + ([time] if time is not None else [])
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; name the file that holds the table")
     if path.suffix == ".parquet":
         return _read_parquet(path, needed, times, notes)
     table = read_table(path, needed, times, **how)
