@@ -135,7 +135,7 @@ S, MS = 1_700_000_000, 1000
 )
 def test_numbers_of_two_units_are_refused(tmp_path, dates, one, other, kind):
     """A millisecond of 2023 is larger than any second, so the wrong purchase would be the last."""
-    with pytest.raises(ValueError, match=f"date is .* in row .* which look like {one}.* and like .*{other}.*one unit.*rank"):
+    with pytest.raises(ValueError, match=rf"date is .* in row .* which look like {one}.* and like .*{other}.*one unit.*rank"):
         ann([kind(d) for d in dates])
     rows = "".join(f"ann,i{n},{d}\n" for n, d in enumerate(dates))
     (tmp_path / "x.csv").write_text("user,item,date\n" + rows)
@@ -158,7 +158,7 @@ def test_numbers_that_may_be_of_one_unit_are_taken(dates):
 def test_moments_with_and_without_a_zone_are_refused():
     zoned, bare = pd.Timestamp("2024-01-01 10:00", tz="Asia/Tokyo"), pd.Timestamp("2024-01-01 09:00")
     for dates in ([zoned, bare], [None, bare, zoned], [datetime.datetime(2024, 1, 1), zoned.to_pydatetime()]):
-        with pytest.raises(ValueError, match="date: 2024-01-01 10.* has a zone and 2024-01-01 0.* has none"):
+        with pytest.raises(ValueError, match=r"date: 2024-01-01 10.* has a zone and 2024-01-01 0.* has none"):
             ann(dates)
     assert ann([zoned, pd.Timestamp("2024-01-01 09:00", tz="UTC")])[0] == "i1"  # two zones, both told
 
@@ -293,7 +293,7 @@ def test_nothing_new_after_a_date_is_told():
         shop = from_frame(table(), time="day", split="time", until=until)
         assert not len(shop.test_users) and f"new after until={until!r}: nothing is held out" in shop.notes[-1]
     frame = pd.DataFrame({"user": "ann", "item": list("abc"), "t": [S, S + 1, S + 2]})
-    assert "nothing is held out" in from_frame(frame, time="t", split="time", until=S * MS).notes[-1]  # milliseconds, by mistake
+    assert "nothing is held out" in from_frame(frame, time="t", split="time", until=S * MS).notes[-1]  # a slip
 
 
 def test_until_is_a_day_to_its_end_or_a_moment():

@@ -99,6 +99,11 @@ def _as_id(value: Any, n: int, say: Callable[[int], str]) -> Id | None:
         return int(value)
     if value is None or value is pd.NA or value is pd.NaT:
         return None
+    if isinstance(value, bytes):  # as some programs write text into Parquet
+        try:
+            value = value.decode()
+        except UnicodeDecodeError:
+            raise ValueError(f"{say(n)}: {value!r} is not text in UTF-8; ids are text or whole numbers") from None
     text = str(value).strip()
     return (text if text.isascii() else unicodedata.normalize("NFC", text)) or None
 
@@ -116,7 +121,10 @@ def numbered(column: pd.Series, say: Callable[[int], str], notes: list[str]) -> 
     kind = getattr(column.dtype, "numpy_dtype", column.dtype)  # pandas' own Float32 stands on NumPy's
     if isinstance(kind, np.dtype) and kind.kind == "f" and kind.itemsize < 8:
         _refuse_short_floats(column.to_numpy(dtype=kind, na_value=np.nan), say)
-    codes, distinct = pd.factorize(column)  # missing values get -1
+    try:
+        codes, distinct = pd.factorize(column)  # missing values get -1
+    except TypeError as error:  # lists, mappings, arrays
+        raise ValueError(f"{say(0)}: ids are text or whole numbers ({error}); make the column so") from None
     return number_distinct(codes, distinct.tolist(), say, notes)
 
 
