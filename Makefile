@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 unexport MPLBACKEND
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ours book test units smoke notebooks classroom colab portability bench lint clean distclean
+.PHONY: help setup ours book test units smoke notebooks classroom teacher colab portability bench lint clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,8 @@ notebooks: ours ## run the chapters and store their outputs in book/
 
 classroom: ours .venv-classroom/ready ## the assignments: every mark as intended, also through nbgrader; about five minutes
 	AMR_CLASSROOM=1 $(PYTEST) tests/classroom
+
+teacher: ours .venv-classroom/ready ## what a teacher may want besides: nbgrader and reveal.js (slides), in .venv-classroom
 
 .venv-classroom/ready: classroom/requirements.txt
 	$(PYTHON) -m venv .venv-classroom
