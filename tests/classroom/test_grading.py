@@ -2,7 +2,10 @@
 
 import csv
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -371,12 +374,31 @@ def test_a_session_says_what_is_not_there():
                 session.call(name)
 
 
+def test_time_for_which_others_had_the_processor_is_given_back(monkeypatch):
+    """A right answer on a machine that is busy is a right answer; who sleeps or loops gets nothing back."""
+    import signal
+
+    from classroom import worker
+
+    set_to, clock = [], {"waited": 5.0}
+    monkeypatch.setattr(worker, "waited", lambda: clock["waited"])
+    monkeypatch.setattr(signal, "setitimer", lambda _, seconds: set_to.append(round(seconds, 3)))
+    one = object.__new__(worker.Worker)
+    one.give(2.0)
+    with pytest.raises(worker.TimeUp):
+        one.alarm()  # it had the processor all the time
+    one.give(2.0)
+    clock["waited"] += 1.5
+    one.alarm()
+    clock["waited"] += 100.0
+    one.alarm()  # but not without end: three times its limit in all
+    with pytest.raises(worker.TimeUp):
+        one.alarm()
+    assert set_to == [2.0, 1, 2.0, 1.5, 4.5, 1]
+
+
 @walls
 def test_the_same_tests_by_plain_pytest(tmp_path):
-    import os
-    import subprocess
-    import sys
-
     grade.new_secret(tmp_path)
     returns.save(returns.planted("bpr", 0), tmp_path / "2_bpr.ipynb")
     environment = {**os.environ, "SUBMISSION": str(tmp_path / "2_bpr.ipynb"), "ASSIGNMENT": "bpr", "COURSE": str(tmp_path)}
