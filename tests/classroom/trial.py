@@ -90,7 +90,7 @@ def main(argv: list[str] | None = None) -> int:
     args.folder.mkdir(parents=True)
     make.course(args.folder / "course")
     intended = list(write_class(args.folder / "came", args.size))
-    secret, wrong, started = secret_of(args.folder / "course"), 0, time.monotonic()
+    secret, wrong, slowest, started = secret_of(args.folder / "course"), 0, 0.0, time.monotonic()
     for name in source.ASSIGNMENTS:
         came = args.folder / "came" / name
         if not came.is_dir():
@@ -99,6 +99,7 @@ def main(argv: list[str] | None = None) -> int:
         records = grade_folder(name, came, out, secret, LIMITS, args.jobs)
         reports.write_all(name, records, {}, out)
         marks = {record["student"]: record for record in records}
+        slowest = max([slowest, *(record["seconds"] for record in records)])
         for which, student, says, points in intended:
             if which == name and (marks[student]["points"] if marks[student]["rows"] else None) != points:
                 wrong += 1
@@ -109,7 +110,8 @@ def main(argv: list[str] | None = None) -> int:
           f"at most {most[0]:.0f} MB here and {most[1]:.0f} MB in one submission")  # fmt: skip
     record: dict[str, Any] = dict(
         submissions=len(intended), not_as_intended=wrong, seconds=round(seconds), jobs=args.jobs, cores=os.cpu_count(),
-        megabytes_of_the_grader=round(most[0]), megabytes_of_one_submission=round(most[1]),
+        seconds_of_the_slowest=round(slowest, 1), megabytes_of_the_grader=round(most[0]),
+        megabytes_of_one_submission=round(most[1]),
     )  # fmt: skip
     if args.nbgrader:
         gradable = [(student, says) for name, student, says, points in intended if name == "bpr" and points is not None]
