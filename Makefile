@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 unexport MPLBACKEND
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ours book test units smoke notebooks classroom colab portability bench lint clean distclean
+.PHONY: help setup ours book test units smoke notebooks classroom teacher colab portability bench lint clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,7 +22,7 @@ $(READY): requirements.txt pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "there is no $(PYTHON) here; install Python 3.11 or later, or name one: make setup PYTHON=/path/to/python3"; exit 1; }
 	@$(PYTHON) -c 'import sys; ok = sys.version_info >= (3, 11); sys.exit(0 if ok else "$(PYTHON) is Python %d.%d; the book needs 3.11 or later. Name one: make setup PYTHON=python3.12" % sys.version_info[:2])'
 	@test -x $(RUN) || { echo "making $(VENV)"; $(PYTHON) -m venv $(VENV); } || { rm -rf $(VENV); exit 1; }
-	@echo "installing what requirements.txt lists (about 1.4 GB with the CPU build of torch, a minute or two)"
+	@echo "installing what requirements.txt lists (about 1.6 GB with the CPU build of torch, a minute or two)"
 	$(RUN) -m pip install --quiet -r requirements.txt
 	$(RUN) -m pip install --quiet --no-deps --editable .
 	@touch $@
@@ -50,6 +50,8 @@ notebooks: ours ## run the chapters and store their outputs in book/
 
 classroom: ours .venv-classroom/ready ## the assignments: every mark as intended, also through nbgrader; about five minutes
 	AMR_CLASSROOM=1 $(PYTEST) tests/classroom
+
+teacher: ours .venv-classroom/ready ## what a teacher may want besides: nbgrader and reveal.js (slides), in .venv-classroom
 
 .venv-classroom/ready: classroom/requirements.txt
 	$(PYTHON) -m venv .venv-classroom

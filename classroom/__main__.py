@@ -80,16 +80,17 @@ def main(argv: list[str] | None = None) -> int:
         if not came.is_dir():
             raise SystemExit(f"{came} is not a folder")
         known = reports.roster(args.roster)
+        reports.by_hand(args.assignment, place / "marks")  # what is typed there is read before anything is graded
         records = grade_folder(args.assignment, came, place / "marks", secret_of(args.course), sandbox.Limits(), args.jobs)
         if not records:
             raise SystemExit(f"{came} is empty: put the notebooks there, a file or a folder a student")
-        reports.write_all(args.assignment, records, known, place / "marks")
+        told = reports.write_all(args.assignment, records, known, place / "marks")
         count = {status: sum(r["status"] == status for r in records) for status in reports.WORDS}
         print(f"{len(records)} submissions: " + ", ".join(f"{n} {reports.WORDS[s]}" for s, n in count.items() if n))
         for record in records:
             for problem in reports.to_look_at(record):
                 print(f"  {record['student']}: {problem}")
-        print(f"marks, feedback and summary: {place / 'marks'}")
+        print("\n".join([*(f"  {line}" for line in told), f"marks, feedback and summary: {place / 'marks'}"]))
         return int(count["failed"] > 0)
     elif args.command == "check":
         protected(args.unprotected)

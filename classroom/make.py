@@ -19,6 +19,7 @@ from tools.runner import STORED_UNDER, kernel_environment, put
 MADE = HERE / "made"
 STUDENT = ROOT / "book" / "assignments"
 TEACHING = ROOT / "book" / "teaching"
+TRIAL = MADE / "trial.json"  # a made class, graded once: tests/classroom/trial.py --record
 
 
 def executed(notebook: nbformat.NotebookNode, folder: Path) -> nbformat.NotebookNode:
@@ -50,11 +51,16 @@ def stored(name: str) -> dict[Path, str]:
 
 
 def pages() -> dict[Path, str]:
-    """The teacher's kit: its pages with the chapters' names and files filled in."""
-    return {
-        TEACHING / path.name: source.with_links(path.read_text(encoding="utf-8"))
-        for path in sorted((HERE / "teaching").glob("*.md"))
-    }
+    """The teacher's kit: its pages with the chapters' names and files, and the trial's figures, filled in."""
+    trial = json.loads(TRIAL.read_text(encoding="utf-8"))
+    figures = {"trial size": trial["submissions"], "trial minutes": -(-trial["seconds"] // 60), "trial cores": trial["jobs"]}
+
+    def page(text: str) -> str:
+        for name, value in figures.items():
+            text = text.replace(f"{{{name}}}", str(value))
+        return source.with_links(text)
+
+    return {TEACHING / path.name: page(path.read_text(encoding="utf-8")) for path in sorted((HERE / "teaching").glob("*.md"))}
 
 
 def without_outputs(text: str) -> str:
@@ -94,6 +100,7 @@ def make(names: list[str]) -> None:
 def course(folder: Path) -> None:
     """A course: its secret seed, and for every assignment what to hand out, the solution, the notes, a place for what comes."""
     new_secret(folder)
+    put(folder / ".gitignore", b"*\n")  # the seed and the marks stay out of a repository, wherever the folder lies
     for name, stem in source.ASSIGNMENTS.items():
         place = folder / stem
         (place / "submitted").mkdir(parents=True, exist_ok=True)
@@ -117,6 +124,7 @@ def for_nbgrader(course_folder: Path, out: Path) -> None:
 
     nbgrader lives in an environment of its own; the kernel is this Python, which has the book's code and its needs.
     """
+    put(out / ".gitignore", b"*\n")
     put(out / "nbgrader_config.py", NBGRADER.format(out=out.resolve(), stub=source.STUB).encode())
     environment = {
         **STORED_UNDER,

@@ -3,6 +3,7 @@
 import csv
 import html
 import io
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ STYLE = (
 def safe(cell: Any) -> str:
     """A cell that no spreadsheet takes for a formula."""
     text = str(cell)
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) and not isinstance(cell, int | float) else text
+    formula = text.startswith(("=", "+", "-", "@", "\t", "\r")) and text != "-" and not isinstance(cell, int | float)
+    return f"'{text}" if formula else text
 
 
 def as_csv(rows: list[list[Any]]) -> str:
@@ -72,73 +74,77 @@ def to_look_at(record: dict[str, Any]) -> list[str]:
     return [*record["problems"], *record.get("aside", [])]
 
 
-def write_marks(name: str, records: list[dict[str, Any]], known: dict[int, dict[str, str]], out: Path) -> None:
-    """marks.csv with everything, moodle.csv and canvas.csv in the shapes that these import."""
-    made = read(name)
-    questions = [*made.answers]
+def by_hand(name: str, out: Path) -> dict[str, dict[str, float]]:
+    """What the teacher has typed into marks.csv for the questions in words: student → question → points."""
+    file, made = out / "marks.csv", read(name)
+    if not file.is_file():
+        return {}
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise SystemExit(f"{file} is not in UTF-8 any more; save it from the spreadsheet as \"CSV UTF-8\"") from None
+    first = text.partition("\n")[0]
+    rows = list(csv.DictReader(io.StringIO(text), delimiter=max(",;\t", key=first.count)))
+    typed: dict[str, dict[str, float]] = {}
+    for at, row in enumerate(rows, 2):
+        for question, part in made.open_questions.items():
+            said = (row.get(f"{question} by hand") or "").strip().replace(",", ".")
+            if not said:
+                continue
+            points = float(said) if re.fullmatch(r"\d+(\.\d*)?", said) else -1.0
+            if not 0 <= points <= part.points:
+                raise SystemExit(f"{file}, line {at}: {said!r} by hand for {question} is no number from 0 to {part.points}")
+            typed.setdefault(str(row.get("student")), {})[question] = points
+    return typed
+
+
+def short(points: float) -> int | float:
+    """3.0 as 3, and 3.5 as it is."""
+    return int(points) if points == int(points) else points
+
+
+def write_marks(name: str, records: list[dict[str, Any]], known: dict[int, dict[str, str]], out: Path) -> list[str]:
+    """marks.csv with everything, moodle.csv and canvas.csv in the shapes that these import.
+
+    What was typed into marks.csv by hand is kept, and counts in all three. Returns what the teacher has to know: whose marks
+    cannot be imported, and why. Moodle refuses a whole file for one row of nobody, so such rows are left out of both.
+    """
+    made, typed = read(name), by_hand(name, out)
+    questions, words = [*made.answers], [*made.open_questions]
     total = made.total + sum(part.points for part in made.open_questions.values())
-    plain: list[list[Any]] = [
-        [
-            "student",
-            "number",
-            "name",
-            *questions,
-            "machine",
-            "of",
-            *(f"{q} by hand" for q in made.open_questions),
-            "status",
-            "to look at",
-            "remarks",
-        ]
-    ]
+    head = ["student", "number", "name", *questions, "machine", "of", *(f"{q} by hand" for q in words), "sum", "out of"]
+    plain: list[list[Any]] = [[*head, "status", "to look at", "remarks"]]
+    # Moodle: column names as its own export has them; grade/import/csv lets the teacher map them. "-" is no grade there.
     moodle: list[list[Any]] = [["ID number", "Full name", "Email address", made.title, "Feedback comments"]]
+    # Canvas: lib/gradebook_importer.rb wants these five first, in this order, and knows the second row by its words.
     canvas: list[list[Any]] = [
         ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", made.title],
         ["    Points Possible", "", "", "", "", total],
     ]
+    counts = Counter(record["number"] for record in records)
+    nobody: list[str] = []
     for record in records:
-        who = known.get(record["number"], {})
-        got = {
-            q: sum(row["got"] for row in record["rows"] if row["question"] == q) if record["rows"] else "" for q in questions
-        }
+        number, who = record["number"], known.get(record["number"], {})
+        got = [sum(row["got"] for row in record["rows"] if row["question"] == q) if record["rows"] else "" for q in questions]
         points = record["points"] if record["rows"] else ""  # not graded is no 0
-        plain.append(
-            [
-                record["student"],
-                record["number"],
-                who.get("name", ""),
-                *got.values(),
-                points,
-                record["of"],
-                *("" for _ in made.open_questions),
-                WORDS[record["status"]],
-                "; ".join(to_look_at(record)),
-                "; ".join(record["remarks"]),
-            ]
-        )
+        hand = typed.pop(safe(record["student"]), {})
+        summed: Any = short(record["points"] + sum(hand.values())) if record["rows"] else ""
+        marks = [points, record["of"], *(short(hand[q]) if q in hand else "" for q in words), summed, total]
+        aside = ["; ".join(to_look_at(record)), "; ".join(record["remarks"])]
+        plain.append([record["student"], number, who.get("name", ""), *got, *marks, WORDS[record["status"]], *aside])
+        if not number or counts[number] > 1 or (known and not who):
+            nobody.append(record["student"])
+            continue
         lost = "; ".join(f"{row['question']}: {row['says']} ({row['why']})" for row in record["rows"] if row["why"])
-        moodle.append(
-            [
-                record["number"] or "",
-                who.get("name", record["student"]),
-                who.get("email", ""),
-                points,
-                lost or "; ".join(record["problems"]),
-            ]
-        )
-        canvas.append(
-            [
-                who.get("name", record["student"]),
-                who.get("canvas_id", ""),
-                record["number"] or "",
-                who.get("email", ""),
-                who.get("section", ""),
-                points,
-            ]
-        )
+        student, mail = who.get("name", record["student"]), who.get("email", "")
+        moodle.append([number, student, mail, "-" if summed == "" else summed, lost or "; ".join(record["problems"])])
+        canvas.append([student, who.get("canvas_id", ""), number, mail, who.get("section", ""), summed])
     out.mkdir(parents=True, exist_ok=True)
     for file, rows in (("marks", plain), ("moodle", moodle), ("canvas", canvas)):
         write_whole(out / f"{file}.csv", as_csv(rows))
+    told = [f"not in moodle.csv and canvas.csv, since nobody can tell whose it is: {', '.join(nobody)}"] if nobody else []
+    gone = [f"{student} ({', '.join(f'{q}: {short(n)}' for q, n in hand.items())})" for student, hand in typed.items()]
+    return told + ([f"marked by hand, and no longer there: {', '.join(gone)}"] if gone else [])
 
 
 def page(title: str, body: str) -> str:
@@ -147,7 +153,7 @@ def page(title: str, body: str) -> str:
     return f"{head}<h1>{title}</h1>{body}</html>\n"
 
 
-def feedback(name: str, record: dict[str, Any]) -> str:
+def feedback(name: str, record: dict[str, Any], hand: dict[str, float] | None = None) -> str:
     """A page for one student: what was tested, in words, what was got, what the cells said. No hidden value, no solution."""
     made, e = read(name), html.escape
     body = [
@@ -175,7 +181,8 @@ def feedback(name: str, record: dict[str, Any]) -> str:
         )
         body.append(f"<p>The check cell said:</p><pre>{e(said)}</pre>" if said else "")
     for question, part in made.open_questions.items():
-        body.append(f"<h2>{question}: ___ of {part.points}</h2><pre>{e(record['open'].get(question, 'no answer'))}</pre>")
+        marked = short(hand[question]) if hand and question in hand else "___"
+        body.append(f"<h2>{question}: {marked} of {part.points}</h2><pre>{e(record['open'].get(question, 'no answer'))}</pre>")
     return page(made.title, "".join(body))
 
 
@@ -206,12 +213,14 @@ def summary(name: str, records: list[dict[str, Any]]) -> str:
     return page(f"{made.title}: summary", "".join(body) + "</table>")
 
 
-def write_all(name: str, records: list[dict[str, Any]], known: dict[int, dict[str, str]], out: Path) -> None:
-    """All files of a graded folder."""
+def write_all(name: str, records: list[dict[str, Any]], known: dict[int, dict[str, str]], out: Path) -> list[str]:
+    """All files of a graded folder; what the teacher has to know is returned."""
     against_roster(records, known)
-    write_marks(name, records, known, out)
+    typed = by_hand(name, out)
+    told = write_marks(name, records, known, out)
     (out / "feedback").mkdir(exist_ok=True)
     for at, record in enumerate(records, 1):
         stem = "".join(c if c.isalnum() or c in "-_. " else "_" for c in record["student"])[:80]
-        write_whole(out / "feedback" / f"{at:03d} {stem}.html", feedback(name, record))
+        write_whole(out / "feedback" / f"{at:03d} {stem}.html", feedback(name, record, typed.get(safe(record["student"]))))
     write_whole(out / "summary.html", summary(name, records))
+    return told

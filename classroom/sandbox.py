@@ -151,7 +151,27 @@ class Process:
             os.close(ours[0])
             os.close(theirs[1])
         self.source, self.target = theirs[0], ours[1]
+        self.given_back = 0.0  # of the time that it waited for a processor
         os.set_blocking(self.source, False)
+
+    def waited(self) -> float:
+        """Seconds for which it, or what it started, could have run and got no processor."""
+        parents, total = {}, 0.0
+        for status in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                words = status.read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+                parents[int(status.parent.name)] = int(words[1])
+            except (OSError, ValueError, IndexError):  # it has ended meanwhile
+                pass
+        mine, found = [self.child.pid], 0
+        while found < len(mine):
+            mine += [pid for pid, parent in parents.items() if parent == mine[found]]
+            try:
+                total += int(Path(f"/proc/{mine[found]}/schedstat").read_text(encoding="ascii").split()[1]) / 1e9
+            except (OSError, ValueError, IndexError):
+                pass
+            found += 1
+        return total
 
     def end(self) -> None:
         """Kill it and everything it started: inside bubblewrap the process space goes with its first process."""

@@ -159,7 +159,7 @@ def reveal_folder(given: Path | None) -> Path:
         if (place / "dist" / "reveal.js").is_file():
             return place
     raise SystemExit(
-        "reveal.js is not there: pip install -r classroom/requirements.txt (make classroom does), or --reveal FOLDER"
+        "reveal.js is not there: `make teacher` puts it into .venv-classroom (classroom/requirements.txt), or --reveal FOLDER"
     )
 
 

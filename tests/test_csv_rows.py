@@ -2,6 +2,7 @@
 
 import bz2
 import csv
+import datetime
 import gzip
 import io
 import lzma
@@ -164,6 +165,39 @@ def test_what_is_no_table_in_text(tmp_path, monkeypatch):
         from_csv(write(tmp_path, TEXT), quote=None, multiline=True)
 
 
+def excel(sheet):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("xl/workbook.xml", "")
+        archive.writestr("xl/worksheets/sheet1.xml", sheet)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        (b"", "is empty"),
+        (b"\x28\xb5\x2f\xfd" + bytes(20), "packed with zstd; unpack it, or pack it as .gz"),
+        (b"7z\xbc\xaf\x27\x1c" + bytes(20), "7-Zip"),
+        (b"Rar!\x1a\x07" + bytes(20), "RAR"),
+        (excel("x"), "is an Excel workbook; save its sheet as CSV"),
+        (b"\xd0\xcf\x11\xe0" + bytes(20), "is an Excel workbook"),
+        (b"PK\x03\x04" + bytes(20), "damaged .* pack or download it again"),
+        (b"PAR1" + bytes(20), r"in Parquet; let its name end in \.parquet"),
+        (b"SQLite format 3\0", "is a database"),
+        (TEXT.encode("utf-16"), "not UTF-8 but UTF-16"),
+        (TEXT.encode("utf-16-le"), "not UTF-8 but UTF-16"),
+        (b'"user,item\nann,hat\n', "line 1: a quote is opened and not closed"),
+    ],
+)
+def test_a_file_of_another_kind_is_named(tmp_path, content, words):
+    for name in ("own.csv", "own.csv.gz", "own.csv.zst"):
+        with pytest.raises(ValueError, match=rf"own\.csv.*{words}"):
+            from_csv(write(tmp_path, content, name))
+    with pytest.raises(ValueError, match="is a folder; name the file"):
+        from_csv(tmp_path)
+
+
 def test_columns_of_one_name(tmp_path):
     with pytest.raises(ValueError, match="two columns are named 'item'"):
         from_csv(write(tmp_path, "user,item,item\nann,1,2\n"))
@@ -192,6 +226,16 @@ def test_parquet_without_pyarrow_says_so(tmp_path, monkeypatch):
         from_csv(write(tmp_path, b"PAR1", "own.parquet"))
 
 
+def parquet(folder, name="own.parquet", **columns):
+    """A file as other programs write it, column by column."""
+    arrow = pytest.importorskip("pyarrow", reason="pyarrow is absent")
+    from pyarrow import parquet as files
+
+    columns = {"user": ["ann", "ann", "bob", "bob"], "item": ["x", "y", "x", "y"]} | columns
+    files.write_table(arrow.table(columns), folder / name)
+    return folder / name
+
+
 def test_parquet(tmp_path):
     pytest.importorskip("pyarrow", reason="pyarrow is absent")
     when = pd.to_datetime(["2024-01-01", "2024-01-02", "2024-01-01", "2024-01-02"])
@@ -204,9 +248,41 @@ def test_parquet(tmp_path):
         from_csv(tmp_path / "own.parquet", user="who")
     holes = frame.assign(item=[2**60 + 1, 2**60 + 2, None, 7], user=[None, "ann", "bob", "bob"])
     holes.astype({"item": "Int64"}).to_parquet(tmp_path / "own.parquet")
-    assert "2 rows without user or item" in from_csv(tmp_path / "own.parquet").notes[0]
+    shop = from_csv(tmp_path / "own.parquet")
+    assert "2 rows without user or item" in shop.notes[0]
+    frame[["user", "item"]].set_index("user").to_parquet(tmp_path / "own.PARQUET")  # pandas' index is a column
+    assert pairs(from_csv(tmp_path / "own.PARQUET")) == {f"{u} {i}" for u, i in zip(frame["user"], items)}
     with pytest.raises(ValueError, match="cannot be read as parquet"):
         from_csv(write(tmp_path, b"PAR1 and then not", "own.parquet"))
+
+
+def test_long_ids_beside_holes_stay_whole_in_parquet(tmp_path):
+    a, b = 1234567890123456789, 1234567890123456790  # one float for both
+    shop = from_csv(parquet(tmp_path, user=[a, b, None, b]))
+    assert shop.user_ids.tolist() == [a, b] and shop.notes[0].startswith("1 rows without user or item")
+    assert from_csv(parquet(tmp_path, user=[b"ann", b"ann", b"bob", b"bob"])).user_ids.tolist() == ["ann", "bob"]
+
+
+def test_columns_of_every_kind_in_parquet(tmp_path):
+    arrow = pytest.importorskip("pyarrow", reason="pyarrow is absent")
+    users = ["ann", "ann", "bob", "bob"]
+    texts = [arrow.array(users, kind) for kind in (arrow.string(), arrow.large_string(), arrow.string_view())]
+    for column in (*texts, texts[0].dictionary_encode(), [1, 1, 2, 2], arrow.array([1, 1, 2, 2], arrow.int8())):
+        assert from_csv(parquet(tmp_path, user=column)).n_users == 2
+    days = [datetime.datetime(2024, 1, day) for day in (2, 1, 1, 2)]
+    kinds = [arrow.timestamp(unit) for unit in ("s", "ms", "us", "ns")] + [arrow.timestamp("us", tz="Asia/Tokyo")]
+    dates = [arrow.array(days, kind) for kind in kinds] + [[day.date() for day in days], [f"{d:%d/%m/%Y}" for d in days]]
+    for column in dates:
+        path = parquet(tmp_path, when=column)
+        shop = from_csv(path, time="when", split="time", dayfirst=True if isinstance(column[0], str) else None)
+        assert shop.item_ids[shop.test].tolist() == ["x", "y"]
+    for column in ([[1], [1], [2], [2]], [{"a": 1}] * 4):
+        with pytest.raises(ValueError, match=r"own\.parquet, row 0, column 'user': ids are text or whole numbers"):
+            from_csv(parquet(tmp_path, user=column))
+    with pytest.raises(ValueError, match="in Parquet; let its name end in"):
+        from_csv(parquet(tmp_path, "own.pq"))
+    short = parquet(tmp_path, "test.parquet", user=["ann", "cas"], item=["y", "x"])
+    assert "1 entries with users that are not" in from_csv(parquet(tmp_path), test=short).notes[0]
 
 
 # ---- blocks of bytes beside Python's own csv

@@ -117,6 +117,52 @@ def test_numbers_that_are_dates_are_not_taken_for_numbers():
     assert ann(dates, format="%d%m%Y")[0] == "i2" and ann([str(d).zfill(8) for d in dates], format="%d%m%Y")[0] == "i2"
 
 
+S, MS = 1_700_000_000, 1000
+
+
+@pytest.mark.parametrize("kind", [int, float, str])
+@pytest.mark.parametrize(
+    "dates, one, other",
+    [
+        ([S, (S + 100) * MS, S + 200], "seconds", "milliseconds"),
+        ([S * MS, S + 100, S * MS], "seconds", "milliseconds"),
+        ([S, (S + 100) * MS**2, S + 200], "seconds", "microseconds"),
+        ([S * MS, S * MS**3, S * MS], "milliseconds", "nanoseconds"),
+        ([20240101, S, 20240103], "a year, a month and a day", "seconds"),
+        ([20240101, 20240102101500, 20240103], "a year, a month and a day", "a clock"),
+        ([0, S, S * MS], "seconds", "milliseconds"),
+    ],
+)
+def test_numbers_of_two_units_are_refused(tmp_path, dates, one, other, kind):
+    """A millisecond of 2023 is larger than any second, so the wrong purchase would be the last."""
+    with pytest.raises(ValueError, match=rf"date is .* in row .* which look like {one}.* and like .*{other}.*one unit.*rank"):
+        ann([kind(d) for d in dates])
+    rows = "".join(f"ann,i{n},{d}\n" for n, d in enumerate(dates))
+    (tmp_path / "x.csv").write_text("user,item,date\n" + rows)
+    with pytest.raises(ValueError, match=r"x\.csv, line \d"):
+        from_csv(tmp_path / "x.csv", time="date", split="time")
+
+
+@pytest.mark.parametrize(
+    "dates",
+    [
+        [S, S + 200, S + 100], [S * MS, S * MS + 1, S * MS], [S * MS**3, S * MS**3 + 1, 0], [-5, S, 0], [1, 10**12, 10**9 + 5],
+        [5, S, 17], [1, 2 * 10**10, 10**9], [20231231, 20240101, 20230101], [45000, 45002, 45001.5], [2023, 2024, 2022],
+    ],
+)  # fmt: skip
+def test_numbers_that_may_be_of_one_unit_are_taken(dates):
+    assert ann(dates)[0] == ann([str(d) for d in dates])[0] == "i1"
+    assert ann([float(d) for d in dates])[0] == "i1" or dates[0] > 2**53
+
+
+def test_moments_with_and_without_a_zone_are_refused():
+    zoned, bare = pd.Timestamp("2024-01-01 10:00", tz="Asia/Tokyo"), pd.Timestamp("2024-01-01 09:00")
+    for dates in ([zoned, bare], [None, bare, zoned], [datetime.datetime(2024, 1, 1), zoned.to_pydatetime()]):
+        with pytest.raises(ValueError, match=r"date: 2024-01-01 10.* has a zone and 2024-01-01 0.* has none"):
+            ann(dates)
+    assert ann([zoned, pd.Timestamp("2024-01-01 09:00", tz="UTC")])[0] == "i1"  # two zones, both told
+
+
 @pytest.mark.parametrize(
     "dates, settings, words",
     [
@@ -240,6 +286,14 @@ def test_one_date_for_all():
     bare = from_frame(table(), time="day", split="time", until="2024-06-30")  # without features new items are not known
     assert bare.item_ids.tolist() == ["a", "b"] and not len(bare.test_users)
     assert "2 users' held-out items are new" in bare.notes[-1]
+
+
+def test_nothing_new_after_a_date_is_told():
+    for until in ("2024-07-05", "2030-01-01"):
+        shop = from_frame(table(), time="day", split="time", until=until)
+        assert not len(shop.test_users) and f"new after until={until!r}: nothing is held out" in shop.notes[-1]
+    frame = pd.DataFrame({"user": "ann", "item": list("abc"), "t": [S, S + 1, S + 2]})
+    assert "nothing is held out" in from_frame(frame, time="t", split="time", until=S * MS).notes[-1]  # a slip
 
 
 def test_until_is_a_day_to_its_end_or_a_moment():

@@ -9,7 +9,7 @@ import torch
 from scipy import stats
 
 import amrlib
-from amrlib import Dataset, compare, evaluate
+from amrlib import Dataset, Popularity, compare, evaluate, from_frame
 from amrlib.datasets import candidates
 from amrlib.evaluation import Report, exposure, paired_test, sample_candidates
 from amrlib.evaluation import ranks as ranking
@@ -185,6 +185,21 @@ def test_sample_candidates_are_distinct_and_untouched(shop):
     assert stats.chisquare(counts).pvalue > 0.001
     with pytest.raises(ValueError, match="n_candidates=79"):
         sample_candidates(shop, 79)
+
+
+def test_a_shop_too_small_for_the_candidates_says_how_many_there_are():
+    """The default, 999, is the paper's; most shops of one's own are smaller."""
+    frame = pd.DataFrame({"user": ["ann"] * 3 + ["bob"] * 2 + ["cas"] * 2, "item": list("abcabcd")})
+    shop = from_frame(frame, {key: [n, 1.0] for n, key in enumerate("abcdefg")})
+    model = Popularity().fit(shop)
+    with pytest.raises(ValueError, match=r"n_candidates=999, but user 'ann' has only 4 untouched items; pass n_candidates=4 or "
+                                         r"less, or rank among all items with ranking='full'"):  # fmt: skip
+        evaluate(model, shop, ranking="sampled")
+    report = evaluate(model, shop, ranking="sampled", n_candidates=4)
+    assert (report.n_candidates == 4).all() and evaluate(model, shop).hr(5) >= 0
+    everything = from_frame(frame[:5])  # ann has it, and no number would do
+    with pytest.raises(ValueError, match="user 'ann' has only 0 untouched items; rank among all items"):
+        evaluate(Popularity().fit(everything), everything, ranking="sampled")
 
 
 # ---- what is shown

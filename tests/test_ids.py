@@ -49,7 +49,7 @@ def test_ids_with_one_trailing_zero_behind_the_point_are_mended_where_all_have_i
         csv(tmp_path, [f"{float(A):.1f}"] * 2 + ["7.0"] * 2)
 
 
-@pytest.mark.parametrize("text", ["1.23457E+18", "1.2e+12", "1E+15"])
+@pytest.mark.parametrize("text", ["1.23457E+18", "1.2e+12", "1E+15", '"1,23457E+12"', "1.23457e12"])
 def test_what_a_spreadsheet_shortened_is_refused(tmp_path, text):
     with pytest.raises(ValueError, match=r"x\.csv, line 3, column 'user': .* a spreadsheet has shortened"):
         csv(tmp_path, ["77", text, text, "77"])
@@ -60,6 +60,35 @@ def test_float_ids_are_understood_wherever_ids_are_given():
     f = frame([1.0, 1.0, 2.0, 2.0], [1.0, 2.0, 1.0, 2.0])
     shop = from_frame(f, pd.DataFrame(np.eye(2), index=[1.0, 2.0]), test={1.0: 2.0, 2.0: 1.0})
     assert shop.user_ids.tolist() == [1, 2] and shop.test.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("kind, first", [("float32", 2**24), ("float16", 2**11), ("Float32", 2**24)])
+def test_short_floats_lose_their_digits_sooner(kind, first):
+    """float32 has one number for 16,777,216 and 16,777,217: two users would be one."""
+    users = pd.Series([first - 1, first - 1, 2, 2]).astype(kind)
+    assert from_frame(frame(users)).user_ids.tolist() == [2, first - 1]
+    for column in (users + 1, -users - 1):
+        with pytest.raises(ValueError, match=rf"row 0, column 'user': -?{first} is too large for float\d\d to tell"):
+            from_frame(frame(column))
+    assert from_frame(frame(users.where(users != 2))).n_users == 1  # holes stay holes
+
+
+@pytest.mark.parametrize("unseen", ["\u200b", "\ufeff", "\u00ad", "\u2060"])
+def test_ids_that_differ_by_what_cannot_be_seen_are_refused(tmp_path, unseen):
+    with pytest.raises(ValueError, match=r"column 'user': .* differ by signs that cannot be seen alone; take these out"):
+        csv(tmp_path, ["ann", "ann", f"an{unseen}n", "bob"])
+    with pytest.raises(ValueError, match="cannot be seen alone"):
+        csv(tmp_path, [f"{unseen}ann", f"an{unseen}n", "bob", "bob"])
+    assert csv(tmp_path, [f"an{unseen}n", f"an{unseen}n", "bob", "bob"]).notes == ()  # some scripts write so
+
+
+def test_bytes_are_text_and_lists_are_no_ids():
+    assert from_frame(frame([b"ann", b"ann", "bob", "caf\u00e9".encode()])).user_ids.tolist() == ["ann", "bob", "caf\u00e9"]
+    with pytest.raises(ValueError, match=r"row 0, column 'user': .* not text in UTF-8"):
+        from_frame(frame([b"\xff", b"\xff", b"a", b"a"]))
+    for odd in ([1], {"a": 1}, np.ones(2)):
+        with pytest.raises(ValueError, match="column 'user': ids are text or whole numbers"):
+            from_frame(frame([odd] * 4))
 
 
 def test_leading_zeros_are_kept(tmp_path):

@@ -73,6 +73,9 @@ def test_a_picture_is_found(tmp_path, ids, files):
         (["108775015", "bag"], ["0108775015.png", "bag.png"], r"'0108775015\.png' differs from '108775015' by its "
                                                               r"zeros.*dtype=str"),
         (["hat", "bag"], ["hat_1.png", "hat_2.png", "bag.png"], r"'hat_1\.png' begins with 'hat'"),
+        (["/shop/img/hat.png", "bag"], ["hat.png", "bag.png"], r"'hat\.png' is the last part of '/shop/img/hat\.png': keep"),
+        ([r"C:\img\hat", "bag"], ["a/hat.png", "bag.png"], r"'a/hat\.png' is the last part of 'C:"),
+        (["https://x.org/hat.png", "bag"], ["hat.png", "bag.png"], r"is the last part of 'https://x\.org/hat\.png'"),
         (["hat", "bag"], ["bag.png"], r"no picture for 1 items; looked for 'hat\.jpg', 'hat\.png'"),
         (["Hat", "hat", "bag"], ["hat.png", "bag.png"], r"looked for 'Hat\.jpg'"),  # two ids, one picture: whose it is, is told
     ],

@@ -409,7 +409,7 @@ def test_without_pictures(folder):
         (b"user,item\nann,hat\n\nann, \n", "own.csv, line 4: user or item is empty"),
         (b'user,item\n"a\nb",hat\nann,hat,1\n', "own.csv, line 2: a quote is opened and not closed .*multiline=True"),
         (b"user;item\nann;hat\n", "own.csv, line 1: no column 'user', only 'user;item'; .*sep="),
-        (b"", "own.csv, line 1: no column 'user'"),
+        (b"", "own.csv is empty"),
         (b"user,item\n", "no interaction is left"),
         (b"user,item\nann,hat\nann,h\xff\n", "own.csv, line 3: not UTF-8"),
     ],

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..checks import require, whole_number
+from ..checks import whole_number
 from .dataset import Dataset
 
 BLOCK = 2**16  # candidates at a time: what a core's cache holds
@@ -18,7 +18,11 @@ def sample_candidates(dataset: Dataset, n: int = 999, seed: int = 0) -> np.ndarr
     users = np.arange(dataset.n_users)
     held = (dataset.test >= 0) & ~dataset.is_train(users, dataset.test)  # (M,) has an item in test alone
     left = dataset.n_items - np.diff(dataset.indptr) - held  # (M,)  L
-    require(left.min() >= n, f"n_candidates={n}: user {left.argmin()} has only {left.min()} untouched items")
+    if left.min() < n:
+        user, fewest = dataset.user_ids.tolist()[left.argmin()], int(left.min())
+        fewer = f"pass n_candidates={fewest} or less, or " if fewest else ""
+        raise ValueError(f"n_candidates={n}, but user {user!r} has only {fewest} untouched items; {fewer}rank among all items "
+                         "with ranking='full'")  # fmt: skip
     drawn = np.empty((dataset.n_users, n), dtype=np.int64)
     stride, block = dataset.n_items + 1, max(1, BLOCK // n)
     for ids in np.split(users, range(block, dataset.n_users, block)):

@@ -112,7 +112,9 @@ def _read(
     path: Path, user: str, item: str, time: str | None, times: Times | None, how: dict[str, Any], notes: list[str]
 ) -> Interactions:
     needed = [user, item] + ([time] if time is not None else [])
-    if path.suffix == ".parquet":
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; name the file that holds the table")
+    if path.suffix.lower() == ".parquet":
         return _read_parquet(path, needed, times, notes)
     table = read_table(path, needed, times, **how)
     if table.skipped:
@@ -134,9 +136,14 @@ def _read_parquet(path: Path, needed: list[str], times: Times | None, notes: lis
                 raise ValueError(f"{path.name}: no column {absent[0]!r}, only "
                                  f"{', '.join(map(repr, file.schema_arrow.names[:10]))}; "
                                  "name the columns with user=, item=, time=")  # fmt: skip
+            twice = [name for name in needed if file.schema_arrow.names.count(name) > 1]
+            if twice:
+                raise ValueError(f"{path.name}: two columns are named {twice[0]!r}; rename one")
             texts = [name for name in needed[:2] if str(file.schema_arrow.field(name).type) in ("string", "large_string")]
-        # texts as codes into their distinct ones: a fraction of the memory
-        frame = parquet.read_table(path, columns=list(dict.fromkeys(needed)), read_dictionary=texts).to_pandas()
+        # Texts as codes into their distinct ones: a fraction of the memory. Whole numbers stay so beside holes, and what pandas
+        # wrote as its index is a column like others.
+        table = parquet.read_table(path, columns=list(dict.fromkeys(needed)), read_dictionary=texts)
+        frame = table.to_pandas(integer_object_nulls=True, ignore_metadata=True)
     except ArrowException as error:
         raise ValueError(f"{path.name} cannot be read as parquet: {error}") from None
     say = lambda row: f"{path.name}, row {row}"  # noqa: E731

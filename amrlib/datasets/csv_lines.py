@@ -44,6 +44,8 @@ class Lines:
         blocks = _blocks(file, self.name)
         data = next(blocks, b"").removeprefix(b"\xef\xbb\xbf")
         end = data.find(b"\n") + 1 or data.find(b"\r") + 1 or len(data)
+        if b"\0" in data[:end] or data.startswith((b"\xff\xfe", b"\xfe\xff")):
+            raise ValueError(f"{self.name}, line 1: not UTF-8 but UTF-16, it seems; save it as UTF-8")
         self._header(self._text(data[:end], 1), needed, columns)
         number = 1
         if columns is None:
@@ -82,7 +84,8 @@ class Lines:
         try:
             first = next(self.parse(iter([line.partition("\n")[0]])), [])
         except csv.Error as error:
-            raise ValueError(f"{self.name}, line 1: {error}") from None
+            raise ValueError(f"{self.name}, line 1: a quote is opened and not closed ({error}); close it, or pass quote=None "
+                             "if quotes mean nothing here") from None
         names = [name.strip() for name in first] if columns is None else list(columns)
         missing = [name for name in needed if name not in names]
         if missing and columns is None:

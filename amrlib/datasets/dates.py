@@ -143,7 +143,8 @@ class Times:
     def _chosen(self, say: Callable[[int], str], notes: list[str]) -> np.ndarray:
         if self.kind != "text":
             values = np.concatenate(self.plain)
-            _refuse_digits(values, self.name)
+            if self.kind == "number":
+                _refuse_digits(values, self.name, say)
             return values
         fit = [reading for reading in self.readings if not reading.misses]
         if not fit:
@@ -160,7 +161,7 @@ class Times:
                              "years first")  # fmt: skip
         self.reading = fit[0]
         if not fit[0].formats:
-            _refuse_digits(columns[0], self.name)
+            _refuse_digits(columns[0], self.name, say)
         elif len(self.readings) > len(fit) and self.dayfirst is None:
             others = [r for r in self.readings if r.formats and r.misses]
             if others:
@@ -212,9 +213,21 @@ def _is_date(column: pd.Series) -> bool:
     return column.dtype == object and pd.api.types.infer_dtype(column, skipna=True) in ("datetime", "datetime64", "date")
 
 
+def _refuse_some_zones(column: pd.Series) -> None:
+    """Python's own moments, some with a zone and some without."""
+    zoned = np.array([getattr(value, "tzinfo", None) is not None for value in column])
+    bare = ~zoned & column.notna().to_numpy()
+    if zoned.any() and bare.any():
+        one, other = column[zoned].iloc[0], column[bare].iloc[0]
+        raise ValueError(f"{column.name or 'the times'}: {one} has a zone and {other} has none: which zone the others are in, "
+                         "only you can tell; give it to all rows")  # fmt: skip
+
+
 def _plain(column: pd.Series) -> np.ndarray | None:
     """The column as numbers, NaN or ``MISSING`` in its holes; None for texts."""
     if _is_date(column):
+        if column.dtype == object:
+            _refuse_some_zones(column)
         try:
             return microseconds(pd.to_datetime(column, utc=True))
         except (ValueError, TypeError) as error:
@@ -230,10 +243,33 @@ def _plain(column: pd.Series) -> np.ndarray | None:
     return np.where(np.isfinite(values), values, np.nan)
 
 
-def _refuse_digits(values: np.ndarray, name: str) -> None:
-    """Numbers such as 13012024 grow with the day, not with time."""
+# What a number of this size is likely to be, where it is a time. Between the sizes lie gaps of a factor of ten and more.
+SIZES = (
+    (19_000_101, 21_001_231, "a year, a month and a day"),
+    (10**8, 10**10, "seconds since 1970"),
+    (10**11, 10**13, "milliseconds since 1970"),
+    (19_000_101_000_000, 21_001_231_235_959, "a year, a month, a day and a clock"),
+    (10**14, 10**16, "microseconds since 1970"),
+    (10**17, 10**19, "nanoseconds since 1970"),
+)
+
+
+def _refuse_digits(values: np.ndarray, name: str, say: Callable[[int], str]) -> None:
+    """Numbers that do not grow with time: 13012024, which grows with the day, and seconds beside milliseconds.
+
+    ``values`` has a number for every row of the table, NaN or ``MISSING`` in rows that nobody asks for.
+    """
     if len(values) and values.dtype.kind == "i":
         first, middle, year = values // 1_000_000, values // 10_000 % 100, values % 10_000
         if ((first > 0) & (first < 32) & (middle > 0) & (middle < 32) & (year > 1899) & (year < 2101)).all():
             raise ValueError(f"{name} holds numbers like {values[0]}, which look like a day, a month and a year; say so with "
                              "format='%d%m%Y' or '%m%d%Y'")  # fmt: skip
+    size = np.full(len(values), -1)
+    for n, (low, high, _) in enumerate(SIZES):
+        size[(values >= low) & (values < high)] = n
+    found = np.unique(size[values > 0])  # holes are negative or NaN, and 0 is 1970 in every unit
+    if len(found) > 1 and found[0] >= 0:
+        (row, what), (other, else_what) = ((int(np.flatnonzero(size == n)[0]), SIZES[n][2]) for n in found[:2])
+        raise ValueError(f"{name} is {values[row]:.0f} in {say(row)} and {values[other]:.0f} in {say(other)}, which look like "
+                         f"{what} and like {else_what}; write all in one unit. If these are no times but numbers that "
+                         f"grow with time, pass their ranks (column.rank())")  # fmt: skip

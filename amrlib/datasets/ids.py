@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -46,16 +47,24 @@ def as_ids(values: Iterable[Any], say: Callable[[int], str]) -> list[Id | None]:
 
 def _mended(ids: list[Id | None], say: Callable[[int], str]) -> list[Id | None]:
     """Text ids, whole where a float has gone through them."""
-    floats = []
+    floats, unseen = [], {}
     for n, key in enumerate(ids):
         if isinstance(key, str) and not key.isalnum():
-            if "+" in key and re.fullmatch(r"-?\d(\.\d+)?[eE]\+\d+", key):
+            if re.fullmatch(r"-?\d([.,]\d+)?[eE]\+\d+|-?\d[.,]\d+[eE]\d+", key):
                 raise ValueError(f"{say(n)}: {key!r} is a long number that a spreadsheet has shortened, so others may "
                                  "have become the same; export the ids as text")  # fmt: skip
             if "." in key and re.fullmatch(r"-?\d+\.0+", key):
                 floats.append(n)
             elif not key.isprintable() and re.search(r"[\x00-\x1f\x7f]", key):
                 raise ValueError(f"{say(n)}: {key!r} holds a line break or another sign that cannot be seen; correct it")
+            elif not key.isprintable():
+                unseen[n] = "".join(sign for sign in key if unicodedata.category(sign) != "Cf")
+    if unseen:  # a sign of no width may belong to the script; two ids that look alike are a matter for the reader
+        written = Counter(unseen.get(n, key) for n, key in enumerate(ids))
+        alike = [n for n, bare in unseen.items() if written[bare] > 1]
+        if alike:
+            raise ValueError(f"{say(alike[0])}: {ids[alike[0]]!r} and another id differ by signs that cannot be seen alone; "
+                             "take these out")  # fmt: skip
     if not floats:
         return ids
     whole = {n: str(ids[n]).partition(".")[0] for n in floats}
@@ -90,6 +99,11 @@ def _as_id(value: Any, n: int, say: Callable[[int], str]) -> Id | None:
         return int(value)
     if value is None or value is pd.NA or value is pd.NaT:
         return None
+    if isinstance(value, bytes):  # as some programs write text into Parquet
+        try:
+            value = value.decode()
+        except UnicodeDecodeError:
+            raise ValueError(f"{say(n)}: {value!r} is not text in UTF-8; ids are text or whole numbers") from None
     text = str(value).strip()
     return (text if text.isascii() else unicodedata.normalize("NFC", text)) or None
 
@@ -104,8 +118,22 @@ def in_order(ids: Iterable[Id]) -> list[Id]:
 
 def numbered(column: pd.Series, say: Callable[[int], str], notes: list[str]) -> tuple[np.ndarray, list[Id]]:
     """Codes (n,) into the ids in order, -1 where missing; and the ids. ``say`` names a row."""
-    codes, distinct = pd.factorize(column)  # missing values get -1
+    kind = getattr(column.dtype, "numpy_dtype", column.dtype)  # pandas' own Float32 stands on NumPy's
+    if isinstance(kind, np.dtype) and kind.kind == "f" and kind.itemsize < 8:
+        _refuse_short_floats(column.to_numpy(dtype=kind, na_value=np.nan), say)
+    try:
+        codes, distinct = pd.factorize(column)  # missing values get -1
+    except TypeError as error:  # lists, mappings, arrays
+        raise ValueError(f"{say(0)}: ids are text or whole numbers ({error}); make the column so") from None
     return number_distinct(codes, distinct.tolist(), say, notes)
+
+
+def _refuse_short_floats(values: np.ndarray, say: Callable[[int], str]) -> None:
+    """float32 tells whole numbers from their neighbours below 2^24 alone."""
+    large = np.flatnonzero(np.abs(values) >= 2.0 ** (np.finfo(values.dtype).nmant + 1))
+    if len(large):
+        raise ValueError(f"{say(int(large[0]))}: {values[large[0]]:.0f} is too large for {values.dtype} to tell from its "
+                         "neighbours; read the ids as text (dtype=str) or as whole numbers (dtype='Int64')")  # fmt: skip
 
 
 def number_distinct(

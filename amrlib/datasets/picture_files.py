@@ -10,7 +10,7 @@ from pathlib import Path
 from .ids import Id
 
 PICTURES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".heic",
-            ".heif", ".jxl", ".svg")  # fmt: skip
+            ".heif", ".jxl", ".svg", ".tga", ".psd", ".dng", ".cr2", ".nef", ".arw")  # fmt: skip
 NOT_LOOKED_INTO = ("__MACOSX", "@eaDir")  # what a Mac and a storage box put beside pictures
 
 
@@ -149,12 +149,16 @@ def _hint(bare: list[Id], files: Iterable[Path]) -> str:
     text = f"images: no picture for {len(bare):,} items; looked for {key + PICTURES[0]!r}, {key + PICTURES[3]!r} and so on"
     lost = {str(key).lstrip("0"): str(key) for key in bare if str(key).isdigit()}
     short = {str(key): key for key in bare}
+    last = {re.split(r"[/\\]", str(key))[-1]: key for key in bare if re.search(r"[/\\]", str(key))}
     for path in files:
         stem = nfc(path.stem)
         number = lost.get(stem.lstrip("0")) if stem.isdigit() else None
         if number is not None and stem != number:
             return text + (f". {path.as_posix()!r} differs from {number!r} by its zeros: were they lost when the table "
                            "was written? Read the ids as text (dtype=str)")  # fmt: skip
+        part = last.get(nfc(path.name), last.get(stem))
+        if part is not None:
+            return text + (f". {path.as_posix()!r} is the last part of {part!r}: keep that part alone in the ids")
         for match in re.finditer(r"[-_. (]", stem):
             if stem[: match.start()] in short:
                 return text + (f". {path.as_posix()!r} begins with {stem[: match.start()]!r}: name the one to take after the "

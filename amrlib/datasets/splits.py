@@ -80,6 +80,8 @@ def after_a_date(
     unused = int(late.sum()) - len(held)
     if unused:
         notes.append(f"{unused:,} further interactions after {name}, neither learnt from nor held out")
+    if not len(held):
+        notes.append(f"nobody of train met anything new after {name}: nothing is held out")
     test = np.full(n_users, -1, dtype=np.int64)
     test[users[held]] = keys[held] % n_items
     return keys[early], test

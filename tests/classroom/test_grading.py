@@ -2,7 +2,10 @@
 
 import csv
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -147,7 +150,11 @@ def test_a_folder_is_graded_resumed_and_reported(tmp_path, capsys):
     assert moodle[0][:3] == ["ID number", "Full name", "Email address"] and moodle[2][:4] == ["11", "Ann Ä", "ann@x.org", "20"]
     canvas = list(csv.reader(open(out / "canvas.csv", encoding="utf-8")))
     assert canvas[0][:5] == ["Student", "ID", "SIS User ID", "SIS Login ID", "Section"] and canvas[1][-1] == "25"
+    assert canvas[2] == ["Bob", "502", "12", "bob@x.org", "A", "18"]
     assert canvas[3] == ["Ann Ä", "501", "11", "ann@x.org", "A", "20"]
+    for rows_ in (moodle, canvas):  # Moodle stops at a row of nobody: cleo has no number
+        assert len({len(row) for row in rows_}) == 1 and not any("cleo" in row for row in rows_)
+    assert "not in moodle.csv and canvas.csv, since nobody can tell whose it is: cleo" in said
     assert len(list((out / "feedback").glob("*.html"))) == 3
     page = next((out / "feedback").glob("*cleo.html")).read_text(encoding="utf-8")
     assert "not graded" in page and "0 of 20" not in page and "ask for it again" in page
@@ -162,6 +169,70 @@ def test_a_folder_is_graded_resumed_and_reported(tmp_path, capsys):
     after = {p.name: p.stat().st_mtime_ns for p in (out / "records").iterdir()}
     assert sum(after[name] != before[name] for name in before) == 1
     capsys.readouterr()
+
+
+def record(student, number, points=20, **more):
+    rows = [{"question": "q1", "says": "it works", "got": points, "points": 20, "why": None if points == 20 else "no"}]
+    empty = {"remarks": [], "problems": [], "errors": [], "checks": {}, "open": {"q7": "Because."}}
+    return {"student": student, "number": number, "points": points, "of": 20, "status": "graded", "rows": rows, **empty, **more}
+
+
+def columns(file, delimiter=","):
+    with open(file, encoding="utf-8") as opened:
+        return list(csv.DictReader(opened, delimiter=delimiter))
+
+
+def test_points_by_hand_are_kept_and_count(tmp_path):
+    records = [record("ann", 1), record("=bob", 2, 18), record("cleo", 3, rows=[], status="refused", problems=["cut off"])]
+    assert reports.write_all("bpr", records, {}, tmp_path) == []
+    marks = tmp_path / "marks.csv"
+    before = marks.read_text(encoding="utf-8")
+    typed = before.replace(",20,20,,20,25,", ",20,20,4.5,24.5,25,").replace(",18,20,,18,25,", ",18,20,3,,25,")
+    german = "\n".join(line.replace(",", ";").replace("4.5", "4,5") for line in typed.splitlines())
+    for text, encoding in ((typed, "utf-8"), (typed.replace("\n", "\r\n"), "utf-8-sig"), (german, "utf-8-sig")):
+        marks.write_bytes(text.encode(encoding))
+        assert reports.write_all("bpr", records, {}, tmp_path) == []
+        rows = {row["student"]: row for row in columns(marks)}
+        assert [rows[s]["q7 by hand"] for s in ("ann", "'=bob", "cleo")] == ["4.5", "3", ""]
+        assert [rows[s]["sum"] for s in ("ann", "'=bob", "cleo")] == ["24.5", "21", ""] and rows["ann"]["out of"] == "25"
+        title = source.read("bpr").title
+        assert [row[title] for row in columns(tmp_path / "moodle.csv")] == ["24.5", "21", "-"]  # "-" is no grade there
+        assert [row[title] for row in columns(tmp_path / "canvas.csv")] == ["25", "24.5", "21", ""]
+        assert "<h2>q7: 4.5 of 5</h2>" in (tmp_path / "feedback" / "001 ann.html").read_text(encoding="utf-8")
+    (told,) = reports.write_all("bpr", records[1:], {}, tmp_path)
+    assert told == "marked by hand, and no longer there: ann (q7: 4.5)"
+
+
+@pytest.mark.parametrize("typed", ["6", "-1", "good", "1e1", "nan"])
+def test_points_by_hand_that_are_none_are_named_before_anything_is_written(tmp_path, typed):
+    reports.write_all("bpr", [record("ann", 1)], {}, tmp_path)
+    marks = tmp_path / "marks.csv"
+    marks.write_text(marks.read_text().replace(",20,20,,20,25,", f",20,20,{typed},20,25,"))
+    for call in (lambda: reports.by_hand("bpr", tmp_path), lambda: reports.write_all("bpr", [record("ann", 1)], {}, tmp_path)):
+        with pytest.raises(SystemExit, match=f"line 2: '{typed}' by hand for q7 is no number from 0 to 5"):
+            call()
+    assert f",{typed}," in marks.read_text()
+    marks.write_bytes("student,q7 by hand\nÄnne,2\n".encode("latin-1"))
+    with pytest.raises(SystemExit, match="CSV UTF-8"):
+        reports.by_hand("bpr", tmp_path)
+
+
+def test_the_shapes_are_those_that_moodle_and_canvas_read(tmp_path):
+    """By the rules of the programs that read them, which the kit cites: written down here from their source."""
+    roster = {1: {"name": "Ann", "email": "a@x.org", "canvas_id": "501", "section": "A"}, 4: {"name": "Dan"}}
+    came = {"ann": 1, "two": 2, "zwei": 2, "nobody": 0, "stranger": 9, "dan": 4}
+    records = [record(student, number) for student, number in came.items()]
+    (told,) = reports.write_all("bpr", records, roster, tmp_path)
+    assert told.endswith("two, zwei, nobody, stranger")
+    moodle, canvas = (list(csv.reader(open(tmp_path / f"{name}.csv", encoding="utf-8"))) for name in ("moodle", "canvas"))
+    # Moodle: a row that finds no user, or a grade that is neither a number nor "-", ends the whole import
+    assert [row[0] for row in moodle[1:]] == ["1", "4"]
+    assert all(re.fullmatch(r"-|\d+(\.\d+)?", row[3]) for row in moodle[1:])
+    # Canvas: "Student" first, "ID" second, then the two SIS columns, and "Section" last before the assignments
+    head = canvas[0]
+    assert "Student" in head[0] and "ID" in head[1] and re.search(r"SIS\s+User\s+ID", head[2])
+    assert re.search(r"SIS\s+Login\s+ID", head[3]) and "Section" in head[4] and "Points Possible" in canvas[1][0]
+    assert [row[1:3] for row in canvas[2:]] == [["501", "1"], ["", "4"]] and float(canvas[1][5]) == 25
 
 
 @walls
@@ -303,12 +374,31 @@ def test_a_session_says_what_is_not_there():
                 session.call(name)
 
 
+def test_time_for_which_others_had_the_processor_is_given_back(monkeypatch):
+    """A right answer on a machine that is busy is a right answer; who sleeps or loops gets nothing back."""
+    import signal
+
+    from classroom import worker
+
+    set_to, clock = [], {"waited": 5.0}
+    monkeypatch.setattr(worker, "waited", lambda: clock["waited"])
+    monkeypatch.setattr(signal, "setitimer", lambda _, seconds: set_to.append(round(seconds, 3)))
+    one = object.__new__(worker.Worker)
+    one.give(2.0)
+    with pytest.raises(worker.TimeUp):
+        one.alarm()  # it had the processor all the time
+    one.give(2.0)
+    clock["waited"] += 1.5
+    one.alarm()
+    clock["waited"] += 100.0
+    one.alarm()  # but not without end: three times its limit in all
+    with pytest.raises(worker.TimeUp):
+        one.alarm()
+    assert set_to == [2.0, 1, 2.0, 1.5, 4.5, 1]
+
+
 @walls
 def test_the_same_tests_by_plain_pytest(tmp_path):
-    import os
-    import subprocess
-    import sys
-
     grade.new_secret(tmp_path)
     returns.save(returns.planted("bpr", 0), tmp_path / "2_bpr.ipynb")
     environment = {**os.environ, "SUBMISSION": str(tmp_path / "2_bpr.ipynb"), "ASSIGNMENT": "bpr", "COURSE": str(tmp_path)}

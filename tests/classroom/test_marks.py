@@ -52,7 +52,7 @@ def test_solution_stub_and_planted_answers(name, tmp_path):
     assert wrong == []
     for (_, _, record, lost), part in zip(results[3:], made.wrong):
         assert lost == {part.question}, f"{part.says}: it cost points in {lost}"
-        assert record["status"] == "graded" and record["seconds"] < 60
+        assert record["status"] == "graded"
         assert record["errors"] == [], f"{part.says}: a visible test raises"
 
 

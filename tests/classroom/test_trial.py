@@ -1,13 +1,14 @@
 """A small class through the whole way, and the same assignments through nbgrader."""
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from classroom import __main__ as command
-from classroom import source
+from classroom import make, source
 from classroom.sandbox import ROOT, bubblewrap
 from tests.classroom import returns, trial
 
@@ -64,6 +65,23 @@ def test_nbgrader_takes_the_assignments_and_what_was_repaired(tmp_path, capsys):
         marks[next(c for c in cells if c in ("ann", "bob"))] = [float(c) for c in cells if c.replace(".", "").isdigit()]
     assert 20.0 in marks["ann"] and 18.0 in marks["bob"], marks
     capsys.readouterr()
+
+
+@pytest.mark.skipif(not NBGRADER.is_file(), reason="nbgrader is not there: make classroom installs it into .venv-classroom")
+def test_with_nbgrader_and_then_without_it_word_by_word(tmp_path):
+    """The kit's words, in one terminal: what nbgrader's part exports must not be in the way of what is typed next."""
+    text = (make.TEACHING / "setup.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```bash\n(.*?)^```", text.split("## 3.")[1], flags=re.S | re.M)
+    typed = "".join(block for block in blocks).replace("make teacher\n", "")
+    for name in ("my_course", "my_nbgrader"):
+        typed = typed.replace(name, str(tmp_path / name))
+    typed = typed.replace("$PWD/../.venv-classroom/bin", str(NBGRADER.parent))
+    script = f"set -e\n. .venv/bin/activate\n{typed}"
+    done = subprocess.run(["bash", "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    lines = (tmp_path / "my_nbgrader" / "grades.csv").read_text(encoding="utf-8").splitlines()
+    assert [(line.split(",")[3], line.split(",")[-2]) for line in lines[1:]] == [("ann", "20.0"), ("bob", "0.0")]
+    assert "17 passed" in done.stdout and "20 of 20 points by machine" in done.stdout
 
 
 def test_the_assignments_are_five():

@@ -1,12 +1,14 @@
 """A class of known quality, graded: every mark as intended, how long it took, how much memory.
 
-    python tests/classroom/trial.py FOLDER --size 60 [--nbgrader .venv-classroom/bin/nbgrader]
+    python tests/classroom/trial.py FOLDER --size 60 [--nbgrader .venv-classroom/bin/nbgrader] [--record]
 
 A class is made of solutions, wrong answers and ways to come back, of assignment 2 and, a third of it, of the other four. With
 nbgrader, its own time for the same submissions of assignment 2 is measured too (those that it can grade at all, one call each).
+``--record`` keeps the figures in classroom/made/trial.json, from which the kit says how long a class takes.
 """
 
 import argparse
+import json
 import os
 import random
 import resource
@@ -15,6 +17,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 if str(Path(__file__).resolve().parents[2]) not in sys.path:
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -79,6 +82,7 @@ def main(argv: list[str] | None = None) -> int:
     words.add_argument("--size", type=int, default=60)
     words.add_argument("--jobs", type=int, default=2)
     words.add_argument("--nbgrader", type=Path)
+    words.add_argument("--record", action="store_true")
     args = words.parse_args(argv)
     if args.folder is None:
         PAGE.write_text(table(), encoding="utf-8")
@@ -86,7 +90,7 @@ def main(argv: list[str] | None = None) -> int:
     args.folder.mkdir(parents=True)
     make.course(args.folder / "course")
     intended = list(write_class(args.folder / "came", args.size))
-    secret, wrong, started = secret_of(args.folder / "course"), 0, time.monotonic()
+    secret, wrong, slowest, started = secret_of(args.folder / "course"), 0, 0.0, time.monotonic()
     for name in source.ASSIGNMENTS:
         came = args.folder / "came" / name
         if not came.is_dir():
@@ -95,6 +99,7 @@ def main(argv: list[str] | None = None) -> int:
         records = grade_folder(name, came, out, secret, LIMITS, args.jobs)
         reports.write_all(name, records, {}, out)
         marks = {record["student"]: record for record in records}
+        slowest = max([slowest, *(record["seconds"] for record in records)])
         for which, student, says, points in intended:
             if which == name and (marks[student]["points"] if marks[student]["rows"] else None) != points:
                 wrong += 1
@@ -103,6 +108,11 @@ def main(argv: list[str] | None = None) -> int:
     most = [resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     print(f"{len(intended)} submissions in {seconds:.0f} s, {wrong} marks not as intended; "
           f"at most {most[0]:.0f} MB here and {most[1]:.0f} MB in one submission")  # fmt: skip
+    record: dict[str, Any] = dict(
+        submissions=len(intended), not_as_intended=wrong, seconds=round(seconds), jobs=args.jobs, cores=os.cpu_count(),
+        seconds_of_the_slowest=round(slowest, 1), megabytes_of_the_grader=round(most[0]),
+        megabytes_of_one_submission=round(most[1]),
+    )  # fmt: skip
     if args.nbgrader:
         gradable = [(student, says) for name, student, says, points in intended if name == "bpr" and points is not None]
         theirs, count = nbgrader(args, gradable)
@@ -110,6 +120,9 @@ def main(argv: list[str] | None = None) -> int:
         alone = grade_folder("bpr", args.folder / "came" / "bpr", args.folder / "again", secret, LIMITS, 1)
         ours = sum(record["seconds"] for record in alone if record["student"] in fair)
         print(f"assignment 2, {count} submissions one after another: nbgrader {theirs:.0f} s, ours {ours:.0f} s")
+        record["one_after_another"] = dict(submissions=count, nbgrader_seconds=round(theirs), our_seconds=round(ours))
+    if args.record:
+        make.TRIAL.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return int(wrong > 0)
 
 
