@@ -12,13 +12,14 @@ from math import exp
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyBboxPatch
+from matplotlib.patches import FancyBboxPatch, Rectangle
 
 from .figures import COLORS, FRAME, PLAIN
 
-__all__ = ["bpr_step", "choice", "leave_one_out", "svg"]
+__all__ = ["bpr_step", "choice", "convolution", "leave_one_out", "svg"]
 
 INK = COLORS["ink"]
 PALE = "#f1eef6"  # what is inside a box
@@ -104,6 +105,49 @@ def choice() -> None:
     _arrow(ax, (5.93, 0.62), (5.93, 0.97))
     ax.text(2.47, 0.42, "$s$ is the visual share: the knob", ha="center", va="center", size=8.5, color=PLAIN[0])
     _arrow(ax, (2.47, 0.55), (2.47, 0.97), color=PLAIN[0])
+    _show(fig)
+
+
+def convolution(picture: np.ndarray, window: np.ndarray, at: tuple[int, int]) -> None:
+    """A window on a small picture, and the one number that it writes there, after the ReLU.
+
+    Parameters
+    ----------
+    picture : (H, W)
+    window : (2r + 1, 2r + 1)
+        The weights; the number b is 0 and the stride 1. Outside the picture there are zeros.
+    at : (row, column)
+        The place that is drawn.
+    """
+    r = len(window) // 2
+    padded = np.pad(np.asarray(picture, dtype=float), r)
+    height, width = picture.shape
+    maps = np.array([[max(0.0, (padded[m : m + 2 * r + 1, n : n + 2 * r + 1] * window).sum()) for n in range(width)]
+                     for m in range(height)])  # fmt: skip
+    fig, ax = _canvas(6.6, 2.6)
+    cell, top = 0.3, 2.1
+    places = {"a picture": (0.1, np.asarray(picture)), "a window of weights": (2.75, window), "its feature map": (4.6, maps)}
+    for name, (left, numbers) in places.items():
+        rows, columns = numbers.shape
+        first = top - (0 if rows == height else (height - rows) / 2 * cell)  # the window is centred beside the picture
+        ax.text(left + columns * cell / 2, top + 0.2, name, ha="center", size=9.5)
+        largest = max(1e-9, float(np.abs(numbers).max()))
+        for m, n in np.ndindex(rows, columns):
+            value = float(numbers[m, n])
+            shade = plt.get_cmap("Purples")(0.65 * max(value, 0) / largest)
+            x, y = left + n * cell, first - (m + 1) * cell
+            ax.add_patch(Rectangle((x, y), cell, cell, fc=shade, ec="#bbbbbb", lw=0.6))
+            ax.text(x + cell / 2, y + cell / 2, f"{value:g}", ha="center", va="center", size=7.5, color=INK)
+        row, column = at
+        if name == "a picture":
+            corner, side = (left + (column - r) * cell, first - (row + r + 1) * cell), (2 * r + 1) * cell
+            ax.add_patch(Rectangle(corner, side, side, fill=False, ec=FRAME, lw=2.2))
+        if name == "its feature map":
+            ax.add_patch(Rectangle((left + column * cell, first - (row + 1) * cell), cell, cell, fill=False, ec=FRAME, lw=2.2))
+    middle = top - height / 2 * cell
+    ax.text(2.42, middle, "×", size=16, ha="center", va="center", color=FRAME)
+    _arrow(ax, (2.75 + len(window) * cell + 0.15, middle), (4.45, middle), color=FRAME)
+    ax.text((2.9 + len(window) * cell + 4.45) / 2, middle + 0.16, "add up,\nkeep if > 0", ha="center", va="bottom", size=8)
     _show(fig)
 
 

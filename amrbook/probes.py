@@ -37,6 +37,7 @@ def probe(features: np.ndarray, properties: np.ndarray, seed: int) -> tuple[np.n
 
 def r_squared(y: np.ndarray, predicted: np.ndarray) -> float:
     """The share of the variance of ``y`` (n, t) that was predicted, all columns together; below 0 is worse than the mean."""
+    y = np.asarray(y, dtype=np.float64)  # a sum in half precision stops growing long before it ends
     return float(1 - ((y - predicted) ** 2).sum() / ((y - y.mean(0)) ** 2).sum())
 
 

@@ -6,7 +6,9 @@ A chapter is added to ``CONVERTED`` when it keeps all of this:
 - a sentence of the prose has at most 40 words;
 - none of the ``AVOIDED`` turns is used;
 - visible code has at most 20 lines a cell, blank ones not counted, and fits into the column;
+- a model's colour is used for that model only;
 - a term that is set in bold inside a sentence stands in the glossary;
+- the opening says how long it takes to read, as :func:`reading_minutes` counts it to five minutes;
 - there are at least five exercises, in four grades and one open, a hint before each solution of a new one, a cell that
   checks the reader's own answer, a quiz of three questions, and a card whose numbers come from the run.
 """
@@ -21,7 +23,7 @@ import nbformat
 from tools import glossary
 from tools.chapter_files import tags
 
-CONVERTED = {"01_ranking", "02_boutique", "03_mf_bpr", "04_mf_eals"}
+CONVERTED = {"01_ranking", "02_boutique", "03_mf_bpr", "04_mf_eals", "05_pixels_to_features", "06_duif"}
 
 CLAIM_WORDS, CLAIM_NUMBERS, PROSE_WORDS = 25, 4, 40
 CODE_LINES, CODE_WIDTH = 20, 92  # the pages' column, in a window of 1440 pixels
@@ -35,8 +37,9 @@ AVOIDED = {
     r"\bturns? an order (?:round|around)\b": "reverse an order",
     r"\bhardly listens\b": "barely reacts",
     r"\bas long\b(?! as)": "continued, or equally long",
-    r"\b(?:purchases?|items?|numbers?|bars?|rows?|looks?|votes?|classifiers?|categor(?:y|ies)|pictures?|boxes|points?)"
+    r"\b(?:purchases?|numbers?|bars?|rows?|looks?|votes?|classifiers?|categor(?:y|ies)|boxes|points?)"
     r" an? (?:user|shopper|item|map|row|model|seed|category|picture|cell|column|triple|step)\b": "per",
+    r"\bitems? an? (?:user|shopper|row)\b": "per",
 }  # fmt: skip
 
 
@@ -115,6 +118,22 @@ def term_problems(cell: nbformat.NotebookNode, known: dict[str, str]) -> list[st
     return wrong
 
 
+CLASSES = {"Popularity": "Popularity", "MF-BPR": "MFBPR", "MF-eALS": "MFeALS", "DUIF": "DUIF", "VBPR": "VBPR", "AMR": "AMR"}
+
+
+def colour_problems(notebook: nbformat.NotebookNode) -> list[str]:
+    """A model's colour stands for the model: a chapter without the model does not use it, and none types a model's colour."""
+    from amrbook.figures import COLORS  # late: most of what is checked needs no matplotlib
+
+    code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    of_a_model = r"COLORS\[[\"']([^\"']+)[\"']\]"
+    used, rest = set(re.findall(of_a_model, code)) & set(CLASSES), re.sub(of_a_model, "", code)
+    wrong = [f"the colour of {name}, which is not in this chapter; take figures.PLAIN" for name in sorted(used)
+             if not re.search(rf"amrlib\.{CLASSES[name]}\b|[\"']{name}[\"',]", rest)]  # fmt: skip
+    typed = {c.lower() for c in re.findall(r"#[0-9a-fA-F]{6}\b", code)} & {COLORS[name].lower() for name in CLASSES}
+    return wrong + [f"{c} is typed, a model's colour; take figures.COLORS, or figures.PLAIN" for c in sorted(typed)]
+
+
 def calls(notebook: nbformat.NotebookNode, name: str) -> list[ast.Call]:
     found = []
     for cell in notebook.cells:
@@ -122,6 +141,19 @@ def calls(notebook: nbformat.NotebookNode, name: str) -> list[ast.Call]:
             nodes = [n for n in ast.walk(ast.parse(cell.source)) if isinstance(n, ast.Call)]
             found += [n for n in nodes if name in (getattr(n.func, "id", ""), getattr(n.func, "attr", ""))]
     return found
+
+
+def reading_minutes(notebook: nbformat.NotebookNode) -> float:
+    """180 words a minute, of text and of checked sentences, and 15 lines of visible code a minute."""
+    read, lines = 0, 0
+    for cell in notebook.cells:
+        shown = [cell.source] if cell.cell_type == "markdown" else [
+            o.get("data", {}).get("text/markdown", "") for o in cell.get("outputs", [])
+        ]  # fmt: skip
+        read += sum(words(re.sub(r"\$\$[\s\S]*?\$\$|\]\([^)]*\)|<[^>]+>", " x ", text)) for text in shown)
+        if cell.cell_type == "code" and not any(t.startswith(("hide-", "remove-")) for t in tags(cell)):
+            lines += sum(bool(line.strip()) for line in cell.source.splitlines())
+    return read / 180 + lines / 15
 
 
 def teaching_problems(notebook: nbformat.NotebookNode) -> list[str]:
@@ -144,8 +176,11 @@ def teaching_problems(notebook: nbformat.NotebookNode) -> list[str]:
         typed = [v for v in values if isinstance(v, ast.Constant)]
         if typed or not values:
             wrong.append("the card's numbers must be formatted from the run: f\"{x:.3f}\"")
-    if not re.search(r"^\*\*Time\.\*\* ", text, flags=re.M):
-        wrong.append('the opening does not say how long it takes: a line "**Time.** …"')
+    said = re.search(r"^\*\*Time\.\*\* About (\d+) minutes to read", text, flags=re.M)
+    if not said:
+        wrong.append('the opening does not say how long it takes: a line "**Time.** About 30 minutes to read, …"')
+    elif abs(int(said[1]) - reading_minutes(notebook)) > 5:
+        wrong.append(f"it says {said[1]} minutes to read; counted it is {reading_minutes(notebook):.0f}")
     return wrong
 
 
@@ -158,4 +193,4 @@ def problems(stem: str, notebook: nbformat.NotebookNode) -> list[tuple[int | Non
     for at, cell in enumerate(notebook.cells):
         found = language_problems(cell) + code_problems(cell) + term_problems(cell, known)
         wrong += [(at, text) for text in found]
-    return wrong + [(None, text) for text in teaching_problems(notebook)]
+    return wrong + [(None, text) for text in colour_problems(notebook) + teaching_problems(notebook)]

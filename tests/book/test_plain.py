@@ -67,6 +67,20 @@ def test_a_converted_chapter_must_offer_everything():
         assert any(word in text for text in wrong), word
 
 
+@pytest.mark.parametrize(
+    ("code", "wrong"),
+    [
+        ('ax.bar(0, 1, color=COLORS["AMR"])', "the colour of AMR"),
+        ('ax.bar(0, 1, color="#009E73")', "#009e73 is typed"),
+        ('model = amrlib.AMR()\nax.bar(0, 1, color=COLORS["AMR"])', None),
+        ('ax.bar(0, 1, color=[COLORS["ink"], figures.PLAIN[0], "#222222"])', None),
+    ],
+)
+def test_a_models_colour_stands_for_the_model(code, wrong):
+    found = plain.colour_problems(V4.new_notebook(cells=[V4.new_code_cell(code)]))
+    assert wrong in found[0] if wrong else found == []
+
+
 def test_a_typed_number_on_a_card_is_found():
     cells = [V4.new_code_cell('card(equations={}, numbers={"HR@10": "0.5"}, picture=("fig-a", "b"))')]
     assert any("formatted from the run" in text for text in plain.teaching_problems(V4.new_notebook(cells=cells)))

@@ -37,6 +37,12 @@ def test_r_squared_by_hand():
     assert r_squared(np.array([[0.0], [2.0]]), np.array([[0.0], [2.0]])) == 1
 
 
+def test_half_precision_changes_nothing():
+    y = np.random.default_rng(0).normal(size=(20_000, 1)).astype(np.float16)
+    predicted = np.zeros((20_000, 1))
+    assert abs(r_squared(y, predicted) - r_squared(y.astype(np.float64), predicted)) < 1e-12
+
+
 def test_other_shapes_are_refused():
     with pytest.raises(ValueError, match="of the same items"):
         probe(np.ones((4, 2)), np.ones(4), 0)
