@@ -157,7 +157,7 @@ def bpr_step(p: Sequence[float], q_i: Sequence[float], q_j: Sequence[float], ste
     Parameters
     ----------
     p, q_i, q_j : (2,) each
-        Shopper, bought item, other item; $x = p^\\top(q_i - q_j)$ is the margin.
+        Shopper, bought item, other item; the margin is ``p · (q_i − q_j)``.
     step : float
         The learning rate; there is no regulariser. Larger than in a training, so that the arrows can be seen.
     """
@@ -177,7 +177,8 @@ def bpr_step(p: Sequence[float], q_i: Sequence[float], q_j: Sequence[float], ste
         _arrow(ax, (0, 0), start, color=color, width=1.2)
         ax.plot(*end, "o", color=color, ms=5)
         _arrow(ax, start, end, color=FRAME, width=2.2)
-        ax.annotate(name, (start[0] / 2, start[1] / 2), xytext=(7, -9), textcoords="offset points", color=color, size=10)
+        beside = (7, -9 if start[1] >= 0 else 6)  # of the arrow's middle, on the side where it is not
+        ax.annotate(name, (start[0] / 2, start[1] / 2), xytext=beside, textcoords="offset points", color=color, size=10)
     points = [*moved, p, q_i, q_j, (0.0, 0.0)]
     reach = [(min(v[k] for v in points) - 0.35, max(v[k] for v in points) + 0.55) for k in (0, 1)]
     ax.set(xlim=reach[0], ylim=reach[1], aspect="equal", xticks=[], yticks=[])

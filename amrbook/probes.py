@@ -1,6 +1,6 @@
 """Linear probes: how much of a property can be read off features by a linear map, on items that were not used for the fit.
 
-With centred features $A$ (n, D), scaled by one number, and centred properties $B$ (n, t), ridge regression gives
+With centred features ``A`` (n, D), scaled by one number, and centred properties ``B`` (n, t), ridge regression gives::
 
     W = (AᵀA + ρ n I)⁻¹ Aᵀ B                                                                   (D, t)
 
