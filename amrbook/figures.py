@@ -16,7 +16,7 @@ from matplotlib.patches import Rectangle
 from .intervals import t_interval
 
 __all__ = [
-    "COLORS", "MARKERS", "bars", "comparison", "gallery", "noise_curves", "rank_change", "style_of", "sweep",
+    "COLORS", "FRAME", "MARKERS", "PLAIN", "bars", "comparison", "gallery", "noise_curves", "rank_change", "style_of", "sweep",
     "top_k_gallery", "training_curves", "use_style", "verdict", "verdict_map",
 ]  # fmt: skip
 
@@ -26,6 +26,10 @@ COLORS = {
     "VBPR": "#009E73", "AMR": "#D55E00", "other": "#CC79A7", "ink": "#222222",
 }  # fmt: skip
 MARKERS = {"Popularity": "x", "MF-BPR": "o", "MF-eALS": "s", "DUIF": "^", "VBPR": "D", "AMR": "*", "other": "v"}
+
+# Colours of things that are no model: no figure lends them a model's. FRAME is the held-out item's, and what is pointed at.
+PLAIN = ("#5b4a8a", "#8c6d31", "#4d4d4d", "#a8a29a")
+FRAME = "#a3195b"
 
 
 def style_of(name: str) -> dict[str, Any]:

@@ -90,6 +90,7 @@ def test_features_are_scaled_as_the_authors_do_and_rows_belong_together(shop):
     assert np.abs(shop.features).max() == 1
     assert shop.images.dtype == np.uint8 and shop.images.shape == (shop.n_items, 28, 28)
     assert np.array_equal(shop.images, shop.pool_images[shop.pool])
+    assert shop.hidden.dtype == np.float32 and shop.hidden.shape == (shop.n_items, 4)
     assert len(shop.labels) == len(shop.hidden) == len(shop.single) == shop.n_items
     assert len(shop.label_names) == 10 and set(shop.labels) == set(range(10))
 

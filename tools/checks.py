@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 import nbformat
 
+from tools import plain
 from tools.chapter_files import METADATA, PARAMETER_NAMES, badge, chapters, read, setup_cell, tags
 
 MACHINE_PATH = re.compile(r"(?<![\w.:/~-])/(?:home|root|work|Users|tmp|usr|opt|mnt)/[\w.-]+|[A-Z]:\\\\?Users")
@@ -125,7 +126,7 @@ def notebook_problems(path: Path) -> list[str]:
     if not outputs:
         say(None, "no output is stored, so nothing would be compared; run: make notebooks")
 
-    for at, text in figure_problems(notebook):
+    for at, text in figure_problems(notebook) + plain.problems(path.stem, notebook):
         say(at, text)
     return wrong
 

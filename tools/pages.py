@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 import yaml
 
-from tools import ledger
+from tools import glossary, ledger
 from tools.chapter_files import BADGE_IMAGE, BOOK, ROOT, chapters, read
 from tools.checks import page_problems
 from tools.runner import BUILD, digest_of, kernel_environment, put, with_outputs
@@ -43,13 +43,18 @@ def assemble(paths: list[Path]) -> Path:
     source = BUILD / "src"
     ran = {path.name for path in paths}
     wanted: set[Path] = set()
+    known = glossary.by_small_letters()
     for file in [ROOT / "_config.yml", ROOT / "_toc.yml", *sorted(BOOK.rglob("*"))]:
         if not file.is_file() or any(part.startswith(".") or part == "__pycache__" for part in file.relative_to(ROOT).parts):
             continue
         target = source / file.relative_to(ROOT)
         wanted.add(target)
         if file.parent == BOOK and file.name in ran:
-            text = nbformat.writes(with_outputs(file))
+            notebook = with_outputs(file)
+            for cell in notebook.cells:
+                if cell.cell_type == "markdown":  # a bold term leads to the glossary; elsewhere it is a bold word
+                    cell.source = glossary.linked(cell.source, known)
+            text = nbformat.writes(notebook)
             # Colab's own badge is a picture on another machine; the pages carry their own, to be read without a network
             put(target, text.replace(BADGE_IMAGE, "_static/colab-badge.svg").encode())
         elif file.suffix == ".ipynb" and file.parent != BOOK:  # an assignment: it is shown as it is stored

@@ -109,7 +109,8 @@ def boutique(
         images=_read_only(items["images"][pool]),
         name="boutique",
         extras=dict(
-            labels=items["labels"][pool].astype(np.int64), label_names=LABEL_NAMES, hidden=items["hidden"][pool],
+            labels=items["labels"][pool].astype(np.int64), label_names=LABEL_NAMES,
+            hidden=items["hidden"][pool].astype(np.float32),  # shipped in half precision, whose sums go wrong
             single=items["single"][pool], looks=looks, pool=pool, pool_images=items["images"],
             feature_scale=float(largest),
         ),

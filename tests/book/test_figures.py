@@ -28,6 +28,7 @@ def test_every_model_has_a_colour_and_a_marker_of_its_own():
     assert set(figures.MARKERS) == set(figures.COLORS) - {"ink"}
     assert len(set(figures.MARKERS.values())) == len(figures.MARKERS)
     assert len(set(figures.COLORS.values())) == len(figures.COLORS)
+    assert not {*figures.PLAIN, figures.FRAME} & set(figures.COLORS.values()), "what is no model has no model's colour"
     assert figures.style_of("MFBPR")["color"] == figures.COLORS["MF-BPR"]
     control = figures.style_of("AMR, ε → 0")
     assert control["color"] == figures.COLORS["AMR"] and control["linestyle"] == "--"

@@ -1,0 +1,189 @@
+"""The drawn diagrams: pictures of an idea, before its algebra. One style, as SVG, the same in every run.
+
+Each function draws one diagram and shows it; the chapter's cell has the caption and the alt text. Nothing in them is
+measured, except where an argument says so.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from math import exp
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch, Rectangle
+
+from .figures import COLORS, FRAME, PLAIN
+
+__all__ = ["bpr_step", "choice", "convolution", "leave_one_out", "svg"]
+
+INK = COLORS["ink"]
+PALE = "#f1eef6"  # what is inside a box
+
+
+def svg(fig: Figure) -> bytes:
+    """The figure as SVG: letters as curves, so that it needs no font, and the same bytes in every run."""
+    buffer = io.BytesIO()
+    with mpl.rc_context({"svg.hashsalt": "amrbook", "svg.fonttype": "path"}):
+        fig.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    plt.close(fig)
+    return buffer.getvalue()
+
+
+def _show(fig: Figure) -> None:
+    from IPython.display import display  # late: drawing needs no notebook
+
+    display({"image/svg+xml": svg(fig).decode(), "text/plain": "a diagram"}, raw=True)
+
+
+def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
+    """An empty sheet, one unit an inch."""
+    fig, ax = plt.subplots(figsize=(width, height))
+    ax.set(xlim=(0, width), ylim=(0, height), aspect="equal")
+    ax.axis("off")
+    return fig, ax
+
+
+def _box(ax: Axes, x: float, y: float, w: float, h: float, text: str = "", edge: str = INK, fill: str = "white",
+         width: float = 1.0, size: float = 9.0) -> None:  # fmt: skip
+    ax.add_patch(FancyBboxPatch((x, y), w, h, boxstyle="round,pad=0,rounding_size=0.05", fc=fill, ec=edge, lw=width))
+    ax.text(x + w / 2, y + h / 2, text, ha="center", va="center", size=size, color=INK)
+
+
+def _arrow(ax: Axes, start: Sequence[float], end: Sequence[float], color: str = INK, width: float = 1.4) -> None:
+    style = {"arrowstyle": "-|>", "color": color, "lw": width, "shrinkA": 0, "shrinkB": 0}
+    ax.annotate("", xy=(end[0], end[1]), xytext=(start[0], start[1]), arrowprops=style)
+
+
+def leave_one_out() -> None:
+    """A basket, one purchase kept back, and the page on which it has to be found again."""
+    fig, ax = _canvas(6.6, 2.7)
+    ax.text(0.05, 2.5, "1. keep one purchase back", size=10)
+    for n, name in enumerate(("boot", "coat")):
+        _box(ax, 0.1, 1.75 - 0.45 * n, 1.0, 0.36, name, fill=PALE)
+    _box(ax, 0.1, 0.4, 1.0, 0.36, "dress", edge=FRAME, width=2.2)
+    ax.text(0.6, 0.24, "held out", ha="center", va="top", size=9, color=FRAME)
+    ax.text(1.2, 1.7, "train on\nthese", size=9, va="center")
+
+    ax.text(2.25, 2.5, "2. score what is left", size=10)
+    _arrow(ax, (1.85, 1.7), (2.3, 1.7))
+    _box(ax, 2.35, 1.35, 1.1, 0.7, "model", fill=PALE)
+    ax.text(2.9, 1.2, "no boot, no coat:\nthe shopper has them", size=8.5, ha="center", va="top")
+    _arrow(ax, (3.5, 1.7), (3.95, 1.7))
+
+    ax.text(4.05, 2.5, "3. where is it on the page?", size=10)
+    for place in range(10):
+        x, y = 4.05 + 0.49 * (place % 5), 1.68 - 0.76 * (place // 5)
+        held = place == 3
+        _box(ax, x, y, 0.42, 0.5, "dress" if held else "", edge=FRAME if held else INK, width=2.2 if held else 0.8,
+             fill="#ded9ea" if place < 3 else "white", size=7.5)  # fmt: skip
+        ax.text(x + 0.21, y + 0.53, str(place), ha="center", va="bottom", size=7, color="#555555")
+    ax.text(4.05, 0.78, "three rivals stand before it: rank 3", size=9, va="top")
+    ax.text(4.05, 0.54, "rank below 10: a hit on this page", size=9, va="top")
+    _show(fig)
+
+
+def choice() -> None:
+    """How a simulated shopper chooses: look, distance, weight, mood, purchase."""
+    fig, ax = _canvas(6.8, 2.9)
+    _box(ax, 0.05, 1.75, 1.2, 0.75, "a look\nin mind", edge=FRAME, width=2.0)
+    _box(ax, 0.05, 0.55, 1.2, 0.75, "an item", fill=PALE)
+    for y in (2.12, 0.92):
+        _arrow(ax, (1.27, y), (1.72, 1.52 + 0.12 * (1 if y > 1.5 else -1)))
+    _box(ax, 1.75, 1.0, 1.45, 1.05, "distance\n$s\\,\\cdot$ what is seen\n+ $(1-s)\\,\\cdot$ hidden", size=8.5)
+    _arrow(ax, (3.22, 1.52), (3.55, 1.52))
+    _box(ax, 3.58, 1.0, 1.2, 1.05, "weight\nnear: large\nfar: small", size=8.5)
+    _arrow(ax, (4.8, 1.52), (5.13, 1.52))
+    _box(ax, 5.16, 1.0, 1.55, 1.05, "the $n$ largest of\nln weight + mood\nare bought", edge=FRAME, width=2.0, size=8.5)
+    ax.text(4.18, 2.62, "appeal:\nsome things please everyone", ha="center", va="center", size=8.5)
+    _arrow(ax, (4.18, 2.42), (4.18, 2.08))
+    ax.text(5.93, 0.42, "mood: random,\nnew on every day", ha="center", va="center", size=8.5)
+    _arrow(ax, (5.93, 0.62), (5.93, 0.97))
+    ax.text(2.47, 0.42, "$s$ is the visual share: the knob", ha="center", va="center", size=8.5, color=PLAIN[0])
+    _arrow(ax, (2.47, 0.55), (2.47, 0.97), color=PLAIN[0])
+    _show(fig)
+
+
+def convolution(picture: np.ndarray, window: np.ndarray, at: tuple[int, int]) -> None:
+    """A window on a small picture, and the one number that it writes there, after the ReLU.
+
+    Parameters
+    ----------
+    picture : (H, W)
+    window : (2r + 1, 2r + 1)
+        The weights; the number b is 0 and the stride 1. Outside the picture there are zeros.
+    at : (row, column)
+        The place that is drawn.
+    """
+    r = len(window) // 2
+    padded = np.pad(np.asarray(picture, dtype=float), r)
+    height, width = picture.shape
+    maps = np.array([[max(0.0, (padded[m : m + 2 * r + 1, n : n + 2 * r + 1] * window).sum()) for n in range(width)]
+                     for m in range(height)])  # fmt: skip
+    fig, ax = _canvas(6.6, 2.6)
+    cell, top = 0.3, 2.1
+    places = {"a picture": (0.1, np.asarray(picture)), "a window of weights": (2.75, window), "its feature map": (4.6, maps)}
+    for name, (left, numbers) in places.items():
+        rows, columns = numbers.shape
+        first = top - (0 if rows == height else (height - rows) / 2 * cell)  # the window is centred beside the picture
+        ax.text(left + columns * cell / 2, top + 0.2, name, ha="center", size=9.5)
+        largest = max(1e-9, float(np.abs(numbers).max()))
+        for m, n in np.ndindex(rows, columns):
+            value = float(numbers[m, n])
+            shade = plt.get_cmap("Purples")(0.65 * max(value, 0) / largest)
+            x, y = left + n * cell, first - (m + 1) * cell
+            ax.add_patch(Rectangle((x, y), cell, cell, fc=shade, ec="#bbbbbb", lw=0.6))
+            ax.text(x + cell / 2, y + cell / 2, f"{value:g}", ha="center", va="center", size=7.5, color=INK)
+        row, column = at
+        if name == "a picture":
+            corner, side = (left + (column - r) * cell, first - (row + r + 1) * cell), (2 * r + 1) * cell
+            ax.add_patch(Rectangle(corner, side, side, fill=False, ec=FRAME, lw=2.2))
+        if name == "its feature map":
+            ax.add_patch(Rectangle((left + column * cell, first - (row + 1) * cell), cell, cell, fill=False, ec=FRAME, lw=2.2))
+    middle = top - height / 2 * cell
+    ax.text(2.42, middle, "×", size=16, ha="center", va="center", color=FRAME)
+    _arrow(ax, (2.75 + len(window) * cell + 0.15, middle), (4.45, middle), color=FRAME)
+    ax.text((2.9 + len(window) * cell + 4.45) / 2, middle + 0.16, "add up,\nkeep if > 0", ha="center", va="bottom", size=8)
+    _show(fig)
+
+
+def bpr_step(p: Sequence[float], q_i: Sequence[float], q_j: Sequence[float], step: float = 1.0) -> None:
+    """One step of BPR in the plane: where the three vectors stand, and where the gradient moves them.
+
+    Parameters
+    ----------
+    p, q_i, q_j : (2,) each
+        Shopper, bought item, other item; the margin is ``p · (q_i − q_j)``.
+    step : float
+        The learning rate; there is no regulariser. Larger than in a training, so that the arrows can be seen.
+    """
+    margin = sum(a * (b - c) for a, b, c in zip(p, q_i, q_j, strict=True))
+    pull = step / (1 + exp(margin))  # η σ(−x)
+    moved = (
+        [a + pull * (b - c) for a, b, c in zip(p, q_i, q_j, strict=True)],
+        [b + pull * a for a, b in zip(p, q_i, strict=True)],
+        [c - pull * a for a, c in zip(p, q_j, strict=True)],
+    )
+    new_margin = sum(a * (b - c) for a, b, c in zip(*moved, strict=True))
+    fig, ax = plt.subplots(figsize=(6.0, 3.9))
+    ax.axhline(0, color="#cccccc", lw=0.8)
+    ax.axvline(0, color="#cccccc", lw=0.8)
+    shown = zip((p, q_i, q_j), moved, ("$p_u$ the shopper", "$q_i$ bought", "$q_j$ not bought"), (INK, *PLAIN[:2]), strict=True)
+    for start, end, name, color in shown:
+        _arrow(ax, (0, 0), start, color=color, width=1.2)
+        ax.plot(*end, "o", color=color, ms=5)
+        _arrow(ax, start, end, color=FRAME, width=2.2)
+        beside = (7, -9 if start[1] >= 0 else 6)  # of the arrow's middle, on the side where it is not
+        ax.annotate(name, (start[0] / 2, start[1] / 2), xytext=beside, textcoords="offset points", color=color, size=10)
+    points = [*moved, p, q_i, q_j, (0.0, 0.0)]
+    reach = [(min(v[k] for v in points) - 0.35, max(v[k] for v in points) + 0.55) for k in (0, 1)]
+    ax.set(xlim=reach[0], ylim=reach[1], aspect="equal", xticks=[], yticks=[])
+    ax.grid(False)
+    for side in ax.spines.values():
+        side.set_visible(False)
+    ax.set_title(f"margin {margin:+.2f} before the step, {new_margin:+.2f} after it", size=10)
+    _show(fig)

@@ -1,0 +1,65 @@
+"""The diagrams: the same bytes every time, no font and no link inside, and the arithmetic they show is right."""
+
+import re
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+import numpy as np
+import pytest
+import torch
+
+from amrbook import diagrams, figures
+
+BOOT = np.array([[0, 0, 1], [0, 1, 1], [1, 1, 1]])
+DRAWN = {
+    "leave_one_out": diagrams.leave_one_out,
+    "choice": diagrams.choice,
+    "bpr_step": lambda: diagrams.bpr_step((1.2, 0.5), (0.3, 1.2), (1.1, -0.4), 0.6),
+    "convolution": lambda: diagrams.convolution(BOOT, np.array([[-1, 0, 1]] * 3), (1, 1)),
+}
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """What a diagram would show: the figure, kept open."""
+    kept = []
+    monkeypatch.setattr(diagrams, "_show", kept.append)
+    with mpl.rc_context():
+        figures.use_style()
+        yield kept
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_diagram_is_one_piece_that_repeats(name, shown):
+    DRAWN[name]()
+    DRAWN[name]()
+    first, second = (diagrams.svg(fig) for fig in shown)
+    assert first == second and len(first) < 100_000
+    text = first.decode()
+    assert "<text" not in text and "font-family" not in text, "letters are curves: no font is needed"
+    assert not re.search(r'(?:href|src)="(?!#)', text.replace("xlink:href", "href")), "nothing is loaded"
+
+
+def texts(fig) -> str:
+    return " ".join(t.get_text() for ax in fig.axes for t in [*ax.texts, ax.title, ax._left_title])
+
+
+def test_the_step_that_is_drawn_is_a_step_of_bpr(shown):
+    p, q_i, q_j = (torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in ((1.2, 0.5), (0.3, 1.2), (1.1, -0.4)))
+    margin = p @ (q_i - q_j)
+    torch.nn.functional.softplus(-margin).backward()
+    new = [v.detach() - 0.6 * v.grad for v in (p, q_i, q_j)]
+    DRAWN["bpr_step"]()
+    after = (new[0] @ (new[1] - new[2])).item()
+    assert f"margin {margin.item():+.2f} before the step, {after:+.2f} after it" in texts(shown[0])
+
+
+def test_the_map_that_is_drawn_is_a_convolution(shown):
+    window = np.array([[-1.0, 0.0, 1.0], [0.5, 0.0, 2.0], [0.0, -3.0, 1.0]])
+    diagrams.convolution(BOOT, window, (1, 1))
+    x, w = (torch.tensor(a, dtype=torch.float64)[None, None] for a in (BOOT, window))
+    expected = torch.relu(torch.nn.functional.conv2d(x, w, padding=1)).ravel()
+    numbers = [t.get_text() for t in shown[0].axes[0].texts]
+    written = [float(t) for t in numbers if re.fullmatch(r"-?[\d.]+", t)]
+    assert np.allclose(written[-9:], expected.numpy())
