@@ -32,5 +32,5 @@ AUTHORS_EPOCHS = 2000  # of VBPR, and again of AMR: the same, and §4.1.4
 DROPOUT_POINTS = ("0.1", "0.2", "0.5")  # share of the features' entries
 PENALTY_POINTS = ("1.5", "2", "2.5")  # times as much on P and on the items' vectors
 VOLUME_POINTS = ("0", "0.25", "0.5", "0.75")  # times E
-SIZE_POINTS = ("K=16", "K=32", "K=128", "D=512")  # K = 64 and D = 128 are those of rates
+SIZE_POINTS = ("K=16", "K=32", "K=128", "D=256")  # K = 64 and D = 128 are those of rates
 SIZE_RATES = ("1", "0.01")  # lr_Q / lr_E
