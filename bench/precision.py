@@ -20,7 +20,7 @@ KINDS = (torch.float32, torch.float16, torch.bfloat16)
 def precision(seeds: Sequence[int] = range(5), epochs: int | None = None, dim: int = 64) -> dict[str, Any]:
     """Model → type → one number a seed: NDCG@10, and the share of all first-ten places with the item float32 has there.
 
-    AMR goes on from the VBPR of the same type, as in chapter 10.
+    AMR goes on from the VBPR of the same type, as in chapter 13.
     """
     torch.set_num_threads(1)
     shop, how = amrlib.load_dataset("boutique"), settings("boutique")

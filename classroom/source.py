@@ -36,10 +36,10 @@ CHAPTERS = {
     "features": "05_pixels_to_features",
     "duif": "06_duif",
     "vbpr": "07_vbpr",
-    "attack": "08_under_attack",
-    "amr": "09_amr",
-    "claims": "10_does_it_help",
-    "own": "11_your_own_data",
+    "attack": "09_worst_small_change",
+    "amr": "11_amr",
+    "claims": "13_papers_tables",
+    "own": "14_your_own_data",
 }
 
 

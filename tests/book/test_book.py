@@ -39,6 +39,29 @@ def test_the_table_of_contents_and_the_folder_agree():
     assert numbered == sorted(numbered)
 
 
+MOVED = {
+    "08_under_attack": "09_worst_small_change",
+    "09_amr": "11_amr",
+    "10_does_it_help": "13_papers_tables",
+    "11_your_own_data": "14_your_own_data",
+}
+
+
+def test_a_chapter_that_has_moved_leaves_a_page_that_leads_to_it():
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    (folder,) = config["sphinx"]["config"]["html_extra_path"]  # what lies there is copied to the root of the pages
+    left = {path.stem: path.read_text(encoding="utf-8") for path in (ROOT / folder / "book").glob("*.html")}
+    assert set(left) == set(MOVED)
+    listed = pages.toc_files(yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8")))
+    for old, new in MOVED.items():
+        assert f"book/{new}" in listed and f"book/{old}" not in listed
+        assert f'location.replace("{new}.html" + location.search + location.hash)' in left[old], "the anchor is kept"
+        assert f'<noscript><meta http-equiv="refresh" content="0; url={new}.html">' in left[old]
+        assert f'<a href="{new}.html">chapter {int(new[:2])}</a>' in left[old]
+        if (runner.BUILD / "pages-passed").is_file():
+            assert (pages.PAGES / "book" / f"{old}.html").read_text(encoding="utf-8") == left[old]
+
+
 def test_every_address_of_the_repository_is_the_one_in_pyproject():
     address = chapter_files.repository()
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
