@@ -24,6 +24,7 @@ from .names import (
     WEAK,
     WEAK_LAMBDA_POINTS,
 )
+from .pixels import ROWS as PIXEL_ROWS
 
 __all__ = ["SCHEMA", "Figures", "leaves"]
 
@@ -157,4 +158,5 @@ SCHEMA: dict[str, tuple[Figures, ...]] = {
         *_over_shops(("boutique", *(f"visual_share={p}" for p in SHARE_POINTS), *_USERS), BLIND),
         *(row.below(("AMR, ε → 0",), _USERS) for row in ENTRY),
     ),
+    "pixels": tuple(Figures(*row) for row in PIXEL_ROWS),
 }

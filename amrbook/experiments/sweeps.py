@@ -28,6 +28,7 @@ from .names import (
     WEAK,
     WEAK_LAMBDA_POINTS,
 )  # fmt: skip
+from .pixels import pixels
 
 __all__ = ["EXPERIMENTS", "main_experiment"]
 
@@ -198,4 +199,5 @@ EXPERIMENTS: dict[str, Callable[..., dict[str, Any]]] = {
     "main": main_experiment, "curves": curves, "epsilon": epsilon_sweep, "lambda": lambda_sweep,
     "starts": starts, "visual_share": visual_share, "sparsity": sparsity, "features": features_sweep,
     "controls": controls,
+    "pixels": pixels,
 }  # fmt: skip

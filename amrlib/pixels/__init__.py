@@ -2,13 +2,13 @@
 
 >>> look = pixel_extractor("shop")
 >>> changed = attack(model, shop, look, epsilon=8)                 # uint8, (N, 28, 28), no grey level off by more than 8
->>> features = look.extract(changed) / shop.feature_scale          # (N, D)
+>>> features = features_of(look, shop, changed)                    # (N, D)
 >>> amrlib.evaluate(model, shop, features=features).ndcg(10)
 
 An attack knows one model and one network. Whatever comes out is a picture in 8 bits that a PNG keeps as it is."""
 
 from ..features.pixels import PIXEL_NETWORKS, PixelExtractor, pixel_extractor
-from .attacks import attack, attack_pictures, random_signs, standing
+from .attacks import attack, attack_pictures, features_of, random_signs, standing
 from .bounds import to_eight_bits
 from .certificate import feature_bound, layer_norms, lipschitz_bound
 from .defences import DEFENCES, defended
@@ -16,6 +16,6 @@ from .measures import category_ndcg, feature_distance, psnr, ssim
 
 __all__ = [
     "DEFENCES", "PIXEL_NETWORKS", "PixelExtractor", "attack", "attack_pictures", "category_ndcg", "defended", "feature_bound",
-    "feature_distance", "layer_norms", "lipschitz_bound", "pixel_extractor", "psnr", "random_signs", "ssim", "standing",
-    "to_eight_bits",
+    "feature_distance", "features_of", "layer_norms", "lipschitz_bound", "pixel_extractor", "psnr", "random_signs", "ssim",
+    "standing", "to_eight_bits",
 ]  # fmt: skip

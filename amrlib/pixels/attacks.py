@@ -119,6 +119,13 @@ def standing(model: Any, dataset: Dataset, features: Any) -> np.ndarray:
     return ranks
 
 
+@torch.no_grad()
+def features_of(look: PixelExtractor, dataset: Dataset, images: Any, progress: bool = False) -> Tensor:
+    """What the model is given when the network sees ``images``: f(x)/``dataset.feature_scale``, (n, D), for
+    ``evaluate(..., features=…)``."""
+    return look.extract(images, progress) / _scale(dataset)
+
+
 def random_signs(images: Any, epsilon: float, seed: int = 0) -> np.ndarray:
     """A control: every pixel of uint8 ``images`` moves by ⌊ε⌋ up or down, drawn with ``seed``, and stays from 0 to 255."""
     levels = int(number(epsilon, "epsilon"))
@@ -229,7 +236,7 @@ def _ready(model: Attackable, dataset: Dataset, look: PixelExtractor, images: An
 
 
 def _scale(dataset: Dataset) -> float:
-    return float(getattr(dataset, "feature_scale", 1.0))
+    return float(dataset.extras.get("feature_scale", 1.0))
 
 
 def _harm(model: Attackable, dataset: Dataset, at: Tensor) -> Gradient:
