@@ -68,8 +68,8 @@ ROWS: tuple[tuple[tuple[tuple[str, ...], ...], str], ...] = (
     ((("VBPR",), ("transfer",), SURROGATES, ("8", "16"), TWO),
      "pictures made against 'AMR, slow q', which started from this VBPR, or against a VBPR of another seed and network"),
     ((("VBPR",), ("defence",), DEFENCES, ("clean", "unaware", "adaptive"), TWO),
-     "the shop changes pictures before its network looks: untouched pictures; ten steps at 8 levels against the bare network; five "
-     "against the network behind the defence"),
+     "the shop changes pictures before its network looks: untouched pictures; ten steps at 8 levels against the bare network; "
+     "five against the network behind the defence"),
 )  # fmt: skip
 
 
