@@ -13,9 +13,10 @@ from .bounds import to_eight_bits
 from .certificate import feature_bound, layer_norms, lipschitz_bound
 from .defences import DEFENCES, defended
 from .measures import category_ndcg, feature_distance, psnr, ssim
+from .own_picture import OwnPicture, own_picture
 
 __all__ = [
-    "DEFENCES", "PIXEL_NETWORKS", "PixelExtractor", "attack", "attack_pictures", "category_ndcg", "defended", "feature_bound",
-    "feature_distance", "features_of", "layer_norms", "lipschitz_bound", "pixel_extractor", "psnr", "random_signs", "ssim",
-    "standing", "to_eight_bits",
+    "DEFENCES", "PIXEL_NETWORKS", "OwnPicture", "PixelExtractor", "attack", "attack_pictures", "category_ndcg", "defended",
+    "feature_bound", "feature_distance", "features_of", "layer_norms", "lipschitz_bound", "own_picture", "pixel_extractor",
+    "psnr", "random_signs", "ssim", "standing", "to_eight_bits",
 ]  # fmt: skip
