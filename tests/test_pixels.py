@@ -61,7 +61,7 @@ def shown(model, shop, items, features, k):
         of = [u for u in range(shop.n_users) if t not in shop.items_of(u)]
         rivals = [[j for j in range(shop.n_items) if j not in (*items, *shop.items_of(u))] for u in of]
         bars = [float((clean[left] @ U[u]).sort().values[-k]) for u, left in zip(of, rivals)]
-        counts.append(sum(torch.sigmoid(V[t] @ U[u] - bar) for u, bar in zip(of, bars)))
+        counts.append(sum(torch.sigmoid((V[t] @ U[u] - bar) / 0.3) for u, bar in zip(of, bars)))
     return torch.stack(counts)
 
 

@@ -86,18 +86,22 @@ def promote(
 Gradient = Callable[[Tensor | None], tuple[Tensor, Tensor]]  # of ΔE (n, K), None for Δ = 0: s (n, K), and the loss or losses
 
 
-def promotion(model: Attackable, dataset: Dataset, ids: np.ndarray, k: int | None = None) -> Gradient:
+def promotion(
+    model: Attackable, dataset: Dataset, ids: np.ndarray, k: int | None = None, softness: float = 1.0
+) -> Gradient:  # fmt: skip
     """What :func:`promote` climbs, for the items ``ids`` (n,): ΔE (n, K) -> s (n, K), and each item's count (n,)."""
     k = list_length(k, dataset.n_items - len(ids), "the {} items that are not promoted")
     has = lambda users: dataset.is_train(users[:, None], ids)  # noqa: E731
-    return shown_count(model, dataset, model.item_vectors()[torch.as_tensor(ids)], ids, k, has)
+    return shown_count(model, dataset, model.item_vectors()[torch.as_tensor(ids)], ids, k, has, softness)
 
 
 def shown_count(
-    model: Attackable, dataset: Dataset, V: Tensor, left_out: np.ndarray, k: int, has: Callable[[np.ndarray], np.ndarray]
-) -> Gradient:
+    model: Attackable, dataset: Dataset, V: Tensor, left_out: np.ndarray, k: int, has: Callable[[np.ndarray], np.ndarray],
+    softness: float = 1.0,
+) -> Gradient:  # fmt: skip
     """As :func:`promotion`, for things with the vectors ``V`` (n, K̃), of the catalogue or not: the bar is the k-th best item
-    outside ``left_out``, and ``has`` says who (b,) of some users has them, bool (b, n)."""
+    outside ``left_out``, and ``has`` says who (b,) of some users has them, bool (b, n). What is summed over users is
+    σ((ŷ_ut − ŷ_u(k))/softness): the less soft, the more it counts who is near the bar and the less who is far below."""
     U, visual = model.user_vectors(), model.visual_users()
     at, users = torch.as_tensor(left_out, device=U.device), np.arange(dataset.n_users)
     clean = (scores.index_fill_(1, at, -torch.inf) for *_, scores in score_blocks(U, model.item_vectors(), dataset, users))
@@ -105,17 +109,20 @@ def shown_count(
     block = max(1, BLOCK_BYTES // (len(V) * U.element_size() * 4))
 
     def gradient(seen: Tensor | None) -> tuple[Tensor, Tensor]:
-        s, count = V.new_zeros(len(V), visual.shape[1]), V.new_zeros(len(V), dtype=torch.float64)
+        s, count = (V.new_zeros(size, dtype=torch.float64) for size in ((len(V), visual.shape[1]), (len(V),)))
         for start in range(0, dataset.n_users, block):
             part = slice(start, start + block)
             ahead = U[part] @ V.T - bar[part, None]  # (b, n)
             if seen is not None:
                 ahead += visual[part] @ seen.T
             owned = torch.as_tensor(has(users[part]), device=s.device)
-            shown = torch.sigmoid(ahead.masked_fill_(owned, -torch.inf))
-            count += shown.double().sum(0)
-            s += (shown * (1 - shown)).T @ visual[part]  # σ' = σ (1 − σ)
-        return s, count
+            # in float64: the count of something that nobody is near has a slope below what float32 can hold
+            shown = torch.sigmoid((ahead.double() / softness).clamp_min(-600)).masked_fill_(owned, 0)
+            count += shown.sum(0)
+            slope = shown * (1 - shown)  # σ' = σ (1 − σ)
+            s += slope.T @ visual[part].double()
+        size = s.abs().amax(1, keepdim=True)  # its direction is what an attack uses, so its length may be any
+        return (s / torch.where(size > 0, size, 1.0)).to(V), count
 
     return gradient
 

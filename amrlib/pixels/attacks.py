@@ -28,6 +28,7 @@ from ..protocols import Attackable
 from .bounds import direction, into_bounds, to_eight_bits
 
 GOALS = ("harm", "promote", "demote")
+SOFTNESS = 0.3  # of the count of people who are shown an item: at 1, as for features, it is mostly of those far from the bar
 
 
 @torch.no_grad()
@@ -46,8 +47,9 @@ def attack(
         No pixel moves further (``norm="linf"``), or ‖δ_i‖₂ ≤ ε over a picture (``"l2"``): exactly, in 8 bits.
     goal : ``"harm"``, ``"promote"`` or ``"demote"``
         ``"harm"`` raises the loss that :func:`amrlib.perturb` attacks, every user's held-out item against all they may be
-        shown. ``"promote"`` raises the smooth count of :func:`amrlib.adversary.promote`, of people who are shown each of
-        ``items``; ``"demote"`` lowers it.
+        shown. ``"promote"`` raises a smooth count of the people who are shown each of ``items``, as
+        :func:`amrlib.adversary.promote` does but less soft, Σ_u σ((ŷ_ut − ŷ_u(k))/.3), as the pixels' reach is short;
+        ``"demote"`` lowers it.
     items : item numbers, optional
         Whose pictures may change: needed to promote or demote; all when left out.
     steps : 1 is FGSM. With more, steps of 2.5 ε/steps follow the first, and the best pictures of all passed count: for
@@ -60,8 +62,7 @@ def attack(
     ------
     ValueError
         A model without features, no pictures, an ε that is negative or not finite, unknown words, a gradient that is not
-        finite. Promotion is easier to undo than to do: where nobody is near being shown an item, its gradient is tiny, and
-        only its direction is used.
+        finite.
     """
     one_of(goal, "goal", GOALS)
     c, E, pictures = _ready(model, dataset, look, images)
@@ -71,7 +72,7 @@ def attack(
     if goal == "harm":
         gradient = _harm(model, dataset, at)
     else:
-        gradient = promotion(model, dataset, ids, k)
+        gradient = promotion(model, dataset, ids, k, SOFTNESS)
         if goal == "demote":
             gradient = _negative(gradient)
     climb = _Climb(look, E, c[at.to(c.device)].to(E), _scale(dataset), gradient, epsilon, norm, steps)
@@ -95,7 +96,7 @@ def attack_pictures(
     pictures = np.asarray(pictures)
     c = look.extract(pictures, progress).to(E) / scale  # (n, D)
     nobody = lambda users: np.zeros((len(users), len(pictures)), dtype=bool)  # noqa: E731
-    gradient = shown_count(model, dataset, model.new_item_vectors(c), np.zeros(0, dtype=np.int64), k, nobody)
+    gradient = shown_count(model, dataset, model.new_item_vectors(c), np.zeros(0, dtype=np.int64), k, nobody, SOFTNESS)
     if goal == "demote":
         gradient = _negative(gradient)
     return _Climb(look, E, c, scale, gradient, epsilon, norm, steps).best(pictures, restarts, seed, progress)
