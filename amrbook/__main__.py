@@ -12,7 +12,15 @@ def main(arguments: list[str] | None = None) -> None:
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     about = "run the paper's experiments over many seeds, with their controls"
     run.add_arguments(commands.add_parser("experiments", help=about, description=about))
-    run.main(parser.parse_args(arguments))
+    about = "draw the picture of chapter 0 again, for index.md and README"
+    commands.add_parser("picture", help=about, description=about)
+    options = parser.parse_args(arguments)
+    if options.command == "picture":
+        from . import first_picture  # late: nothing else here draws
+
+        print(first_picture.main().name)
+    else:
+        run.main(options)
 
 
 if __name__ == "__main__":

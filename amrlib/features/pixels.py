@@ -25,7 +25,7 @@ PIXEL_NETWORKS = ("shop", "shop_other", "shop_robust", "efficientnet_lite0", "re
 
 
 class PixelExtractor:
-    """A fixed network f, and what it wants to be given.
+    """A fixed network f, and what it wants to be given. Its ``pull`` is the last factor of :eq:`eq-pixel-gradient`.
 
     Parameters
     ----------

@@ -38,6 +38,7 @@ def attack(
     progress: bool = True,
 ) -> np.ndarray:  # fmt: skip
     """The catalogue's pictures, some or all of them changed by at most ε grey levels: uint8, shaped as ``dataset.images``.
+    Implements :eq:`eq-fgsm`.
 
     Parameters
     ----------
