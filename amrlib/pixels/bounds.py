@@ -31,19 +31,18 @@ def to_eight_bits(x: Tensor, delta: Tensor, epsilon: float, norm: str = "linf") 
 
     ℓ∞: rounding to the nearest level, but no further than ⌊ε⌋. ℓ2: rounding may lengthen δ; then the entries that were
     rounded away from zero go one level back, the most generously rounded first, until ‖δ‖₂ ≤ ε."""
+    if norm == "linf":  # whole numbers up to 510 are exact in any floating-point type
+        return (x + delta.round().clamp_(-(epsilon // 1), epsilon // 1)).clamp_(0, 255).to(torch.uint8)
     whole = delta.double().round()
-    if norm == "linf":
-        whole = whole.clamp(-(epsilon // 1), epsilon // 1)
-    else:
-        flat, wanted = whole.flatten(1), delta.double().flatten(1)
-        excess = flat.abs() - wanted.abs()  # (B, n)  above 0 where rounding went outwards
-        order = excess.argsort(dim=1, descending=True, stable=True)
-        size = flat.abs().gather(1, order)
-        saved = torch.where(excess.gather(1, order) > 0, 2 * size - 1, 0.0)  # m² − (m − 1)²
-        over = (flat.square().sum(1, keepdim=True) - epsilon**2).clamp_min(0)
-        before = saved.cumsum(1) - saved  # what the entries before this one save
-        back = torch.zeros_like(flat).scatter_(1, order, ((before < over) & (saved > 0)).double())
-        whole = (flat - back * flat.sign()).view_as(whole)
+    flat, wanted = whole.flatten(1), delta.double().flatten(1)
+    excess = flat.abs() - wanted.abs()  # (B, n)  above 0 where rounding went outwards
+    order = excess.argsort(dim=1, descending=True, stable=True)
+    size = flat.abs().gather(1, order)
+    saved = torch.where(excess.gather(1, order) > 0, 2 * size - 1, 0.0)  # m² − (m − 1)²
+    over = (flat.square().sum(1, keepdim=True) - epsilon**2).clamp_min(0)
+    before = saved.cumsum(1) - saved  # what the entries before this one save
+    back = torch.zeros_like(flat).scatter_(1, order, ((before < over) & (saved > 0)).double())
+    whole = (flat - back * flat.sign()).view_as(whole)
     return (x.double() + whole).clamp(0, 255).to(torch.uint8)
 
 
