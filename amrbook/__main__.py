@@ -14,8 +14,15 @@ def main(arguments: list[str] | None = None) -> None:
     run.add_arguments(commands.add_parser("experiments", help=about, description=about))
     about = "the same on real choices, from data that lies on this machine and is never stored"
     real.add_arguments(commands.add_parser("real", help=about, description=about))
+    about = "draw the picture of chapter 0 again, for index.md and README"
+    commands.add_parser("picture", help=about, description=about)
     options = parser.parse_args(arguments)
-    {"experiments": run, "real": real}[options.command].main(options)
+    if options.command == "picture":
+        from . import first_picture  # late: nothing else here draws
+
+        print(first_picture.main().name)
+    else:
+        {"experiments": run, "real": real}[options.command].main(options)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from . import evaluate, load, load_dataset, models, perturb, worst_case_ranks
 from .checks import require
 from .datasets import Dataset, list_datasets
@@ -36,6 +38,9 @@ def build_parser() -> argparse.ArgumentParser:
         command.add_argument("--ranking", choices=["full", "sampled"], default="full")
     attack.add_argument("--epsilon", type=float, default=0.1, help="how far each feature vector moves")
     attack.add_argument("--triples", choices=["test", "train"], default="test", help="the loss that is attacked")
+    attack.add_argument("--picture", type=Path, help="a photograph of yours: where would it stand, before and after a change?")
+    attack.add_argument("--levels", type=float, default=8, help="of 255: how far each pixel of --picture may move")
+    attack.add_argument("--goal", choices=["promote", "demote"], default="promote", help="what the change of --picture is for")
     return parser
 
 
@@ -58,6 +63,8 @@ def _train(options: argparse.Namespace, shop: Dataset) -> None:
 
 def _evaluate(options: argparse.Namespace, shop: Dataset) -> None:
     model: Any = models.Popularity().fit(shop) if str(options.file) == "popularity" else _load(options.file, shop)
+    if options.command == "attack" and options.picture:
+        return _attack_picture(model, shop, options)
     clean = evaluate(model, shop, ranking=options.ranking)
     if options.command == "evaluate":
         print(clean.table().round(4).to_string())
@@ -71,6 +78,17 @@ def _evaluate(options: argparse.Namespace, shop: Dataset) -> None:
     print(f"{'':22}  HR@10   NDCG@10")
     for name, found in ranks.items():
         print(f"{name:22}  {hr(found, 10):.4f}  {ndcg(found, 10):.4f}")
+
+
+def _attack_picture(model: Any, shop: Dataset, options: argparse.Namespace) -> None:
+    from .pixels import own_picture  # late: no other command looks at pictures
+
+    found = own_picture(model, shop, options.picture, options.levels, goal=options.goal)
+    written = found.save(options.picture.with_name(f"{options.picture.stem}-changed.png"))
+    print(f"{'':10}  median rank of {shop.n_items + 1:,}   in the first ten of")
+    for name, ranks, shown in zip(("as it is", "changed"), found.ranks, found.shown()):
+        print(f"{name:10}  {int(np.median(ranks)) + 1:>{len('median rank')}}   {shown:28.2%}")
+    print(f"no pixel moved by more than {options.levels:g} of 255; PSNR {found.psnr:.1f} dB, SSIM {found.ssim:.3f}; {written}")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,7 +1,9 @@
 """Makes everything in data/boutique from the files of Debian's package dataset-fashion-mnist.
 
-    python data/make_boutique.py             # both stages
+    python data/make_boutique.py             # all stages
     python data/make_boutique.py cnn         # train the CNN on pictures that are not in the shop
+    python data/make_boutique.py other       # a second CNN, of another seed: what an attacker may have instead of the shop's
+    python data/make_boutique.py robust      # a third, trained adversarially
     python data/make_boutique.py shop        # pictures, features, traits and purchases, from the shipped CNN
 
 On one kind of machine, with the versions of requirements.txt, the files come out byte for byte the same.
@@ -34,6 +36,7 @@ SINGLE = 0.62  # share of single pieces
 APPEAL = 0.5  # spread of the items' general appeal, in log weight
 WORLD = 2017  # seeds what belongs to the items rather than to the shoppers
 EPOCHS, BATCH, RATE = 8, 128, 1e-2
+ROBUST_TO, ATTACK = 8 / 255, 3  # a change a pixel, and the steps that look for it
 
 
 def read_idx(path: Path) -> np.ndarray:
@@ -64,8 +67,12 @@ def write(name: str, **arrays: np.ndarray) -> None:
     print(f"  boutique/{name}: {len(archive.getvalue()):,} bytes")
 
 
-def make_cnn(source: Path) -> None:
-    """Train on the training images; one thread and fixed seeds, so that the weights come out the same."""
+def make_cnn(source: Path, name: str = "cnn.npz", seed: int = WORLD, epsilon: float = 0.0) -> None:
+    """Train on the training images; one thread and fixed seeds, so that the weights come out the same.
+
+    With ``epsilon`` it is trained adversarially (Madry et al. 2018): every picture is first changed by at most that much a
+    pixel, in ATTACK steps against the network as it is, from a random start.
+    """
     import torch
     from torch.nn import functional as F
 
@@ -73,7 +80,7 @@ def make_cnn(source: Path) -> None:
 
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
-    torch.manual_seed(WORLD)
+    torch.manual_seed(seed)
     images = to_tensor(read_idx(source / "train-images-idx3-ubyte.gz").copy())
     labels = torch.from_numpy(read_idx(source / "train-labels-idx1-ubyte.gz").astype(np.int64))
     cnn = SmallCNN()
@@ -86,6 +93,13 @@ def make_cnn(source: Path) -> None:
             batch = images[rows]
             if torch.rand(()) < 0.5:
                 batch = batch.flip(3)  # a shoe may point either way
+            if epsilon:
+                change = (2 * torch.rand(batch.shape) - 1) * epsilon
+                for _ in range(ATTACK):
+                    change.requires_grad_()
+                    (slope,) = torch.autograd.grad(F.cross_entropy(cnn((batch + change).clamp(0, 1)), labels[rows]), change)
+                    change = (change.detach() + epsilon / 2 * slope.sign()).clamp(-epsilon, epsilon)
+                batch = (batch + change).clamp(0, 1)
             loss = F.cross_entropy(cnn(batch), labels[rows])
             optimiser.zero_grad()
             loss.backward()
@@ -93,7 +107,7 @@ def make_cnn(source: Path) -> None:
             schedule.step()
             total += loss.item()
         print(f"  epoch {epoch + 1} of {EPOCHS}: mean loss {total / batches:.4f}", flush=True)
-    write("cnn.npz", **{name: value.numpy() for name, value in cnn.state_dict().items()})
+    write(name, **{name: value.numpy() for name, value in cnn.state_dict().items()})
 
 
 def make_shop(source: Path) -> None:
@@ -130,7 +144,7 @@ def make_shop(source: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stage", nargs="?", choices=["cnn", "shop", "all"], default="all")
+    parser.add_argument("stage", nargs="?", choices=["cnn", "other", "robust", "shop", "all"], default="all")
     parser.add_argument("--source", type=Path, default=Path("/usr/share/datasets/fashion-mnist"),
                         help="folder of the four .gz files (where Debian puts them)")  # fmt: skip
     options = parser.parse_args()
@@ -138,6 +152,10 @@ def main() -> None:
         parser.error(f"{options.source} is not there: apt install dataset-fashion-mnist, or name it with --source")
     if options.stage in ("cnn", "all"):
         make_cnn(options.source)
+    if options.stage in ("other", "all"):
+        make_cnn(options.source, "cnn_other.npz", WORLD + 1)
+    if options.stage in ("robust", "all"):
+        make_cnn(options.source, "cnn_robust.npz", WORLD, ROBUST_TO)
     if options.stage in ("shop", "all"):
         make_shop(options.source)
 

@@ -112,3 +112,25 @@ def test_unknown_words_exit_2():
         with pytest.raises(SystemExit) as end:
             __main__.main(words)
         assert end.value.code == 2
+
+
+def test_a_photograph_of_ones_own(tmp_path, capsys, shop, monkeypatch):
+    from PIL import Image
+
+    from amrlib.pixels import own_picture
+
+    rng = np.random.default_rng(0)
+    pictured = shop.replace(features=rng.random((30, 128), dtype=np.float32), extras={"feature_scale": 2.5})
+    monkeypatch.setattr(__main__, "load_dataset", lambda name: pictured)
+    path, photo = tmp_path / "model.safetensors", tmp_path / "hat.png"
+    assert train(capsys, path)[0] == 0
+    Image.fromarray(rng.integers(0, 255, (60, 50, 3), dtype=np.uint8)).save(photo)
+    code, out, err = run(capsys, "attack", path, "--picture", photo, "--levels", 4)
+    assert (code, err) == (0, "") and "median rank of 31" in out and "more than 4 of 255" in out
+    found = own_picture(amrlib.load(path, pictured), pictured, photo, 4)
+    changed = np.asarray(Image.open(tmp_path / "hat-changed.png"))
+    assert np.array_equal(changed, found.after) and np.abs(changed.astype(int) - found.before).max() == 4
+    assert f"{found.shown()[1]:.2%}" in out and np.median(found.ranks[1]) <= np.median(found.ranks[0])
+    (tmp_path / "no.png").write_text("<html>")
+    code, _, err = run(capsys, "attack", path, "--picture", tmp_path / "no.png")
+    assert code == 2 and err.count("\n") == 1

@@ -34,6 +34,7 @@ from .names import (
     WEAK,
     WEAK_LAMBDA_POINTS,
 )
+from .pixels import ROWS as PIXEL_ROWS
 
 __all__ = ["SCHEMA", "Figures", "leaves"]
 
@@ -206,4 +207,5 @@ SCHEMA: dict[str, tuple[Figures, ...]] = {
     "penalty": tuple(row.below(FORMS, PENALTY_MODELS) for row in RATES_ENTRY),
     # S5. Other K; "D=d": directions of noise beside the features', as long together; ε = 20 % and λ = 1
     "sizes": tuple(row.below(("VBPR, as long", "AMR"), SIZE_POINTS, SIZE_RATES) for row in RATES_ENTRY),
+    "pixels": tuple(Figures(*row) for row in PIXEL_ROWS),
 }

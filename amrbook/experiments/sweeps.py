@@ -29,6 +29,7 @@ from .names import (
     WEAK,
     WEAK_LAMBDA_POINTS,
 )  # fmt: skip
+from .pixels import pixels
 from .rates import authors_run, frontier, rates, sizes
 
 __all__ = ["EXPERIMENTS", "main_experiment"]
@@ -200,5 +201,5 @@ EXPERIMENTS: dict[str, Callable[..., dict[str, Any]]] = {
     "main": main_experiment, "curves": curves, "epsilon": epsilon_sweep, "lambda": lambda_sweep,
     "starts": starts, "visual_share": visual_share, "sparsity": sparsity, "features": features_sweep,
     "controls": controls, "rates": rates, "authors": authors_run, "frontier": frontier, "form_grid": form_grid,
-    "penalty": penalty, "sizes": sizes,
+    "penalty": penalty, "sizes": sizes, "pixels": pixels,
 }  # fmt: skip

@@ -53,7 +53,7 @@ def perturb(
             moved[rows] = c[rows].to(E) + epsilon * direction(noise, norm)
         return moved
     if triples == "test":
-        return _ascend(c, E, partial(_test_gradient, model, dataset), epsilon, steps, norm)
+        return _ascend(c, E, partial(test_gradient, model, dataset), epsilon, steps, norm)
     users, pos = torch.as_tensor(np.array(dataset.train), device=E.device).unbind(1)
     sampler = NegativeSampler(dataset, E.device, allow_full=True)
     able = ~torch.isin(users, torch.as_tensor(sampler.full, device=E.device))  # who has everything chose nothing
@@ -78,28 +78,53 @@ def promote(
     promoted are a ValueError as well."""
     c, E, epsilon, steps = checked(model, epsilon, steps, norm)
     ids = item_ids(items, dataset.n_items, some=True)
+    at = torch.as_tensor(ids, device=E.device)
+    gradient = promotion(model, dataset, ids, k)
+    return c.to(E).index_copy(0, at, _ascend(c[at.to(c.device)], E, gradient, epsilon, steps, norm))
+
+
+Gradient = Callable[[Tensor | None], tuple[Tensor, Tensor]]  # of ΔE (n, K), None for Δ = 0: s (n, K), and the loss or losses
+
+
+def promotion(
+    model: Attackable, dataset: Dataset, ids: np.ndarray, k: int | None = None, softness: float = 1.0
+) -> Gradient:  # fmt: skip
+    """What :func:`promote` climbs, for the items ``ids`` (n,): ΔE (n, K) -> s (n, K), and each item's count (n,)."""
     k = list_length(k, dataset.n_items - len(ids), "the {} items that are not promoted")
-    U, V, visual = model.user_vectors(), model.item_vectors(), model.visual_users()
-    at, users = torch.as_tensor(ids, device=U.device), np.arange(dataset.n_users)
-    clean = (scores.index_fill_(1, at, -torch.inf) for *_, scores in score_blocks(U, V, dataset, users))
+    has = lambda users: dataset.is_train(users[:, None], ids)  # noqa: E731
+    return shown_count(model, dataset, model.item_vectors()[torch.as_tensor(ids)], ids, k, has, softness)
+
+
+def shown_count(
+    model: Attackable, dataset: Dataset, V: Tensor, left_out: np.ndarray, k: int, has: Callable[[np.ndarray], np.ndarray],
+    softness: float = 1.0,
+) -> Gradient:  # fmt: skip
+    """As :func:`promotion`, for things with the vectors ``V`` (n, K̃), of the catalogue or not: the bar is the k-th best item
+    outside ``left_out``, and ``has`` says who (b,) of some users has them, bool (b, n). What is summed over users is
+    σ((ŷ_ut − ŷ_u(k))/softness): the less soft, the more it counts who is near the bar and the less who is far below."""
+    U, visual = model.user_vectors(), model.visual_users()
+    at, users = torch.as_tensor(left_out, device=U.device), np.arange(dataset.n_users)
+    clean = (scores.index_fill_(1, at, -torch.inf) for *_, scores in score_blocks(U, model.item_vectors(), dataset, users))
     bar = torch.cat([torch.topk(scores, k, dim=1).values[:, -1] for scores in clean])  # (M,)  −∞: whatever comes is shown
-    V = V[at]  # (n, K̃) the promoted ones
-    block = max(1, BLOCK_BYTES // (len(ids) * U.element_size() * 4))
+    block = max(1, BLOCK_BYTES // (len(V) * U.element_size() * 4))
 
     def gradient(seen: Tensor | None) -> tuple[Tensor, Tensor]:
-        s, count = V.new_zeros(len(ids), visual.shape[1]), V.new_zeros(len(ids), dtype=torch.float64)
+        s, count = (V.new_zeros(size, dtype=torch.float64) for size in ((len(V), visual.shape[1]), (len(V),)))
         for start in range(0, dataset.n_users, block):
             part = slice(start, start + block)
             ahead = U[part] @ V.T - bar[part, None]  # (b, n)
             if seen is not None:
                 ahead += visual[part] @ seen.T
-            has = torch.as_tensor(dataset.is_train(users[part, None], ids), device=s.device)
-            shown = torch.sigmoid(ahead.masked_fill_(has, -torch.inf))
-            count += shown.double().sum(0)
-            s += (shown * (1 - shown)).T @ visual[part]  # σ' = σ (1 − σ)
-        return s, count
+            owned = torch.as_tensor(has(users[part]), device=s.device)
+            # in float64: the count of something that nobody is near has a slope below what float32 can hold
+            shown = torch.sigmoid((ahead.double() / softness).clamp_min(-600)).masked_fill_(owned, 0)
+            count += shown.sum(0)
+            slope = shown * (1 - shown)  # σ' = σ (1 − σ)
+            s += slope.T @ visual[part].double()
+        size = s.abs().amax(1, keepdim=True)  # its direction is what an attack uses, so its length may be any
+        return (s / torch.where(size > 0, size, 1.0)).to(V), count
 
-    return c.to(E).index_copy(0, at, _ascend(c[at.to(c.device)], E, gradient, epsilon, steps, norm))
+    return gradient
 
 
 def category_hit_ratio(model: Recommending, dataset: Dataset, items: Any, k: int | None = None, features: Any = None) -> float:
@@ -144,7 +169,7 @@ def _row_blocks(n: int, D: int) -> Iterator[slice]:
 
 
 def _ascend(
-    c: Tensor, E: Tensor, gradient: Callable[[Tensor | None], tuple[Tensor, Tensor]], epsilon: float, steps: int, norm: str
+    c: Tensor, E: Tensor, gradient: Gradient, epsilon: float, steps: int, norm: str
 ) -> Tensor:
     """c + Δ (n, D) by projected gradient ascent; Δ and the best Δ are all that it holds in D dimensions. ``gradient`` takes ΔE
     (n, K), None for Δ = 0, to s (n, K) and the loss: one number, or (n,) where no item's move touches another's."""
@@ -193,7 +218,7 @@ def _moved_vectors(model: Attackable, seen: Tensor | None) -> tuple[Tensor, Tens
     return (U, V + seen) if visual is U else (torch.cat([U, visual], 1), torch.cat([V, seen], 1))
 
 
-def _test_gradient(model: Attackable, dataset: Dataset, seen: Tensor | None) -> tuple[Tensor, Tensor]:
+def test_gradient(model: Attackable, dataset: Dataset, seen: Tensor | None) -> tuple[Tensor, Tensor]:
     """Of the loss Σ_u mean_j −ln σ(ŷ_u,test − ŷ_uj), j over what u may be shown."""
     visual, (U, V) = model.visual_users(), _moved_vectors(model, seen)
     s, loss = visual.new_zeros(len(V), visual.shape[1]), visual.new_zeros((), dtype=torch.float64)

@@ -83,10 +83,14 @@ class EfficientNetLite0(nn.Module):
 def as_pixels(picture: Any) -> Tensor:
     """One picture, a PIL.Image in mode RGB, as the network was trained on: float32 (3, 224, 224), (value − 127) / 128. One
     that is no square is squeezed; :func:`amrlib.datasets.extractors.square` makes a square of it first."""
+    return torch.from_numpy((np.asarray(resized(picture), dtype=np.float32).transpose(2, 0, 1) - 127) / 128)
+
+
+def resized(picture: Any) -> Any:
+    """The picture at the size the network looks at, still in 8 bits."""
     from PIL import Image
 
-    small = picture.resize((224, 224), Image.Resampling.BICUBIC)
-    return torch.from_numpy((np.asarray(small, dtype=np.float32).transpose(2, 0, 1) - 127) / 128)
+    return picture.resize((224, 224), Image.Resampling.BICUBIC)
 
 
 def load_efficientnet_lite0(device: str | torch.device = "cpu") -> EfficientNetLite0:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..checks import require, whole_number
+from ..checks import one_of, require, whole_number
 from ..device import resolve_device
 from ..progress import progress_bar
 from ..shipped import read_shipped
@@ -55,11 +55,13 @@ def to_tensor(images: Any, device: str | torch.device = "cpu") -> Tensor:
     return pixels
 
 
-def load_cnn(device: str | torch.device = "cpu") -> SmallCNN:
-    """The shipped CNN in evaluation mode, its weights fixed. A FileNotFoundError when they are missing, a ValueError when
-    they are damaged or the device is unknown."""
+def load_cnn(device: str | torch.device = "cpu", weights: str = "cnn") -> SmallCNN:
+    """The shipped CNN in evaluation mode, its weights fixed. ``weights="cnn_other"`` are those of another seed,
+    ``"cnn_robust"`` those of adversarial training; the shop's features are of neither. A FileNotFoundError when they are
+    missing, a ValueError when they are damaged, or the word or the device is unknown."""
+    one_of(weights, "weights", ("cnn", "cnn_other", "cnn_robust"))
     cnn = SmallCNN()
-    cnn.load_state_dict({name: torch.tensor(value) for name, value in read_shipped("cnn.npz").items()})
+    cnn.load_state_dict({name: torch.tensor(value) for name, value in read_shipped(f"{weights}.npz").items()})
     return cnn.requires_grad_(False).eval().to(resolve_device(device))
 
 

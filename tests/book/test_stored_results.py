@@ -41,6 +41,11 @@ def few_candidates(monkeypatch):
 
 @pytest.mark.parametrize("name", experiments.EXPERIMENTS)
 def test_an_interrupted_run_ends_in_the_same_file(shop, few_candidates, monkeypatch, tmp_path, name):
+    if name == "pixels":  # which needs pictures, and features of the network that looks at them
+        rng = np.random.default_rng(1)
+        pictures = rng.integers(0, 256, (60, 28, 28)).astype(np.uint8)
+        shop = shop.replace(images=pictures, features=rng.random((60, 128), dtype=np.float32),
+                            extras={"labels": np.arange(60) % 3, "feature_scale": 1.0})  # fmt: skip
     for module in (run, sweeps):
         monkeypatch.setattr(module, "load_dataset", lambda name, **options: shop.replace(name="boutique"))
     monkeypatch.setattr(run, "settings", lambda name: SETTINGS)
