@@ -114,8 +114,8 @@ class ChainTraining:
         strength = self._strength(name) | adversary
         if name in (BLIND, TWIN):  # AMR's objective at E = 0, (1 + λ) BPR + reg, divided by 1 + λ
             share = 1 / (1 + strength["adv_weight"])
-            start = MFBPR.warm_start(vbpr if name == BLIND else blind_twin_of(vbpr), self.shop)
-            return self._fit(start, "AMR", seed, name, stronger=share, how=how)
+            blind = MFBPR.warm_start(vbpr if name == BLIND else blind_twin_of(vbpr), self.shop)
+            return self._fit(blind, "AMR", seed, name, stronger=share, how=how)
         if name.startswith("VBPR"):
             trainer = None
             if name == "VBPR, feature dropout":

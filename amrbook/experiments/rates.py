@@ -112,7 +112,8 @@ def sizes(shop: Dataset, settings: dict[str, Any], seed: int, **options: Any) ->
     small = options.pop("dim", 64) < 64  # a test
     for point in SIZE_POINTS:
         kind, number = point.split("=")
-        data = padded(shop, shop.features.shape[1] + 4 if small else int(number), seed) if kind == "D" else shop
+        width = np.asarray(shop.features).shape[1] + 4 if small else int(number)
+        data = padded(shop, width, seed) if kind == "D" else shop
         train = ChainTraining(data, settings, seed, dim=4 if small else int(number) if kind == "K" else 64, **options)
         vbpr, epsilon = train.vbpr(), 0.2 * mean_norm(data)
         for name in result:

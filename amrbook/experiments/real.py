@@ -123,7 +123,8 @@ def _choose(shop: Dataset) -> dict[str, Any]:
         scores = np.zeros((len(GRID), 8))
         for n, how in enumerate(progress_bar(GRID, f"{shop.name}, {kind.__name__}, settings")):
             for split in (0, 1):
-                data, looks = shop.validation_split(split), []
+                data = shop.validation_split(split)
+                looks: list[float] = []
 
                 class Look:
                     def __init__(self, data: Dataset, looks: list[float]) -> None:
@@ -147,7 +148,7 @@ def _one_seed(shop: Dataset, chosen: dict[str, Any], seed: int) -> dict[str, Any
     models["MF-BPR"] = _fit(MFBPR(dim=DIM, seed=seed), shop, chosen["MFBPR"], seed)
     models["DUIF"] = _fit(DUIF(dim=DIM, seed=seed), shop, chosen["DUIF"], seed)
     vbpr = _fit(VBPR(dim=DIM, seed=seed), shop, chosen["VBPR"], seed)
-    shuffled = shop.replace(features=shop.features[np.random.default_rng(seed).permutation(shop.n_items)])
+    shuffled = shop.replace(features=np.asarray(shop.features)[np.random.default_rng(seed).permutation(shop.n_items)])
     models |= {"VBPR": vbpr, "VBPR, shuffled": _fit(VBPR(dim=DIM, seed=seed), shuffled, chosen["VBPR"], seed)}
     result = {name: _entry(model, shuffled if name == "VBPR, shuffled" else shop) for name, model in models.items()}
     one_rate = {"lr": chosen["VBPR"]["lr"], "reg": chosen["VBPR"]["reg"]}
