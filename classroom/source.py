@@ -29,6 +29,7 @@ STUB = "pass  # your code here"
 
 # The one place that knows the chapters' files.
 CHAPTERS = {
+    "photograph": "00_a_photograph_and_a_list",
     "ranking": "01_ranking",
     "boutique": "02_boutique",
     "bpr": "03_mf_bpr",
@@ -38,6 +39,7 @@ CHAPTERS = {
     "vbpr": "07_vbpr",
     "cannot": "08_what_vbpr_cannot_know",
     "attack": "09_worst_small_change",
+    "pixels": "10_attacks_on_pixels",
     "amr": "11_amr",
     "test": "12_how_to_test_a_claim",
     "claims": "13_papers_tables",
