@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 unexport MPLBACKEND
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ours book test units smoke notebooks classroom colab portability bench lint clean distclean
+.PHONY: help setup ours book test units smoke notebooks classroom colab portability bench measures lint clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -89,6 +89,9 @@ bench: ours $(if $(QUICK),,.venv-bench/ready) ## speed: ours and other programs 
 	@echo "installing the other programs into .venv-bench (about 2 GB); without them ours are measured alone: make bench QUICK=1"
 	.venv-bench/bin/python -m pip install --quiet -r bench/requirements.txt
 	@touch $@
+
+measures: ours ## the same small rankings through other libraries' measures, in environments of their own
+	$(RUN) -m measures run
 
 lint: $(READY) ## style, types
 	$(RUN) -m ruff check .
