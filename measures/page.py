@@ -20,6 +20,7 @@ PAGE = ROOT / "book" / "measures.md"
 RESULTS = ROOT / "measures" / "results.json"
 NOT_RUN = "not run: `make measures` does it"
 MEASURES = ("HR", "recall", "precision", "NDCG", "MRR", "MAP", "AUC")
+FIRST_IS_ONE = ("HR", "NDCG", "MRR", "MAP", "AUC")  # with one held-out item
 LIBRARIES = {
     "amrlib": "amrlib (ours)", "cornac": "Cornac", "implicit": "implicit", "recbole": "RecBole", "lenskit": "LensKit",
     "rectools": "RecTools", "replay": "RePlay", "recommenders": "recommenders", "ranx": "ranx",
@@ -31,7 +32,7 @@ TOPICS = {
     "users": ("no list", "empty list", "nothing held out"),
     "several": ("three held out", "more held out than k"),
     "lists": ("short list", "twice in the list"),
-    "scores": ("below zero", "above one"),
+    "scores": ("below zero", "large"),
 }
 TIES = TOPICS["ties"][:3]
 
@@ -79,12 +80,14 @@ def case_table(found: dict[str, Any], name: str) -> str:
 
 
 def tie_rule(first: float, last: float, written: float | None) -> str:
-    """What a library does with six equal scores, from one measure of item 0, of item 5, and of item 5 written first."""
+    """What a library does with six equal scores, from a measure (1 is the first place) of item 0, of item 5, and of item 5
+    written first."""
     if first == last and written in (None, first):
         return "lost" if first < 0.2 else "shared"  # in the last of six places the reciprocal rank is a sixth
-    if first > last:
-        return "smaller item" if written is None else "as written" if written > last else "smaller item"
-    return "larger item" if written in (None, last) else "written last"
+    found = (first, last, written)
+    rules = {"as written": [(1, 0, 1)], "smaller item": [(1, 0, 0), (1, 0, None)], "larger item": [(0, 1, 1), (0, 1, None)]}
+    shape = tuple(None if value is None else 1 if value == 1 else 0 if value < 0.2 else value for value in found)
+    return next((rule for rule, shapes in rules.items() if shape in shapes), "no such rule")
 
 
 def ties(found: dict[str, Any]) -> str:
@@ -92,9 +95,9 @@ def ties(found: dict[str, Any]) -> str:
     for name in asked(found):
         a, b, c = (seen[name].get(case, {}) for case in TIES)
         if a and b:
-            rules = [tie_rule(a[m], b[m], c.get(m)) if m in a and m in b else "–" for m in MEASURES]
+            rules = [tie_rule(a[m], b[m], c.get(m)) if m in a and m in b else "–" for m in FIRST_IS_ONE]
             rows.append([LIBRARIES[name], *rules])
-    return grid(["who wins a tie", *MEASURES], rows)
+    return grid(["who wins a tie", *FIRST_IS_ONE], rows).replace("---:", "---")
 
 
 def sentences(found: dict[str, Any], topic: str) -> str:

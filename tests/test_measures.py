@@ -19,7 +19,7 @@ BY_HAND = {
     "first": (1, 1, 1, 1),
     "second": (1, SECOND, 1 / 2, 4 / 5),
     "below zero": (1, SECOND, 1 / 2, 4 / 5),
-    "above one": (1, SECOND, 1 / 2, 4 / 5),
+    "large": (1, SECOND, 1 / 2, 4 / 5),
     "all equal, item 0": (0, 0, 1 / 6, 0),
     "all equal, item 5": (0, 0, 1 / 6, 0),
     "all equal, item 5 written first": (0, 0, 1 / 6, 0),
@@ -84,7 +84,7 @@ def test_who_wins_a_tie():
     assert page.tie_rule(1.0, 0.0, 1.0) == "as written"
     assert page.tie_rule(1.0, 0.0, 0.0) == page.tie_rule(1.0, 0.0, None) == "smaller item"
     assert page.tie_rule(0.0, 1.0, 1.0) == page.tie_rule(0.0, 1.0, None) == "larger item"
-    assert page.tie_rule(0.0, 1.0, 0.0) == "written last"
+    assert page.tie_rule(0.0, 0.5, 0.0) == page.tie_rule(0.0, 1.0, 0.0) == "no such rule"
 
 
 def test_a_surprise_that_is_no_longer_one_stops_the_page(monkeypatch, stored):
