@@ -101,4 +101,4 @@ clean: ## throw away what was built; the next make book runs every chapter
 	rm -rf _build build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
 
 distclean: clean ## the environment too
-	rm -rf $(VENV) .venv-bench .venv-classroom $(PYTHONS:%=.venv-%)
+	rm -rf $(VENV) .venv-bench .venv-classroom .venv-measures $(PYTHONS:%=.venv-%)

@@ -60,3 +60,7 @@ CASES = [
          {0: [(0, 0.9), (0, 0.8), (1, 0.7)]}, {0: [0]}),
 ]  # fmt: skip
 BY_NAME = {case.name: case for case in CASES}
+
+# For rivals that are drawn: 60 users with ten of 203 items each, in the order in which they had them; the last is held out.
+SHOP_ITEMS, DRAWN = 203, 100
+SHOP = [[(7 * user + 13 * step) % SHOP_ITEMS for step in range(10)] for user in range(60)]

@@ -52,9 +52,9 @@ def asked(found: dict[str, Any]) -> list[str]:
 
 
 def values(found: dict[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
-    """library -> case -> measure -> number, where there are numbers."""
+    """library -> case -> measure -> number, where there are numbers; "sampled" stands beside the cases."""
     return {name: {case: said["values"] for case, said in found[name]["cases"].items() if "values" in said}
-            for name in asked(found)}  # fmt: skip
+            | ({"sampled": found[name]["sampled"]} if "sampled" in found[name] else {}) for name in asked(found)}  # fmt: skip
 
 
 def overview(found: dict[str, Any], measure: str = "NDCG") -> str:
@@ -131,7 +131,7 @@ def write(page: Path = PAGE, results: Path = RESULTS) -> None:
     found = json.loads(results.read_text("utf-8")) if results.is_file() else {}
     parts: dict[str, Callable[[], str]] = {name: (lambda name=name: topic(found, name)) for name in TOPICS}
     parts |= {"overview": lambda: overview(found), "rules": lambda: ties(found), "versions": lambda: versions(found),
-              "auc": lambda: sentences(found, "auc")}  # fmt: skip
+              "auc": lambda: sentences(found, "auc"), "rivals": lambda: sentences(found, "rivals")}  # fmt: skip
     fill = lambda m: f"<!-- measures: {m[1]} -->\n{parts[m[1]]()}\n<!-- /measures -->"  # noqa: E731
     text = re.sub(r"<!-- measures: (\w+) -->[\s\S]*?<!-- /measures -->", fill, page.read_text(encoding="utf-8"))
     write_atomically(page, text.encode())

@@ -79,8 +79,8 @@ SURPRISES = [
     Surprise(
         "users",
         "**LensKit** leaves a user without a list out of the mean (HR {lenskit[no list][HR]:.3f}), though its `default` is "
-        "said to be for them; an empty list counts 0 (HR {lenskit[empty list][HR]:.3f}). A user of whom nothing is held out does "
-        "count, as 0 (HR {lenskit[nothing held out][HR]:.3f}).",
+        "said to be for them; an empty list counts 0 (HR {lenskit[empty list][HR]:.3f}). A user of whom nothing is held "
+        "out does count, as 0 (HR {lenskit[nothing held out][HR]:.3f}).",
         lambda v: v["lenskit"]["no list"]["HR"] == 1
         and v["lenskit"]["empty list"]["HR"] == v["lenskit"]["nothing held out"]["HR"] == 0.5,
     ),
@@ -116,8 +116,8 @@ SURPRISES = [
         "several",
         "**With more held out than $k$** a list cannot hold them all. ranx, pytrec_eval and RecTools divide MAP by all of them "
         "({ranx[more held out than k][MAP]:.3f} at best here), RePlay, recommenders, RecBole and implicit by at most $k$ "
-        "({replay[more held out than k][MAP]:.3f}). LensKit alone does so for recall: {lenskit[more held out than k][recall]:.3f} "
-        "against {ranx[more held out than k][recall]:.3f}.",
+        "({replay[more held out than k][MAP]:.3f}). LensKit alone does so for recall: "
+        "{lenskit[more held out than k][recall]:.3f} against {ranx[more held out than k][recall]:.3f}.",
         lambda v: all(v[n]["more held out than k"]["MAP"] == 0.5 for n in ("ranx", "pytrec_eval", "rectools"))
         and all(v[n]["more held out than k"]["MAP"] == 1 for n in ("replay", "recommenders", "recbole", "implicit"))
         and v["lenskit"]["more held out than k"]["recall"] == 1
@@ -176,5 +176,12 @@ SURPRISES = [
         "**RePlay's RocAuc** ({replay[plain][AUC]:.3f}) is the AUC within the first $k$ items: in place 2 of six the held-out "
         "item beats one of two rivals ({replay[second][AUC]:.3f}), not four of five ({amrlib[second][AUC]:.3f}).",
         lambda v: v["replay"]["second"]["AUC"] == 0.5 and v["amrlib"]["second"]["AUC"] == 0.8,
+    ),
+    Surprise(
+        "rivals",
+        "**RecBole's uni100** draws its {recbole[sampled][drawn]} rivals with replacement. In a shop of 203 items a user meets "
+        "{recbole[sampled][distinct]:.1f} distinct ones on average; ours are {amrlib[sampled][distinct]:.0f}. Fewer rivals are "
+        "easier to beat.",
+        lambda v: v["recbole"]["sampled"]["distinct"] < 90 and v["amrlib"]["sampled"]["distinct"] == 100,
     ),
 ]

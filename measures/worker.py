@@ -28,7 +28,8 @@ def work(name: str) -> dict[str, Any]:
         except Exception as error:  # what a user would see
             found[case.name] = {"raises": f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"}
     installed = "as it is here" if name == "amrlib" else version(adapter.DISTRIBUTION)
-    return {"distribution": adapter.DISTRIBUTION, "version": installed, "cases": found}
+    rivals = {"sampled": adapter.sampled()} if hasattr(adapter, "sampled") else {}
+    return rivals | {"distribution": adapter.DISTRIBUTION, "version": installed, "cases": found}
 
 
 if __name__ == "__main__":

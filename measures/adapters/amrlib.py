@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from ..cases import ITEMS, Case
+from ..cases import DRAWN, ITEMS, SHOP, SHOP_ITEMS, Case
 from . import CannotAsk
 
 DISTRIBUTION = "amrlib"
@@ -39,3 +39,12 @@ def measure(case: Case) -> dict[str, float]:
     report = amrlib.evaluate(model, shop, k=case.k, progress=False)
     return {"HR": report.hr(case.k), "NDCG": report.ndcg(case.k), "recall": float(report.values("recall", case.k).mean()),
             "MRR": report.mrr(), "AUC": report.auc()}  # fmt: skip
+
+
+def sampled() -> dict[str, float]:
+    import amrlib
+
+    train = [(user, item) for user, items in enumerate(SHOP) for item in items[:-1]]
+    shop = amrlib.Dataset(train, [items[-1] for items in SHOP], n_users=len(SHOP), n_items=SHOP_ITEMS)
+    rows = amrlib.evaluation.sample_candidates(shop, DRAWN)
+    return {"drawn": DRAWN, "distinct": sum(len(set(row)) for row in rows.tolist()) / len(rows)}
