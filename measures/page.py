@@ -74,7 +74,7 @@ def case_table(found: dict[str, Any], name: str) -> str:
         else:
             said = found[library]["cases"].get(name, {"not asked": "the stored run is older than the case"})
             how, why = next(iter(said.items()))
-            reasons.setdefault(f"`{why}`" if how == "raises" else why, []).append(LIBRARIES[library])
+            reasons.setdefault(f"``{why}``" if how == "raises" else why, []).append(LIBRARIES[library])
     text = f"**{name}.** {BY_NAME[name].what}\n\n{grid([name, *MEASURES], rows)}"
     return text + "".join(f"\n\nNo numbers: {', '.join(who)}: {why}." for why, who in reasons.items())
 
