@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 unexport MPLBACKEND
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ours book test units smoke notebooks classroom teacher colab portability bench lint clean distclean
+.PHONY: help setup ours book test units smoke notebooks classroom teacher colab portability bench measures lint clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -92,6 +92,9 @@ bench: ours $(if $(QUICK),,.venv-bench/ready) ## speed: ours and other programs 
 	.venv-bench/bin/python -m pip install --quiet -r bench/requirements.txt
 	@touch $@
 
+measures: ours ## the same small rankings through other libraries' measures, in environments of their own
+	$(RUN) -m measures run
+
 lint: $(READY) ## style, types
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
@@ -100,4 +103,4 @@ clean: ## throw away what was built; the next make book runs every chapter
 	rm -rf _build build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
 
 distclean: clean ## the environment too
-	rm -rf $(VENV) .venv-bench .venv-classroom $(PYTHONS:%=.venv-%)
+	rm -rf $(VENV) .venv-bench .venv-classroom .venv-measures $(PYTHONS:%=.venv-%)
