@@ -50,7 +50,7 @@ def own_picture(
     ``picture`` is a file, or an RGB ``PIL.Image``; what the network is shown of it, ``look.prepare``, is what changes. The
     thing has no history: it is ranked as a cold item. ``look`` is the shop's small CNN when left out, and has to be the
     network that made the model's features. ``goal``, ``k`` and errors are those of
-    :func:`amrlib.pixels.attack_pictures`; a file that is no picture raises what Pillow raises."""
+    ``amrlib.pixels.attack_pictures``; a file that is no picture raises what Pillow raises."""
     look = look or pixel_extractor("shop", "cpu")
     opened = open_picture(picture) if isinstance(picture, str | Path | bytes) else picture
     before = look.prepare(opened)[None]
