@@ -3,6 +3,7 @@
 reveal.js and MathJax lie beside the slides as files, pictures inside them: they show without a network.
 """
 
+import base64
 import html
 import importlib.util
 import re
@@ -84,8 +85,10 @@ def output(cell: nbformat.NotebookNode) -> list[str]:
     alt, caption = about.get("image", {}).get("alt", ""), about.get("figure", {}).get("caption", "")
     for one in cell.get("outputs", []):
         data = one.get("data", {})
-        if "image/png" in data:
-            picture = f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{data["image/png"].strip()}">'
+        kind = next((k for k in ("image/png", "image/svg+xml") if k in data), None)
+        if kind:
+            content = data[kind].strip() if kind == "image/png" else base64.b64encode("".join(data[kind]).encode()).decode()
+            picture = f'<img alt="{html.escape(alt)}" src="data:{kind};base64,{content}">'
             shown.append(f"<figure>{picture}<figcaption>{RENDER.renderInline(plain(caption))}</figcaption></figure>")
         elif "text/markdown" in data:
             shown.append(f'<div class="said">{RENDER.render(plain(data["text/markdown"]))}</div>')
