@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from ..settings import trainer_for
 from .measure import mean_norm
 from .names import AGAIN, BLIND, DROPOUT, MODELS, NO_ADVERSARY, STRONGER, TWIN, WEAK
 
-__all__ = ["ChainTraining", "FeatureDropout", "train_chain"]
+__all__ = ["ChainTraining", "FeatureDropout", "Look", "Watch", "train_chain"]
 
 
 class SeparateNoise(PairwiseTrainer):
@@ -56,6 +56,17 @@ class FeatureDropout(SeparateNoise):
 Watch = Callable[[str, Any], Sequence[Callback]]
 
 
+class Look:
+    """A callback: ``do(epoch, model)`` after each of ``epochs``, a collection that knows what is in it; the first is 1."""
+
+    def __init__(self, epochs: Container[int], do: Callable[[int, Any], None]) -> None:
+        self.epochs, self.do = epochs, do
+
+    def on_epoch_end(self, model: Any, row: dict[str, Any]) -> None:
+        if row["epoch"] in self.epochs:
+            self.do(row["epoch"], model)
+
+
 class ChainTraining:
     """Trains the models of one seed: the settings, the seed, and what a smoke run changes.
 
@@ -70,11 +81,14 @@ class ChainTraining:
         self.device, self.epochs, self.progress, self.watch = device, epochs, progress, watch
         self.trainer = trainer_for(device)
 
-    def _fit(
+    def fit(
         self, model: Any, like: str, seed: int, name: str | None = None, trainer: type[PairwiseTrainer] | None = None,
         stronger: float = 1.0, epochs: int | None = None, how: dict[str, Any] | None = None,
     ) -> Any:  # fmt: skip
+        """``model`` trained with the settings of ``like``, but for what ``how`` says; ``name`` is told to ``watch``."""
         values = self.settings[like] | (how or {})
+        if model.P is None:  # afresh: ``watch`` looks at the model before its first epoch
+            model.bind(self.shop)
         reg = np.broadcast_to(np.asarray(values["reg"], dtype=float), 3) * [stronger, stronger, 1.0]
         model.fit(
             self.shop, self.epochs or epochs or values["epochs"], device=self.device, seed=seed, progress=self.progress,
@@ -86,7 +100,7 @@ class ChainTraining:
         return model
 
     def mf(self) -> MFBPR:
-        return self._fit(MFBPR(dim=self.dim, seed=self.seed), "MF-BPR", self.seed)
+        return self.fit(MFBPR(dim=self.dim, seed=self.seed), "MF-BPR", self.seed)
 
     def eals(self) -> MFeALS:
         values = self.settings["MF-eALS"]
@@ -95,14 +109,14 @@ class ChainTraining:
         return model
 
     def duif(self) -> DUIF:
-        return self._fit(DUIF(dim=self.dim, seed=self.seed), "DUIF", self.seed)
+        return self.fit(DUIF(dim=self.dim, seed=self.seed), "DUIF", self.seed)
 
     def vbpr(self, mf: MFBPR | None = None) -> VBPR:
         """From whichever start did better on validation."""
         if self.settings["VBPR"].get("start") == "afresh":
-            return self._fit(VBPR(dim=self.dim, seed=self.seed), "VBPR", self.seed)
+            return self.fit(VBPR(dim=self.dim, seed=self.seed), "VBPR", self.seed)
         start = VBPR.warm_start(mf or self.mf(), self.shop, seed=self.seed)
-        return self._fit(start, "VBPR", self.seed)
+        return self.fit(start, "VBPR", self.seed)
 
     def second(self, vbpr: VBPR, name: str, how: dict[str, Any] | None = None, **adversary: Any) -> Any:
         """A second stage: from VBPR, with a fresh optimiser, as long as AMR, all on the same triples.
@@ -115,17 +129,17 @@ class ChainTraining:
         if name in (BLIND, TWIN):  # AMR's objective at E = 0, (1 + λ) BPR + reg, divided by 1 + λ
             share = 1 / (1 + strength["adv_weight"])
             blind = MFBPR.warm_start(vbpr if name == BLIND else blind_twin_of(vbpr), self.shop)
-            return self._fit(blind, "AMR", seed, name, stronger=share, how=how)
+            return self.fit(blind, "AMR", seed, name, stronger=share, how=how)
         if name.startswith("VBPR"):
             trainer = None
             if name == "VBPR, feature dropout":
                 trainer = type("FeatureDropout", (FeatureDropout,), {"share": (how or {}).get("dropout", DROPOUT)})
             stronger = STRONGER if name == "VBPR, stronger L2" else 1.0
-            return self._fit(VBPR.warm_start(vbpr, self.shop), "AMR", seed, name, trainer, stronger, how=how)
+            return self.fit(VBPR.warm_start(vbpr, self.shop), "AMR", seed, name, trainer, stronger, how=how)
         if name == "AMR, random noise":
             start = AMR.warm_start(vbpr, self.shop, perturbation="random", **strength)
-            return self._fit(start, "AMR", seed, name, SeparateNoise, how=how)
-        return self._fit(AMR.warm_start(vbpr, self.shop, **strength), "AMR", seed, name, how=how)
+            return self.fit(start, "AMR", seed, name, SeparateNoise, how=how)
+        return self.fit(AMR.warm_start(vbpr, self.shop, **strength), "AMR", seed, name, how=how)
 
     def _strength(self, name: str) -> dict[str, Any]:
         strength = {k: self.settings["AMR"][k] for k in ("epsilon", "adv_weight")}
@@ -138,7 +152,7 @@ class ChainTraining:
     def afresh(self, name: str) -> AMR:
         """AMR from random numbers, trained as long as VBPR and AMR after it together."""
         start = AMR(dim=self.dim, seed=self.seed, **self._strength(name))
-        return self._fit(start, "AMR", self.seed, name, epochs=self.settings["VBPR"]["epochs"] + self.settings["AMR"]["epochs"])
+        return self.fit(start, "AMR", self.seed, name, epochs=self.settings["VBPR"]["epochs"] + self.settings["AMR"]["epochs"])
 
 
 def train_chain(

@@ -15,6 +15,7 @@ from amrlib.models import VBPR, VBPRTwoVector
 from amrlib.training import Losses, PairwiseTrainer
 
 from ..settings import trainer_for
+from .chain import Look
 from .measure import mean_norm, picture_use, rates_entry, rounded
 from .names import ADVERSARY_POINTS, AGAIN, AUTHORS_PENALTIES, AUTHORS_RATES, NO_ADVERSARY
 from .results import load_results
@@ -123,18 +124,11 @@ def form_grid(
         for part, data in splits.items():
             looks: dict[str, Any] = {}
 
-            class Watch:
-                def __init__(self, data: Dataset, looks: dict[str, Any]) -> None:
-                    self.data, self.looks = data, looks
+            def look(epoch: int, model: Any, data: Dataset = data, looks: dict[str, Any] = looks) -> None:
+                report = evaluate(model, data, k=10, progress=False)
+                looks[str(epoch)] = {"NDCG@10": rounded(report.ndcg(10)), "AUC": rounded(report.auc())}
 
-                def on_epoch_end(self, model: Any, row: dict[str, Any]) -> None:
-                    if row["epoch"] in points:
-                        report = evaluate(model, self.data, k=10, progress=False)
-                        self.looks[str(row["epoch"])] = {
-                            "NDCG@10": rounded(report.ndcg(10)), "AUC": rounded(report.auc())
-                        }  # fmt: skip
-
-            model = fit_form(data, setting, seed, epochs or points[-1], device, dim, [Watch(data, looks)])
+            model = fit_form(data, setting, seed, epochs or points[-1], device, dim, [Look(points, look)])
             nothing = {"NDCG@10": None, "AUC": None}  # a smoke run ends before
             result[name][part] = {point: looks.get(point, nothing) for point in EPOCH_POINTS}
         result[name]["seen"] = picture_use(model)["seen"]

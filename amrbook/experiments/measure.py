@@ -55,10 +55,10 @@ def picture_use(model: Any) -> dict[str, Any]:
     return norms | {"seen": rounded((seen.std(1) / spread.clamp_min(1e-12)).double().mean())}
 
 
-def sweep_entry(model: Any, shop: Dataset) -> dict[str, Any]:
-    """An ``ENTRY`` of the sweeps; see :mod:`amrbook.experiments.schema`."""
-    ten = (10,)
-    report, epsilon = evaluate(model, shop, k=1, progress=False), TENTH * (norm := mean_norm(shop))
+def sweep_entry(model: Any, shop: Dataset, report: Report | None = None) -> dict[str, Any]:
+    """An ``ENTRY`` of the sweeps; see :mod:`amrbook.experiments.schema`. ``report`` is the model's, if it is there already."""
+    ten, epsilon = (10,), TENTH * (norm := mean_norm(shop))
+    report = report or evaluate(model, shop, k=1, progress=False)
     trained_with = model.epsilon if getattr(model, "adv_weight", 0) > 0 else 0.0
     entry: dict[str, Any] = {"full": measures(report.ranks, ten), "cold": measures(report.ranks[report.cold], ten)}
     entry |= {"auc cold": auc(report.only(report.cold)), "attacked": entry["full"], "certified": entry["full"]}
@@ -88,7 +88,7 @@ def margin_share(model: Any, shop: Dataset, epsilon: float) -> float | None:
 def rates_entry(model: Any, shop: Dataset) -> dict[str, Any]:
     """:func:`sweep_entry` with warm items apart, and what a tenth of ‖c‖ is for this very model (:func:`margin_share`)."""
     report = evaluate(model, shop, k=1, progress=False)
-    entry = sweep_entry(model, shop) | {"warm": measures(report.only(~report.cold).ranks, (10,))}
+    entry = sweep_entry(model, shop, report) | {"warm": measures(report.only(~report.cold).ranks, (10,))}
     if model.E is None:
         return entry | {"sensitivity": 0.0, "E norm": 0.0, "seen": 0.0, "margin": 0.0}
     return entry | {"margin": margin_share(model, shop, TENTH * mean_norm(shop))}

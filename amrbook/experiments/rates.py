@@ -11,7 +11,7 @@ from amrlib.datasets.dataset import Dataset
 from amrlib.evaluation import evaluate, sample_candidates
 from amrlib.models import VBPR
 
-from .chain import ChainTraining
+from .chain import ChainTraining, Look, Watch
 from .measure import mean_norm, measures, ranks_of, rates_entry
 from .names import (
     ADVERSARY_POINTS,
@@ -109,12 +109,11 @@ def padded(shop: Dataset, d: int, seed: int) -> Dataset:
 def sizes(shop: Dataset, settings: dict[str, Any], seed: int, **options: Any) -> dict[str, Any]:
     """S5: other K, and features padded with noise: does AMR go blind there, and does a slow Q keep it looking?"""
     result: dict[str, Any] = {"VBPR, as long": {}, "AMR": {}}
-    small = options.pop("dim", 64) < 64  # a test
+    dim = options.pop("dim", 64)  # what K = 64 stands for
     for point in SIZE_POINTS:
-        kind, number = point.split("=")
-        width = np.asarray(shop.features).shape[1] + 4 if small else int(number)
-        data = padded(shop, width, seed) if kind == "D" else shop
-        train = ChainTraining(data, settings, seed, dim=4 if small else int(number) if kind == "K" else 64, **options)
+        kind, number = point[0], int(point[2:])
+        data = padded(shop, number, seed) if kind == "D" else shop
+        train = ChainTraining(data, settings, seed, dim=number * dim // 64 if kind == "K" else dim, **options)
         vbpr, epsilon = train.vbpr(), 0.2 * mean_norm(data)
         for name in result:
             result[name][point] = {}
@@ -144,28 +143,21 @@ def authors_run(shop: Dataset, settings: dict[str, Any], seed: int, **options: A
         for column, value in zip(curve, (epoch, *values), strict=True):
             curve[column].append(value)
 
-    class Watch:
-        def __init__(self, name: str, first: int) -> None:
-            self.name, self.first = name, first
+    def recorded_as(name: str, first: int) -> Watch:
+        def watch(_: str, model: Any) -> list[Look]:
+            record(name, first, model)
+            every = range(AUTHORS_EVERY, epochs + 1, AUTHORS_EVERY)
+            return [Look(every, lambda epoch, model: record(name, first + epoch, model))]
 
-        def on_epoch_end(self, model: Any, row: dict[str, Any]) -> None:
-            if row["epoch"] % AUTHORS_EVERY == 0:
-                record(self.name, self.first + row["epoch"], model)
+        return watch
 
-    def watch(name: str, model: Any) -> list[Watch]:
-        if name == "MF-BPR":
-            return []
-        first = 0 if name == "VBPR" else epochs
-        record(shown[0], first, model)
-        return [Watch(shown[0], first)]
-
-    shown = ["VBPR"]  # under which name the training at hand is recorded
-    train = ChainTraining(shop, settings, seed, **options, watch=watch)
+    train = ChainTraining(shop, settings, seed, **options)
     mf = train.mf()
-    vbpr = train._fit(VBPR.warm_start(mf, shop, seed=seed), "VBPR", seed, how=how)
+    train.watch = recorded_as("VBPR", 0)
+    vbpr = train.fit(VBPR.warm_start(mf, shop, seed=seed), "VBPR", seed, how=how)
     result["VBPR"] |= rates_entry(vbpr, shop)
     for name, share in AUTHORS_MODELS.items():
-        shown[0] = name
+        train.watch = recorded_as(name, epochs)
         adversary = {} if share is None else {"epsilon": share * norm or NO_ADVERSARY, "adv_weight": 1.0}
         model = train.second(vbpr, "VBPR, as long" if share is None else "AMR", how, **adversary)
         result[name] |= rates_entry(model, shop)

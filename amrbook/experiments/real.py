@@ -29,6 +29,7 @@ from amrlib.models import AMR, DUIF, MFBPR, VBPR, Popularity
 from amrlib.progress import progress_bar
 
 from ..identification import blind_twin_of
+from .chain import Look
 from .measure import margin_share, mean_norm, picture_use, rounded
 from .names import AUTHORS_PENALTIES, AUTHORS_RATES, NO_ADVERSARY, TENTH, TWIN
 from .results import LAYOUT, results_folder
@@ -52,15 +53,16 @@ def real_shop(name: str, folder: Path, seed: int) -> Dataset:
     """The set with what this seed holds out: one item a user, and a fifth of the items, which nobody is trained on."""
     rng = np.random.default_rng(seed)
     if name == "punks":
-        with np.load(folder / "cryptopunks" / "purchases.npz") as file:
+        with np.load(folder / "cryptopunks" / "purchases.npz", allow_pickle=False) as file:
             pairs = file["pairs"].astype(np.int64)
-        features = np.load(folder / "cryptopunks" / "features_pca64_f16.npy").astype(np.float32)
+        features = np.load(folder / "cryptopunks" / "features_pca64_f16.npy", allow_pickle=False).astype(np.float32)
     else:
-        with np.load(folder / "ml1m" / "ratings.npz") as file:
+        with np.load(folder / "ml1m" / "ratings.npz", allow_pickle=False) as file:
             likes = file["ratings"][:, file["poster_movie_ids"]] >= 4
         users = np.sort(np.random.default_rng(0).permutation(np.flatnonzero(likes.sum(1) >= 2))[:1500])
         pairs = np.argwhere(likes[users])
-        features = _principal(np.load(folder / "ml1m" / "poster_features_f16.npy").astype(np.float64))
+        posters = np.load(folder / "ml1m" / "poster_features_f16.npy", allow_pickle=False)
+        features = _principal(posters.astype(np.float64))
     train, test = leave_one_out(pairs, seed=seed, n_users=int(pairs[:, 0].max()) + 1)
     new = rng.random(len(features)) < 0.2
     return Dataset(train[~new[train[:, 1]]], test, features, n_users=len(test), name=name)
@@ -126,20 +128,15 @@ def _choose(shop: Dataset) -> dict[str, Any]:
                 data = shop.validation_split(split)
                 looks: list[float] = []
 
-                class Look:
-                    def __init__(self, data: Dataset, looks: list[float]) -> None:
-                        self.data, self.looks = data, looks
-
-                    def on_epoch_end(self, model: Any, row: dict[str, Any]) -> None:
-                        if row["epoch"] % EVERY == 0:
-                            self.looks.append(evaluate(model, self.data, k=10, progress=False).auc())
+                def look(_: int, model: Any, data: Dataset = data, looks: list[float] = looks) -> None:
+                    looks.append(evaluate(model, data, k=10, progress=False).auc())
 
                 model = kind(dim=DIM, seed=split)
                 model.fit(data, 8 * EVERY, seed=split, trainer="compiled", device="cpu", progress=False, **how,
-                          callbacks=[Look(data, looks)])  # fmt: skip
+                          callbacks=[Look(range(EVERY, 8 * EVERY + 1, EVERY), look)])  # fmt: skip
                 scores[n] += np.array(looks) / 2
-        at, look = np.unravel_index(scores.argmax(), scores.shape)
-        chosen[kind.__name__] = GRID[int(at)] | {"epochs": EVERY * (int(look) + 1), "validation AUC": rounded(scores.max())}
+        at, best = np.unravel_index(scores.argmax(), scores.shape)
+        chosen[kind.__name__] = GRID[int(at)] | {"epochs": EVERY * (int(best) + 1), "validation AUC": rounded(scores.max())}
     return chosen
 
 

@@ -13,7 +13,7 @@ from amrlib.datasets.dataset import Dataset
 from amrlib.evaluation import sample_candidates
 from amrlib.models import VBPR
 
-from .chain import ChainTraining, train_chain
+from .chain import ChainTraining, Look, train_chain
 from .forms import form_grid, penalty
 from .measure import main_entry, mean_norm, measures, ranks_of, rounded, sweep_entry
 from .names import (
@@ -63,19 +63,11 @@ def curves(shop: Dataset, settings: dict[str, Any], seed: int, every: int = 20, 
     def first(name: str) -> int:
         return 0 if name == "VBPR" else options.get("epochs") or settings["VBPR"]["epochs"]
 
-    class Watch:
-        def __init__(self, name: str) -> None:
-            self.name = name
-
-        def on_epoch_end(self, model: Any, row: dict[str, Any]) -> None:
-            if row["epoch"] % every == 0:
-                record(self.name, first(self.name) + row["epoch"], model)
-
-    def watch(name: str, model: Any) -> list[Watch]:
+    def watch(name: str, model: Any) -> list[Look]:
         if name == "MF-BPR":  # its last epoch alone
             return []
         record(name, first(name), model)
-        return [Watch(name)]
+        return [Look(range(every, 10**9, every), lambda epoch, model: record(name, first(name) + epoch, model))]
 
     train = ChainTraining(shop, settings, seed, **options, watch=watch)
     mf = train.mf()

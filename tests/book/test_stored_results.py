@@ -20,7 +20,7 @@ SETTINGS = {
     "MF-BPR": {"lr": 0.05, "reg": 0.01, "epochs": 2},
     "MF-eALS": {"c0": 4.0, "alpha": 0.4, "reg": 0.1, "epochs": 2},
     "DUIF": {"lr": 0.05, "reg": 0.01, "epochs": 2},
-    "VBPR": {"lr": 0.05, "reg": 0.01, "epochs": 2},
+    "VBPR": {"start": "afresh", "lr": 0.05, "reg": 0.01, "epochs": 2},  # as the boutique's
     "AMR": {"lr": 0.05, "reg": 0.01, "epochs": 3, "epsilon": 0.3, "adv_weight": 1.0},
 }
 
