@@ -58,6 +58,9 @@ def claim_problems(code: str) -> list[str]:
                 wrong.append(f"{here}: seeds= is typed; count them: len(SEEDS)")
             elif "this run" not in words:
                 wrong.append(f'{here} rests on one run and does not say "in this run"')
+        test = call.args[1] if len(call.args) > 1 else None
+        if isinstance(test, ast.Constant):
+            wrong.append(f"{here}: its test is {test.value!r}, so it cannot fail; glue() shows a sentence that claims nothing")
         if isinstance(given.get("verdict"), ast.Constant):
             wrong.append(f"{here}: a typed verdict; use verdict_of(ours, half_width, theirs)")
     return wrong

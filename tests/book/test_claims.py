@@ -155,6 +155,7 @@ def test_the_record_survives_the_kernel_papermill_and_store(tmp_path, monkeypatc
         ('claim("A leads.", m > h, MODE, seeds=5, effect={})', "is typed"),
         ('if x:\n    claims.claim("A " + "leads.", m > h, MODE, seeds=1)', "in this run"),
         ('claim("A", ok, MODE, seeds=n, effect=e, paper="B", verdict="reproduced")', "typed verdict"),
+        ('claim("A leads.", True, MODE, seeds=len(SEEDS), effect={"x": (m, h)})', "cannot fail"),
     ],
 )
 def test_a_claim_that_does_not_say_what_it_rests_on_is_found(code, word):
