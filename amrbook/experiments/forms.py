@@ -159,7 +159,7 @@ def penalty(
         vbpr = fit_form(shop, setting, seed, long, device, dim)
         result[form] = {"VBPR": rates_entry(vbpr, shop)}
         again = dict(seed=seed + AGAIN, epochs=epochs or settings["AMR"]["epochs"], device=device, dim=dim, start=vbpr)
-        result[form]["VBPR, as long"] = rates_entry(fit_form(shop, setting, **again), shop)
+        result[form]["VBPR, continued"] = rates_entry(fit_form(shop, setting, **again), shop)
         for point in ADVERSARY_POINTS:
             epsilon = float(point) * norm or NO_ADVERSARY
             amr = fit_form(shop, setting, **again, epsilon=epsilon, adv_weight=1.0)

@@ -8,13 +8,13 @@ NO_ADVERSARY = 1e-4  # an ε that only doubles the loss: the paper's own smalles
 TENTH = 0.1  # of ‖c‖: where the sweeps are attacked
 STRONGER = 2.0  # "VBPR, stronger L2": times as much on P and on the items' vectors; at 3 it collapses
 WEAK = "AMR, ε=0.05‖c‖"  # a quarter of the strength in the boutique's settings
-BLIND = "MF-BPR, as long"  # AMR's second stage without E: what is left of AMR if it uses no picture
+BLIND = "MF-BPR, continued"  # AMR's second stage without E: what is left of AMR if it uses no picture
 TWIN = "blind twin"  # the same from (P, Q + CE, 0), which ranks warm items as the VBPR that it starts from does
 DROPOUT = 0.2  # "VBPR, feature dropout": share of the entries
 AGAIN = 100  # added to the seed after a warm start: other triples than in the first training
 
 MODELS = (
-    "Popularity", "MF-BPR", "MF-eALS", "DUIF", "VBPR", "VBPR, as long", "AMR, ε → 0", "AMR",
+    "Popularity", "MF-BPR", "MF-eALS", "DUIF", "VBPR", "VBPR, continued", "AMR, ε → 0", "AMR",
     "AMR, random noise", "VBPR, stronger L2", "VBPR, feature dropout",
 )  # fmt: skip
 EPSILON_POINTS = ("0", "0.02", "0.05", "0.1", "0.2", "0.5", "1")

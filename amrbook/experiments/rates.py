@@ -58,10 +58,10 @@ def rates(shop: Dataset, settings: dict[str, Any], seed: int, **options: Any) ->
 
 def _rates(shop: Dataset, settings: dict[str, Any], train: ChainTraining, vbpr: VBPR) -> dict[str, Any]:
     norm = mean_norm(shop)
-    result: dict[str, Any] = {"VBPR": rates_entry(vbpr, shop), "VBPR, as long": {}, TWIN: {}, "AMR": {}}
+    result: dict[str, Any] = {"VBPR": rates_entry(vbpr, shop), "VBPR, continued": {}, TWIN: {}, "AMR": {}}
     for point in RATE_POINTS:
         how = how_at(point, settings)
-        result["VBPR, as long"][point] = rates_entry(train.second(vbpr, "VBPR, as long", how), shop)
+        result["VBPR, continued"][point] = rates_entry(train.second(vbpr, "VBPR, continued", how), shop)
         weights = {w: float(w) for w in weights_at(point)}
         result[TWIN][point] = {w: rates_entry(train.second(vbpr, TWIN, how, adv_weight=x), shop) for w, x in weights.items()}
         result["AMR"][point] = {
@@ -86,10 +86,10 @@ def frontier(shop: Dataset, settings: dict[str, Any], seed: int, **options: Any)
     }  # fmt: skip
     reg = np.broadcast_to(settings["AMR"]["reg"], 3) * [[float(p), float(p), 1.0] for p in PENALTY_POINTS]
     result["VBPR, stronger L2"] = {
-        p: rates_entry(train.second(vbpr, "VBPR, as long", {"reg": r.tolist()}), data)
+        p: rates_entry(train.second(vbpr, "VBPR, continued", {"reg": r.tolist()}), data)
         for p, r in zip(PENALTY_POINTS, reg, strict=True)
     }
-    quieter = train.second(vbpr, "VBPR, as long")
+    quieter = train.second(vbpr, "VBPR, continued")
     E, result["VBPR, E turned down"] = quieter.E.clone(), {}
     for point in VOLUME_POINTS:
         quieter.E.copy_(float(point) * E)
@@ -98,7 +98,7 @@ def frontier(shop: Dataset, settings: dict[str, Any], seed: int, **options: Any)
 
 
 def padded(shop: Dataset, d: int, seed: int) -> Dataset:
-    """The features with directions of pure noise up to ``d``, as long together as the real part; ‖c‖ stays on average."""
+    """The features with directions of pure noise up to ``d``, together of the length of the real part; ‖c‖ stays on average."""
     c = np.asarray(shop.features, dtype=np.float64)
     noise = np.random.default_rng(seed).standard_normal((len(c), d - c.shape[1]))
     noise *= np.sqrt((c**2).sum(1).mean() / (noise**2).sum(1).mean())
@@ -108,7 +108,7 @@ def padded(shop: Dataset, d: int, seed: int) -> Dataset:
 
 def sizes(shop: Dataset, settings: dict[str, Any], seed: int, **options: Any) -> dict[str, Any]:
     """S5: other K, and features padded with noise: does AMR go blind there, and does a slow Q keep it looking?"""
-    result: dict[str, Any] = {"VBPR, as long": {}, "AMR": {}}
+    result: dict[str, Any] = {"VBPR, continued": {}, "AMR": {}}
     dim = options.pop("dim", 64)  # what K = 64 stands for
     for point in SIZE_POINTS:
         kind, number = point[0], int(point[2:])
@@ -124,7 +124,7 @@ def sizes(shop: Dataset, settings: dict[str, Any], seed: int, **options: Any) ->
 
 
 AUTHORS_EVERY = 100
-AUTHORS_MODELS = {"VBPR, as long": None, "AMR, ε → 0": 0.0, "AMR, 10 %": 0.1, "AMR, 20 %": 0.2}  # → ε/‖c‖
+AUTHORS_MODELS = {"VBPR, continued": None, "AMR, ε → 0": 0.0, "AMR, 10 %": 0.1, "AMR, 20 %": 0.2}  # → ε/‖c‖
 
 
 def authors_run(shop: Dataset, settings: dict[str, Any], seed: int, **options: Any) -> dict[str, Any]:
@@ -159,6 +159,6 @@ def authors_run(shop: Dataset, settings: dict[str, Any], seed: int, **options: A
     for name, share in AUTHORS_MODELS.items():
         train.watch = recorded_as(name, epochs)
         adversary = {} if share is None else {"epsilon": share * norm or NO_ADVERSARY, "adv_weight": 1.0}
-        model = train.second(vbpr, "VBPR, as long" if share is None else "AMR", how, **adversary)
+        model = train.second(vbpr, "VBPR, continued" if share is None else "AMR", how, **adversary)
         result[name] |= rates_entry(model, shop)
     return result

@@ -150,7 +150,7 @@ def _one_seed(shop: Dataset, chosen: dict[str, Any], seed: int) -> dict[str, Any
     result = {name: _entry(model, shuffled if name == "VBPR, shuffled" else shop) for name, model in models.items()}
     one_rate = {"lr": chosen["VBPR"]["lr"], "reg": chosen["VBPR"]["reg"]}
     for point, how in (("one rate", one_rate), ("authors", {"lr": AUTHORS_RATES, "reg": AUTHORS_PENALTIES})):
-        second: dict[str, Any] = {"VBPR, as long": VBPR.warm_start(vbpr, shop),
+        second: dict[str, Any] = {"VBPR, continued": VBPR.warm_start(vbpr, shop),
                                   TWIN: MFBPR.warm_start(blind_twin_of(vbpr), shop)}  # fmt: skip
         for share in EPSILONS:
             epsilon = float(share) * mean_norm(shop) or NO_ADVERSARY

@@ -65,7 +65,7 @@ def paired_over_seeds(
 ) -> tuple[float, float, float]:
     """The difference a − b of a figure, as :func:`amrbook.intervals.paired_t_interval` gives it.
 
-    A model may be given with its point: ``paired_over_seeds(r, ("AMR", "0.1"), "VBPR, as long", "full", "NDCG@10")``.
+    A model may be given with its point: ``paired_over_seeds(r, ("AMR", "0.1"), "VBPR, continued", "full", "NDCG@10")``.
     """
     return paired_t_interval(over_seeds(results, a, *path), over_seeds(results, b, *path))
 

@@ -76,7 +76,7 @@ ATTACKS = (
     ("test", "one gradient step, on test triples"),
     ("train", "one gradient step, on training triples"),
     ("linf", "one sign step at ε/√D an entry, which has the ℓ2 length ε"),
-    ("transferred", 'the step of "test" made against "VBPR, as long"'),
+    ("transferred", 'the step of "test" made against "VBPR, continued"'),
     ("certified", "every user's exact worst case"),
 )
 MAIN = (
@@ -90,7 +90,7 @@ MAIN = (
     Figures((WITH_E, ("rank change",), ("low", "Q1", "median", "Q3", "high")),
             'rank after − before, "test" at 10 %, all users; low and high are whiskers, within 1.5 (Q3 − Q1) of the box'),
     Figures((WITH_E, ("promotion",), ("CHR@10",), ("before", "after", "random")),
-            "one step at 10 %, and noise as long: share of first-10 places of the category least bought an item"),
+            "one step at 10 %, and noise of equal length: share of first-10 places of the category least bought per item"),
     Figures((WITH_E, ("promotion",), ("rank",), ("before", "after", "random")),
             "the same: median rank, over users and 5 cold items (the same for all models of a seed)"),
     Figures((WITH_E, ("E",)), "the 10 largest singular values, descending: a list"),
@@ -100,7 +100,7 @@ MAIN = (
 )
 
 CURVES = (
-    Figures((("MF-BPR", "VBPR", "VBPR, as long", "AMR, ε → 0", "AMR", "AMR, random noise"),
+    Figures((("MF-BPR", "VBPR", "VBPR, continued", "AMR, ε → 0", "AMR", "AMR, random noise"),
              ("epoch", "NDCG@10", "HR@10", "attacked")),
             'lists, a value every 20 epochs, at test items: shown, never used to choose; attacked is NDCG@10 under one step '
             'on test triples at 10 %. "MF-BPR" has its last epoch alone, "VBPR" counts from 0 and the others go on from '
@@ -125,17 +125,17 @@ RATES_ENTRY = (
     Figures((("margin",),), "mean 2ε‖E p_u‖₂ at 10 %, over the mean lead of a purchase of training; 0 without E"),
 )
 RATE_WEIGHTS = ((GRID_POINTS, ("0.1", "1")), (RATE_POINTS[len(GRID_POINTS) :], ("1",)))  # points → λ
-PENALTY_MODELS = ("VBPR", "VBPR, as long", *(f"AMR {point}" for point in ADVERSARY_POINTS))  # ε/‖c‖ of their training
+PENALTY_MODELS = ("VBPR", "VBPR, continued", *(f"AMR {point}" for point in ADVERSARY_POINTS))  # ε/‖c‖ of their training
 RATES = (
     *(row.below(("VBPR",)) for row in RATES_ENTRY),
-    *(row.below(("VBPR, as long",), RATE_POINTS) for row in RATES_ENTRY),
+    *(row.below(("VBPR, continued",), RATE_POINTS) for row in RATES_ENTRY),
     *(row.below((TWIN,), points, weights) for row in RATES_ENTRY for points, weights in RATE_WEIGHTS),
     *(row.below(("AMR",), points, ADVERSARY_POINTS, weights) for row in RATES_ENTRY for points, weights in RATE_WEIGHTS),
 )
-AUTHORS_RUN = ("VBPR", "VBPR, as long", "AMR, ε → 0", "AMR, 10 %", "AMR, 20 %")
+AUTHORS_RUN = ("VBPR", "VBPR, continued", "AMR, ε → 0", "AMR, 10 %", "AMR, 20 %")
 REFERENCES = (
     *(row.below(("MF-BPR",)) for row in ENTRY_BLIND),
-    *(row.below(("VBPR", "VBPR, as long")) for row in ENTRY),
+    *(row.below(("VBPR", "VBPR, continued")) for row in ENTRY),
 )
 
 
@@ -167,16 +167,16 @@ SCHEMA: dict[str, tuple[Figures, ...]] = {
     "starts": tuple(row.below(("AMR", "AMR, afresh", WEAK, f"{WEAK}, afresh")) for row in ENTRY),
     # the boutique drawn again by each seed
     "visual_share": _over_shops(
-        SHARE_POINTS, "MF-BPR", "DUIF", "VBPR", "VBPR, as long", "AMR, ε → 0", "AMR", WEAK
+        SHARE_POINTS, "MF-BPR", "DUIF", "VBPR", "VBPR, continued", "AMR, ε → 0", "AMR", WEAK
     ),
     # the boutique drawn by each seed with 4,830 items and more or fewer users (the points), so that users buy as much as
     # ever and items sell more or less often
-    "sparsity": _over_shops(SPARSITY_POINTS, "MF-BPR", "VBPR", "VBPR, as long", "AMR", WEAK),
+    "sparsity": _over_shops(SPARSITY_POINTS, "MF-BPR", "VBPR", "VBPR, continued", "AMR", WEAK),
     # "×s": the features times s; "D=d": the best approximation in d dimensions (truncated singular value decomposition,
     # not centred), brought back to the same ‖c‖. "same ε" is that of the settings, "same ε/‖c‖" that times s. E starts
     # from the same numbers and reg_E is the same whatever the scale, so the two ways of scaling are not the same problem
     # in every respect.
-    "features": _over_shops(FEATURE_POINTS, "VBPR", "VBPR, as long", "AMR, same ε", "AMR, same ε/‖c‖"),
+    "features": _over_shops(FEATURE_POINTS, "VBPR", "VBPR, continued", "AMR, same ε", "AMR, same ε/‖c‖"),
     # on the shops of main, visual_share and sparsity with the same seeds; "AMR, ε → 0" where sparsity has it not
     "controls": (
         *_over_shops(("boutique", *(f"visual_share={p}" for p in SHARE_POINTS), *_USERS), BLIND),
@@ -205,7 +205,7 @@ SCHEMA: dict[str, tuple[Figures, ...]] = {
     ),
     # S2. Each form with its own best settings of form_grid
     "penalty": tuple(row.below(FORMS, PENALTY_MODELS) for row in RATES_ENTRY),
-    # S5. Other K; "D=d": directions of noise beside the features', as long together; ε = 20 % and λ = 1
-    "sizes": tuple(row.below(("VBPR, as long", "AMR"), SIZE_POINTS, SIZE_RATES) for row in RATES_ENTRY),
+    # S5. Other K; "D=d": directions of noise beside the features', together of the same length; ε = 20 % and λ = 1
+    "sizes": tuple(row.below(("VBPR, continued", "AMR"), SIZE_POINTS, SIZE_RATES) for row in RATES_ENTRY),
     "pixels": tuple(Figures(*row) for row in PIXEL_ROWS),
 }

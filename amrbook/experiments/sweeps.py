@@ -42,7 +42,7 @@ def main_experiment(
     models = train_chain(shop, settings, seed, only, **options)
     sampled = shop if shop.candidates is not None else shop.replace(candidates=sample_candidates(shop, seed=seed))
     transferred = None
-    surrogate: Any = models.get("VBPR, as long")
+    surrogate: Any = models.get("VBPR, continued")
     if surrogate is not None and surrogate.features is not None:
         transferred = perturb(surrogate, shop, 1.0) - surrogate.features
     return {name: main_entry(model, shop, sampled, seed, transferred) for name, model in models.items()}
@@ -73,7 +73,7 @@ def curves(shop: Dataset, settings: dict[str, Any], seed: int, every: int = 20, 
     mf = train.mf()
     record("MF-BPR", options.get("epochs") or settings["MF-BPR"]["epochs"], mf)
     vbpr = train.vbpr(mf)
-    for name in ("VBPR, as long", "AMR, ε → 0", "AMR", "AMR, random noise"):
+    for name in ("VBPR, continued", "AMR, ε → 0", "AMR", "AMR, random noise"):
         train.second(vbpr, name)
     return result
 
@@ -82,7 +82,7 @@ def _with_references(shop: Dataset, train: ChainTraining) -> tuple[VBPR, dict[st
     """VBPR to go on from, and the entries of the models without an adversary."""
     mf = train.mf()
     vbpr = train.vbpr(mf)
-    models = {"MF-BPR": mf, "VBPR": vbpr, "VBPR, as long": train.second(vbpr, "VBPR, as long")}
+    models = {"MF-BPR": mf, "VBPR": vbpr, "VBPR, continued": train.second(vbpr, "VBPR, continued")}
     return vbpr, {name: sweep_entry(model, shop) for name, model in models.items()}
 
 
@@ -143,14 +143,14 @@ def _over_shops(
 def visual_share(shop: Dataset, settings: dict[str, Any], seed: int, **options: Any) -> dict[str, Any]:
     """When does it help? Shops whose tastes are more or less visible, drawn anew by each seed."""
     shops = {point: _redrawn(shop, visual_share=float(point), seed=seed) for point in SHARE_POINTS}
-    only = ("MF-BPR", "DUIF", "VBPR", "VBPR, as long", "AMR, ε → 0", "AMR", WEAK)
+    only = ("MF-BPR", "DUIF", "VBPR", "VBPR, continued", "AMR, ε → 0", "AMR", WEAK)
     return _over_shops(shops, settings, seed, only, **options)
 
 
 def sparsity(shop: Dataset, settings: dict[str, Any], seed: int, **options: Any) -> dict[str, Any]:
     """When does it help? The same number of items with more or fewer people to buy them."""
     shops = {point: _redrawn(shop, seed=seed, size=(int(point), 4830)) for point in SPARSITY_POINTS}
-    return _over_shops(shops, settings, seed, ("MF-BPR", "VBPR", "VBPR, as long", "AMR", WEAK), **options)
+    return _over_shops(shops, settings, seed, ("MF-BPR", "VBPR", "VBPR, continued", "AMR", WEAK), **options)
 
 
 def controls(shop: Dataset, settings: dict[str, Any], seed: int, **options: Any) -> dict[str, Any]:
@@ -165,7 +165,7 @@ def controls(shop: Dataset, settings: dict[str, Any], seed: int, **options: Any)
 
 def features_sweep(shop: Dataset, settings: dict[str, Any], seed: int, **options: Any) -> dict[str, Any]:
     """Features longer or shorter at the same ε and at the same ε/‖c‖, and in fewer dimensions."""
-    result: dict[str, Any] = {n: {} for n in ("shop", "VBPR", "VBPR, as long", "AMR, same ε", "AMR, same ε/‖c‖")}
+    result: dict[str, Any] = {n: {} for n in ("shop", "VBPR", "VBPR, continued", "AMR, same ε", "AMR, same ε/‖c‖")}
     c = np.asarray(shop.features, dtype=np.float64)
     left, singular, _ = np.linalg.svd(c, full_matrices=False)
     epsilon = settings["AMR"]["epsilon"]
@@ -181,7 +181,7 @@ def features_sweep(shop: Dataset, settings: dict[str, Any], seed: int, **options
         train = ChainTraining(changed, settings, seed, **options)
         vbpr = train.vbpr()
         absolute = train.second(vbpr, "AMR")
-        models = {"VBPR": vbpr, "VBPR, as long": train.second(vbpr, "VBPR, as long"), "AMR, same ε": absolute}
+        models = {"VBPR": vbpr, "VBPR, continued": train.second(vbpr, "VBPR, continued"), "AMR, same ε": absolute}
         models["AMR, same ε/‖c‖"] = absolute if scale == 1 else train.second(vbpr, "AMR", epsilon=scale * epsilon)
         result["shop"][point] = _describe(changed)
         for name, model in models.items():

@@ -154,7 +154,7 @@ def _(s, draw):
     agree(table(s)[0], [first_run(seed) for seed in seeds], 0.02)
 
 
-@tests("q5", 1, "trained as long, AMR looks less than VBPR does, with every seed")
+@tests("q5", 1, "after equal training, AMR looks less than VBPR does, with every seed")
 def _(s, draw):
     made = table(s)
     need(made[2] < made[1], "it does not")

@@ -38,7 +38,7 @@ def test_the_controls_share_everything_with_amr_but_the_adversary(shop):
     assert tuple(models) == experiments.MODELS
     seconds = [models[name] for name in experiments.MODELS[5:]]
     assert {len(model.history) for model in seconds} == {SETTINGS["AMR"]["epochs"]}
-    longer, tiny, amr, noise = (models[n] for n in ("VBPR, as long", "AMR, ε → 0", "AMR", "AMR, random noise"))
+    longer, tiny, amr, noise = (models[n] for n in ("VBPR, continued", "AMR, ε → 0", "AMR", "AMR, random noise"))
     assert longer.adv_weight == 0 and tiny.adv_weight == amr.adv_weight == noise.adv_weight == 1
     assert (tiny.epsilon, amr.epsilon, noise.epsilon) == (experiments.NO_ADVERSARY, 0.3, 0.3)
     assert (amr.perturbation, noise.perturbation) == ("gradient", "random")
@@ -158,9 +158,9 @@ def test_main_holds_what_the_tables_need(shop, few_candidates):
         assert all(0 <= share <= 1 for share in entry["promotion"]["CHR@10"].values())
         assert all(0 <= rank < 60 for rank in entry["promotion"]["rank"].values())
         assert len(entry["E"]) == 4 and entry["E norm"] == pytest.approx(np.linalg.norm(entry["E"]), abs=1e-4)
-    longer = result["VBPR, as long"]["ε=0.1"]
+    longer = result["VBPR, continued"]["ε=0.1"]
     assert longer["transferred"] == longer["test"]  # its own attack
-    some = experiments.main_experiment(shop, SETTINGS, 0, only=("VBPR, as long", "AMR"), dim=4, device="cpu")
+    some = experiments.main_experiment(shop, SETTINGS, 0, only=("VBPR, continued", "AMR"), dim=4, device="cpu")
     assert some == {name: result[name] for name in some}  # a slice is the same
 
 
@@ -196,7 +196,7 @@ def check_entry(entry, uses_pictures=True):
 
 def test_curves_go_on_where_vbpr_ended(shop):
     result = sweeps.curves(shop, SETTINGS, 0, every=1, dim=4, device="cpu")
-    names = ["MF-BPR", "VBPR", "VBPR, as long", "AMR, ε → 0", "AMR", "AMR, random noise"]
+    names = ["MF-BPR", "VBPR", "VBPR, continued", "AMR, ε → 0", "AMR", "AMR, random noise"]
     assert list(result) == names
     assert result["MF-BPR"]["epoch"] == [2] and result["VBPR"]["epoch"] == [0, 1, 2]
     models = experiments.train_chain(shop, SETTINGS, 0, dim=4, device="cpu")
@@ -213,7 +213,7 @@ def test_curves_go_on_where_vbpr_ended(shop):
 def test_sweeps_hold_their_points(shop):
     by_epsilon = sweeps.epsilon_sweep(shop, SETTINGS, 0, dim=4, device="cpu")
     by_lambda = sweeps.lambda_sweep(shop, SETTINGS, 0, dim=4, device="cpu")
-    references = ("MF-BPR", "VBPR", "VBPR, as long")
+    references = ("MF-BPR", "VBPR", "VBPR, continued")
     assert tuple(by_epsilon) == (*references, "AMR") and tuple(by_epsilon["AMR"]) == experiments.EPSILON_POINTS
     assert tuple(by_lambda) == (*references, "AMR", "AMR, ε=0.05‖c‖")
     assert tuple(by_lambda["AMR"]) == experiments.LAMBDA_POINTS
@@ -226,9 +226,9 @@ def test_sweeps_hold_their_points(shop):
     assert by_epsilon["AMR"]["0"]["ε"] == experiments.NO_ADVERSARY
     assert [e["ε/‖c‖"] for e in by_epsilon["AMR"].values()][1:] == [0.02, 0.05, 0.1, 0.2, 0.5, 1.0]
     assert {e["ε"] for e in by_lambda["AMR"].values()} == {0.3}
-    models = experiments.train_chain(shop, SETTINGS, 0, only=("VBPR, as long", "AMR"), dim=4, device="cpu")
+    models = experiments.train_chain(shop, SETTINGS, 0, only=("VBPR, continued", "AMR"), dim=4, device="cpu")
     assert by_lambda["AMR"]["1"]["full"] == measure.measures(measure.ranks_of(models["AMR"], shop), (10,))
-    assert by_epsilon["VBPR, as long"] == by_lambda["VBPR, as long"]
+    assert by_epsilon["VBPR, continued"] == by_lambda["VBPR, continued"]
 
 
 def test_the_blind_twin_is_amr_s_second_stage_at_e_zero(shop):
@@ -265,9 +265,9 @@ def test_shops_are_drawn_by_the_seed(shop, monkeypatch):
     assert asked == [{"visual_share": s, "seed": 3} for s in (0, 0.5, 1)]
     sizes = sweeps.sparsity(boutique, SETTINGS, 3, dim=4, device="cpu", epochs=1)
     assert asked[3:] == [{"seed": 3, "size": (users, 4830)} for users in (1613, 3226, 6452)]
-    names = ["MF-BPR", "DUIF", "VBPR", "VBPR, as long", "AMR, ε → 0", "AMR", experiments.WEAK]
+    names = ["MF-BPR", "DUIF", "VBPR", "VBPR, continued", "AMR, ε → 0", "AMR", experiments.WEAK]
     assert list(shares) == ["shop", *names]
-    assert list(sizes) == ["shop", "MF-BPR", "VBPR", "VBPR, as long", "AMR", experiments.WEAK]
+    assert list(sizes) == ["shop", "MF-BPR", "VBPR", "VBPR, continued", "AMR", experiments.WEAK]
     assert shares[experiments.WEAK]["0"]["ε"] == pytest.approx(0.05 * experiments.mean_norm(shop), abs=1e-5)
     for result, points in ((shares, experiments.SHARE_POINTS), (sizes, experiments.SPARSITY_POINTS)):
         assert all(tuple(of_point) == points for of_point in result.values())
@@ -286,7 +286,7 @@ def test_shops_are_drawn_by_the_seed(shop, monkeypatch):
 def test_feature_points_change_what_they_say(shop, monkeypatch):
     monkeypatch.setattr(sweeps, "FEATURE_POINTS", ("×0.25", "×1", "D=3"))
     result = sweeps.features_sweep(shop, SETTINGS, 0, dim=4, device="cpu")
-    assert list(result) == ["shop", "VBPR", "VBPR, as long", "AMR, same ε", "AMR, same ε/‖c‖"]
+    assert list(result) == ["shop", "VBPR", "VBPR, continued", "AMR, same ε", "AMR, same ε/‖c‖"]
     norm = experiments.mean_norm(shop)
     assert [p["norm"] for p in result["shop"].values()] == pytest.approx([norm / 4, norm, norm], abs=1e-4)
     for name in list(result)[1:]:
