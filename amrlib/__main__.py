@@ -66,7 +66,7 @@ def _train(options: argparse.Namespace, shop: Dataset, team: parallel.Team | Non
     model.fit(shop, **words)
     if team is None or team.leads:
         model.save(options.out)
-        print(f"{options.out}: {type(model).__name__} after {model.history["epoch"].iloc[-1]} epochs")
+        print(f"{options.out}: {type(model).__name__} after {model.history.epoch.iloc[-1]} epochs")
 
 
 def _evaluate(options: argparse.Namespace, shop: Dataset, team: parallel.Team | None) -> None:
