@@ -4,7 +4,8 @@
 - a chapter ends with how to reproduce it,
 - the badge is a picture of our own, so that the pages load nothing,
 - a page says what a link to it should show (title, first sentence, picture),
-- the script of icons holds those that are shown.
+- the search knows the words that readers type (book/_ext/search_words.json),
+- the theme's pages are finished by tools/page_html.py.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 ROOT = Path(__file__).resolve().parents[1]
-if str(ROOT) not in sys.path:  # Sphinx has tools/ on its path, not what lies above
+if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-from tools import glossary  # noqa: E402
+from tools import glossary, ledger  # noqa: E402
 from tools.chapter_files import BADGE_IMAGE, BOOK, chapters, repository  # noqa: E402
+from tools.page_html import finish  # noqa: E402
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -96,9 +98,21 @@ def read_source(app: Sphinx, docname: str, source: list[str]) -> None:
     for cell in notebook["cells"]:
         if cell["cell_type"] == "markdown":
             cell["source"] = glossary.linked("".join(cell["source"]), known)
+        for output in cell.get("outputs", []):
+            output.get("data", {}).pop(ledger.RECORD, None)  # for the ledger, not for the page
     end = {"cell_type": "markdown", "id": "reproduce", "metadata": {}, "source": reproduce(name, notebook["cells"])}
     notebook["cells"].append(end)
     source[0] = json.dumps(notebook)
+
+
+def search_words(app: Sphinx, doctree: Any) -> None:
+    """What readers type into the search, as entries of the pages that should come first."""
+    from sphinx import addnodes
+
+    words = json.loads((BOOK / "_ext" / "search_words.json").read_text(encoding="utf-8"))
+    folder, _, name = app.env.docname.rpartition("/")
+    if folder == "book" and name in words:
+        doctree.insert(0, addnodes.index(entries=[("single", word, "", "main", None) for word in words[name]]))
 
 
 def first_words(doctree: Any, most: int = 200) -> str:
@@ -132,31 +146,22 @@ def link_preview(app: Sphinx, pagename: str, templatename: str, context: dict[st
     context["metatags"] = context.get("metatags", "") + "\n".join(lines)
 
 
-def icons_of(script: str, used: set[str]) -> str:
-    """The theme's script of icons less those that no page shows: 1.5 MB become 0.1."""
-    entry = re.compile(r'(?:"([\w-]+)"|([\w$]+)):\[\d+,\d+,\[([^\]]*)\],"[0-9a-f]+",(?:"[^"]*"|\[[^\]]*\])\],?')
-
-    def kept(found: re.Match[str]) -> str:
-        names = {found[1] or found[2], *re.findall(r'"([\w-]+)"', found[3])}
-        return found[0] if names & used else ""
-
-    return entry.sub(kept, script).replace(",}", "}")
+def finished(app: Sphinx, exception: Exception | None) -> None:
+    if exception is None and app.builder.format == "html":
+        finish(Path(app.outdir))
 
 
-def smaller_icons(app: Sphinx, exception: Exception | None) -> None:
-    """What blocks the first paint of every page is no larger than the page needs."""
-    out = Path(app.outdir)
-    script = out / "_static" / "scripts" / "fontawesome.js"
-    if exception is not None or not script.is_file():
-        return
-    files = [*out.rglob("*.html"), *(out / "_static").glob("*.js"), *(out / "_static" / "scripts").glob("*theme.js")]
-    words = (re.findall(r"\bfa-([a-z0-9-]+)", file.read_text(encoding="utf-8")) for file in files)
-    used = {name for found in words for name in found}
-    script.write_text(icons_of(script.read_text(encoding="utf-8"), used), encoding="utf-8")
+def lighter_maths(app: Sphinx, config: Any) -> None:
+    """Of MathJax what formulas need, not its menu of half a megabyte, which would make each formula a stop of the Tab key."""
+    config.mathjax_path = "mathjax/startup.js"
+    parts = ["core", "input/tex", "output/chtml", "output/chtml/fonts/tex", "a11y/assistive-mml"]
+    config.mathjax3_config = (config.mathjax3_config or {}) | {"loader": {"load": parts}}
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
+    app.connect("config-inited", lighter_maths, priority=900)
     app.connect("source-read", read_source)
+    app.connect("doctree-read", search_words)
     app.connect("html-page-context", link_preview)
-    app.connect("build-finished", smaller_icons)
+    app.connect("build-finished", finished)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

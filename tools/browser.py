@@ -129,12 +129,14 @@ class Browser:
 
 
 class Page:
-    """One tab. ``requests`` lists what it asked of the network, ``errors`` what its scripts and the console complained of."""
+    """One tab. ``files`` lists what it read from disk, ``requests`` what it asked of the network, ``errors`` what its scripts
+    and the console complained of."""
 
     def __init__(self, browser: Browser, width: int, height: int, dark: bool, phone: bool) -> None:
         self.browser = browser
         self.target = browser.call("Target.createTarget", url="about:blank")["targetId"]
         self.session = browser.call("Target.attachToTarget", targetId=self.target, flatten=True)["sessionId"]
+        self.files: list[str] = []
         self.requests: list[str] = []
         self.errors: list[str] = []
         for domain in ("Page", "Runtime", "Network", "Log"):
@@ -152,7 +154,7 @@ class Page:
 
     def open(self, address: Path | str, quiet: float = 0.0) -> None:
         """Load a file or an address, and wait until MathJax and the fonts are done, and ``quiet`` seconds more."""
-        self.requests, self.errors = [], []
+        self.files, self.requests, self.errors = [], [], []
         self.browser.events = [e for e in self.browser.events if e.get("sessionId") != self.session]
         self.call("Page.navigate", url=address.resolve().as_uri() if isinstance(address, Path) else address)
         self.browser.wait(self.session, "Page.loadEventFired")
@@ -172,7 +174,9 @@ class Page:
             method, told = event["method"], event.get("params", {})
             if method == "Network.requestWillBeSent":
                 url = told["request"]["url"]
-                if not url.startswith(("file:", "data:", "blob:", "about:")):
+                if url.startswith("file:"):
+                    self.files.append(url)
+                elif not url.startswith(("data:", "blob:", "about:")):
                     self.requests.append(url)
             elif method == "Runtime.exceptionThrown":
                 detail = told["exceptionDetails"]

@@ -16,8 +16,8 @@ SEEN: dict[visits.Look, visits.Visit] = {}
 def pytest_generate_tests(metafunc):
     if "look" in metafunc.fixturenames:
         metafunc.parametrize("look", visits.looks(MODE == "full"), ids=str)
-    if "name" in metafunc.fixturenames:
-        metafunc.parametrize("name", visits.pages())
+    if "every_page" in metafunc.fixturenames:
+        metafunc.parametrize("every_page", visits.pages())
 
 
 @pytest.fixture(scope="session")
