@@ -1,5 +1,7 @@
 """The measures themselves, on pages made here with planted faults: each must be found."""
 
+import hashlib
+
 import pytest
 
 from tools import visits
@@ -59,3 +61,10 @@ def test_a_request_and_an_error_are_found(made):
     tab.listen()
     assert tab.requests == ["https://cdn.example/x.js"]
     assert any("nowhere" in e for e in tab.errors) and any(e == "no" for e in tab.errors)
+
+
+def test_axe_is_the_published_file():
+    """axe-core 4.14.1 by Deque Systems, MPL-2.0 (axe.LICENSE): ``npm pack axe-core@4.14.1``, package/axe.min.js."""
+    digest = hashlib.sha256((visits.HERE / "axe.min.js").read_bytes()).hexdigest()
+    assert digest == "29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c"
+    assert "Mozilla Public License" in (visits.HERE / "axe.LICENSE").read_text(encoding="utf-8")
