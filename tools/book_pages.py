@@ -154,7 +154,7 @@ def finished(app: Sphinx, exception: Exception | None) -> None:
 def lighter_maths(app: Sphinx, config: Any) -> None:
     """Of MathJax what formulas need, not its menu of half a megabyte, which would make each formula a stop of the Tab key."""
     config.mathjax_path = "mathjax/startup.js"
-    parts = ["core", "input/tex", "output/chtml", "output/chtml/fonts/tex", "a11y/assistive-mml"]
+    parts = ["core", "input/tex", "output/chtml", "a11y/assistive-mml"]
     config.mathjax3_config = (config.mathjax3_config or {}) | {"loader": {"load": parts}}
 
 

@@ -7,12 +7,16 @@ from pathlib import Path
 
 # A button that shows words is called by them, a fold by its own summary; a label that says something else misleads
 # whoever speaks to the machine. A fold of the table of contents shows no word, so it is given one. The mark lies in a landmark.
+# An empty corner of a table is no header, and the roles of a list of references are no longer known to browsers.
 LABEL, MODES = re.compile(r' aria-label="[^"]*"'), ' aria-label="Light, Dark, System Settings: mode"'
 MENDED = (
     (r'<button[^>]*\bsearch-button-field\b[^>]*>', lambda m: LABEL.sub("", m[0])),
     (r'<button[^>]*\btheme-switch-button\b[^>]*>', lambda m: LABEL.sub(MODES, m[0])),
     (r'<summary aria-label="Toggle hidden content">', "<summary>"),
     (r'<summary>(?=\s*<span class="toctree-toggle")', '<summary aria-label="Pages below">'),
+    (r"<th([^>]*)>(<p></p>|\s*)</th>", r"<td\1>\2</td>"),
+    (r'<div role="list" class="citation-list">|<div class="citation-list" role="list">', '<div class="citation-list">'),
+    (r' role="doc-biblioentry"', ""),
     (r'<div class="sidebar-primary-item">(?=[^<]*<a[^>]*\bnavbar-brand\b)',
      '<div class="sidebar-primary-item" role="navigation" aria-label="Front page">'),
 )  # fmt: skip

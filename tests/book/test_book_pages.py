@@ -72,6 +72,8 @@ def test_an_assignment_shows_the_badge_of_the_book():
     [
         ('<button aria-label="Search" class="btn search-button-field">', '<button class="btn search-button-field">'),
         ('<summary aria-label="Toggle hidden content">', "<summary>"),
+        ('<th class="head"><p></p></th><th>a</th>', '<td class="head"><p></p></td><th>a</th>'),
+        ('<div class="citation" id="a" role="doc-biblioentry">', '<div class="citation" id="a">'),
         ('<summary><span class="toctree-toggle"', '<summary aria-label="Pages below"><span class="toctree-toggle"'),
     ],
 )
