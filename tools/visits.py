@@ -128,9 +128,10 @@ def table(visits: list[Visit]) -> str:
     return "\n".join(lines)
 
 
-def picture(browser: Browser, look: Look, file: Path, whole: bool = False) -> None:
-    """A screenshot of a look."""
-    page = browser.page(look.width, dark=look.dark, phone=look.width < 500)
-    page.open(PAGES / f"{look.page}.html", quiet=0.2)
-    page.picture(file, whole)
+def picture(browser: Browser, look: Look, file: Path, at: int = 0, high: int = 1400) -> None:
+    """A screenshot of a look, ``high`` pixels of the page from ``at`` on."""
+    page = browser.page(look.width, high, dark=look.dark)
+    page.open(PAGES / f"{look.page}.html")
+    page.run(f"scrollTo(0, {at})")
+    page.picture(file)
     page.close()

@@ -1,7 +1,8 @@
 // Tables and formulas that are wider than the column: first a little smaller, then with broken lines in the cells, and what
 // is still too wide scrolls by itself, is reached by the Tab key, and says so. The page itself never scrolls sideways.
 (() => {
-  const STEPS = ["wide-tight", "wide-wraps", "wide-small"];
+  const STEPS = ["wide-tight", "wide-wraps"];
+  const SMALL = "wide-small"; // on a wide screen only: on a phone small print is worse than a table that scrolls
   const BOXES = ".pst-scrollable-table-container, .cell_output .output.text_html, div.math";
   const SMALLEST = 0.72; // of a formula's own size; below that it is no longer read with ease
 
@@ -21,11 +22,11 @@
   function fit() {
     const boxes = [...document.querySelectorAll(BOXES)].filter((box) => box.querySelector("table, mjx-container"));
     for (const box of boxes) {
-      box.classList.remove("wide-scrolls", ...STEPS);
+      box.classList.remove("wide-scrolls", SMALL, ...STEPS);
       for (const formula of box.querySelectorAll("mjx-container")) formula.style.fontSize = formula.dataset.size ?? formula.style.fontSize;
     }
     let wide = boxes.filter(tooWide);
-    for (const step of STEPS) {
+    for (const step of innerWidth < 1200 ? STEPS : [...STEPS, SMALL]) {
       for (const box of wide) box.classList.add(step);
       wide = wide.filter(tooWide);
     }
