@@ -11,23 +11,33 @@ import re
 from pathlib import Path
 
 import nbformat
+import yaml
 
 from tools.chapter_files import BOOK, COLAB, METADATA, ROOT, chapters, colab_address, read, repository
+from tools.pages import toc_files
 
 RAW = re.compile(r"\{[a-z][\w:.-]*\}`|^ *(?:`{3,}|:{3,})\{|^\([\w-]+\)=\s*$|\$\$[ \t]*\([\w-]+\)|^:{3,}", flags=re.M)
+LABELLED = re.compile(r"\$\$[ \t]*\(([\w-]+)\)|^:label: *([\w-]+)", flags=re.M)
 NOTE = """\
 *The Colab edition of [chapter {number}]({page}). Run the cells from the top: the first one fetches the library and the \
 data, and leaves what Colab has installed as it is. `MODE = "book"` needs no GPU. Choose one (Runtime, Change runtime \
 type) only before you set `MODE = "paper"`. Its last digits may differ from those of the pages.*"""
 
 
-def numbered(folder: Path = BOOK) -> dict[str, tuple[int, int]]:
-    """Label of a formula → its chapter, and its number there, counted as the pages count them."""
+def numbered() -> dict[str, tuple[int, int]]:
+    """Label of a formula → its chapter, and its number, counted through the table of contents as the pages count it."""
     found: dict[str, tuple[int, int]] = {}
-    for path in chapters(folder):
-        text = "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
-        labels = re.findall(r"\$\$[ \t]*\(([\w-]+)\)", text)
-        found |= {label: (int(path.stem[:2]), n) for n, label in enumerate(labels, 1)}
+    for name in toc_files(yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))):
+        file = ROOT / f"{name}.ipynb"
+        if file.is_file():
+            text = "\n".join(cell.source for cell in read(file).cells if cell.cell_type == "markdown")
+        elif (file := file.with_suffix(".md")).is_file():
+            text = file.read_text(encoding="utf-8")
+        else:
+            continue
+        chapter = int(number[0]) if (number := re.match(r"\d\d", file.stem)) else 0
+        for label in LABELLED.findall(text):
+            found["".join(label)] = (chapter, len(found) + 1)
     return found
 
 
@@ -60,7 +70,7 @@ def plain(markdown: str, numbers: dict[str, tuple[int, int]], chapter: int) -> s
         if found[1] not in numbers:
             return found[0]
         where, n = numbers[found[1]]
-        return f"({n})" if where == chapter else f"({n}) of chapter {where}"
+        return f"({n})" if where in (0, chapter) else f"({n}) of chapter {where}"
 
     text = re.sub(r"\{eq\}`([\w-]+)`", named, text)
     text = re.sub(r"\{(?:term|doc|ref|func|class|meth|mod|attr)\}`~?([^`<]*?)(?:\s*<[^>]*>)?`", r"\1", text)
@@ -101,7 +111,7 @@ def edition(path: Path, numbers: dict[str, tuple[int, int]]) -> nbformat.Noteboo
 
 def wanted(folder: Path = BOOK) -> dict[str, str]:
     """File name → text of the whole edition."""
-    texts, numbers = {}, numbered(folder)
+    texts, numbers = {}, numbered()
     for path in chapters(folder):
         notebook = edition(path, numbers)
         nbformat.validate(notebook)
