@@ -11,10 +11,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 unexport MPLBACKEND
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ours book test units smoke notebooks classroom teacher colab portability bench measures lint clean distclean
+.PHONY: help setup ours book test test-pages pdf zip units smoke notebooks classroom teacher colab portability bench measures lint clean distclean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## the environment alone, in .venv
 
@@ -38,6 +38,15 @@ test: ours ## unit tests, stored outputs, a smoke run of each chapter, the rules
 	$(PYTEST) --nbval book/
 	@$(RUN) tools/notebooks.py smoke
 	@$(RUN) tools/notebooks.py check
+
+test-pages: ours ## every built page in Chromium, at four widths, light and dark; prints a table of them
+	AMR_PAGES=full $(PYTEST) tests/pages
+
+pdf: ours ## the built pages as one PDF, by Chromium: _build/book.pdf
+	@$(RUN) tools/pdf.py
+
+zip: ours ## the built pages as one file to read without a network
+	@$(RUN) tools/zip_pages.py
 
 units: ours ## the unit tests alone
 	$(PYTEST) tests

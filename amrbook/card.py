@@ -41,4 +41,4 @@ def card(*, equations: Mapping[str, str], numbers: Mapping[str, str], picture: t
     rows = [f"| ${latex}$ | {says} |" for latex, says in equations.items()]
     rows += [f"| **{value}** | {what} |" for what, value in numbers.items()]
     rows.append(f"| [the picture](#{name}) | {words} |")
-    _show('<div class="card-of-chapter">\n\n| to remember | |\n|---|---|\n' + "\n".join(rows) + "\n\n</div>")
+    _show('<div class="card-of-chapter">\n\n| to remember | what it says |\n|---|---|\n' + "\n".join(rows) + "\n\n</div>")

@@ -8,8 +8,9 @@ The same call works in the built book, in Jupyter, in Colab and under nbval; not
 >>> claim("VBPR is ahead of MF by {m:.4f} ± {h:.4f}.", m > h, MODE, seeds=len(SEEDS),
 ...       effect={"NDCG@10, VBPR − MF": (m, h)}, m=m, h=h)              # shown with a tick, or stops the run
 
-A claim also leaves its record in the metadata of the output that shows it; from these ``tools/ledger.py``
-writes the ledger, ``book/claims.md``.
+A claim also leaves its record beside its sentence, as a second form of the same output; from these ``tools/ledger.py``
+writes the ledger, ``book/claims.md``. What a stored output holds is compared when the chapters are tested, and its
+metadata is not: so the record is no metadata, and a stored chapter whose claims have changed does not pass.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ from typing import Any
 
 from .settings import check_mode
 
-__all__ = ["NOT_TESTABLE", "VERDICTS", "claim", "glue", "not_testable", "verdict_of"]
+__all__ = ["NOT_TESTABLE", "RECORD", "VERDICTS", "claim", "glue", "not_testable", "verdict_of"]
 
 VERDICTS = ("reproduced", "direction only", "not reproduced")  # of a claim of the paper, as verdict_of gives them
 NOT_TESTABLE = "not testable here"
+RECORD = "application/vnd.amr-book.claim+json"  # the form of an output that holds a claim's record
 
 
 def _fill(sentence: str, values: dict[str, Any]) -> str:
@@ -36,7 +38,7 @@ def _fill(sentence: str, values: dict[str, Any]) -> str:
 
 
 def _show(text: str, record: dict[str, Any] | None = None) -> None:
-    """``text`` as a line of the page; ``record``, plain JSON, goes into the metadata of that output."""
+    """``text`` as a line of the page; ``record``, plain JSON, is another form of that output, for the ledger."""
     try:
         from IPython.core.getipython import get_ipython
         from IPython.display import display
@@ -46,7 +48,7 @@ def _show(text: str, record: dict[str, Any] | None = None) -> None:
     if get_ipython() is None:  # a plain script
         print(text)
     else:
-        display({"text/markdown": text, "text/plain": text}, raw=True, metadata={"claim": record} if record else {})
+        display({"text/markdown": text, "text/plain": text} | ({RECORD: record} if record else {}), raw=True)
 
 
 def glue(sentence: str, /, **values: Any) -> None:

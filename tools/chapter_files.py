@@ -15,6 +15,7 @@ BOOK = ROOT / "book"
 PARAMETER_NAMES = {"MODE", "DATASET", "SEED", "DEVICE"}
 BADGE_IMAGE = "https://colab.research.google.com/assets/colab-badge.svg"
 BADGE = f"[![Open in Colab]({BADGE_IMAGE})](https://colab.research.google.com/github/{{slug}}/blob/main/book/{{name}}.ipynb)"
+COLAB = ROOT / "colab"  # the chapters in plain Markdown, as they open there; tools/colab.py writes them
 
 SETUP = """\
 # Setup, the same in every chapter: use the amrlib and amrbook that are here; fetch the repository only without them (Colab).
@@ -71,8 +72,15 @@ def repository() -> str:
         return tomllib.load(file)["project"]["urls"]["Repository"].rstrip("/")
 
 
+def colab_address(name: str) -> str:
+    """Where a chapter opens in Colab."""
+    slug = "/".join(repository().split("/")[-2:])
+    return f"https://colab.research.google.com/github/{slug}/blob/main/{COLAB.name}/{name}.ipynb"
+
+
 def badge(name: str) -> str:
-    return BADGE.format(slug="/".join(repository().split("/")[-2:]), name=name)
+    """A chapter's badge: a picture of the book's own, so that a page loads nothing, and the Colab edition behind it."""
+    return f"[![Open in Colab](_static/colab-badge.svg)]({colab_address(name)})"
 
 
 def setup_cell() -> str:

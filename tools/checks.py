@@ -66,6 +66,16 @@ def claim_problems(code: str) -> list[str]:
     return wrong
 
 
+def comparison_problems(code: str) -> list[str]:
+    """What nbval cannot compare: output that is there or not by the frontend's whim, or that is replaced while it is shown."""
+    wrong = []
+    if code.rstrip().endswith(";"):
+        wrong.append("its last line ends in a semicolon, which hides its value in Jupyter and not in a test; assign it to _")
+    for word in re.findall(r"\bclear_output\b|\bupdate_display\b|\bdisplay_id\b", re.sub(r"#.*", "", code)):
+        wrong.append(f"{word}: output that is taken back or replaced is stored once and tested as another; show the last state")
+    return wrong
+
+
 def output_text(output: nbformat.NotebookNode) -> str:
     if output.output_type == "stream":
         return output.text
@@ -109,7 +119,7 @@ def notebook_problems(path: Path) -> list[str]:
         if cell.cell_type != "code" or not cell.source.strip():
             continue
         expected += 1
-        for text in claim_problems(cell.source):
+        for text in claim_problems(cell.source) + comparison_problems(cell.source):
             say(at, text)
         if cell.execution_count != expected:
             say(at, f"execution count {cell.execution_count}, not {expected}: not stored by make notebooks")

@@ -1,6 +1,6 @@
 """The claims ledger, book/claims.md: every claim of the chapters, read from the outputs that show them.
 
-``amrbook.claims.claim`` leaves a record in the metadata of its output; nothing here is typed by hand and nothing
+``amrbook.claims.claim`` leaves a record beside its sentence; nothing here is typed by hand and nothing
 is computed. What a smoke run did not judge is no claim, and is left out.
 """
 
@@ -17,6 +17,7 @@ import nbformat
 from tools.chapter_files import BOOK, chapters, read
 
 PAGE = BOOK / "claims.md"
+RECORD = "application/vnd.amr-book.claim+json"  # as amrbook.claims has it; a test compares the two
 OF_THE_PAPER = ("reproduced", "direction only", "not reproduced", "not testable here")
 
 INTRODUCTION = """\
@@ -56,7 +57,8 @@ def claims_of(name: str, notebook: nbformat.NotebookNode) -> list[dict[str, Any]
             section = section_of(cell.source, section)
             title = title or section
         for output in cell.get("outputs", []):
-            record = output.get("metadata", {}).get("claim")
+            # a chapter stored before the record became something that is compared has it in the metadata
+            record = output.get("data", {}).get(RECORD) or output.get("metadata", {}).get("claim")
             if record and record["verdict"] != "not judged":
                 slug = re.sub(r"[^\w\- ]", "", section.lower().replace(" ", "-"))  # as MyST makes a heading's anchor
                 link = f"{name}.ipynb" if section == title else f"{name}.ipynb#{slug}"

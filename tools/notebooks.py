@@ -5,6 +5,7 @@ address    the same for every chapter, after the repository's address in pyproje
 execute    run the chapters into _build/executed, only those for which something has changed
 store      the same, and write the outputs into book/, and the ledger of their claims
 claims     write the ledger, book/claims.md, from the stored chapters alone
+colab      write the Colab edition, colab/, from the chapters alone; takes a second
 smoke      run every chapter with MODE="smoke" in a scratch folder
 check      hold the chapters, and the pages if they are built, against the rules of tools/checks.py
 site       execute, build the pages with warnings as errors, check them
@@ -21,13 +22,13 @@ ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:  # run as a script, sys.path starts at tools/
     sys.path.insert(0, str(ROOT))
 
-from tools import chapter_files, checks, ledger, pages, runner, same_name  # noqa: E402
+from tools import chapter_files, checks, colab, ledger, pages, runner, same_name  # noqa: E402
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    for name in ("frame", "address", "execute", "store", "claims", "smoke", "check", "site"):
+    for name in ("frame", "address", "execute", "store", "claims", "colab", "smoke", "check", "site"):
         sub = commands.add_parser(name)
         sub.add_argument("notebooks", nargs="*", type=Path, help="default: every chapter of book/")
         if name in ("execute", "store", "smoke", "site"):
@@ -55,8 +56,11 @@ def main(argv: list[str] | None = None) -> int:
     if args.command == "claims":
         runner.write_ledger()
         return 0
+    if args.command == "colab":
+        print("\n".join(f"written  colab/{name}" for name in colab.write()) or "colab/ is as it was")
+        return 0
     if args.command == "check":
-        problems = checks.book_problems(paths) + ledger.problems()
+        problems = checks.book_problems(paths) + ledger.problems() + colab.problems()
         problems += checks.page_problems(pages.PAGES) if pages.PAGES.is_dir() else []
         print("\n".join(problems) or f"{len(paths)} chapters: nothing to complain of")
         return int(bool(problems))
@@ -64,6 +68,7 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     if args.command == "store":
         runner.store(paths)
+        colab.write()
     return int(not pages.site(paths)) if args.command == "site" else 0
 
 

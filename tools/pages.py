@@ -11,8 +11,8 @@ from pathlib import Path
 import nbformat
 import yaml
 
-from tools import glossary, ledger
-from tools.chapter_files import BADGE_IMAGE, BOOK, ROOT, chapters, read
+from tools import ledger
+from tools.chapter_files import BOOK, ROOT, chapters, read
 from tools.checks import page_problems
 from tools.runner import BUILD, digest_of, kernel_environment, put, with_outputs
 
@@ -43,22 +43,13 @@ def assemble(paths: list[Path]) -> Path:
     source = BUILD / "src"
     ran = {path.name for path in paths}
     wanted: set[Path] = set()
-    known = glossary.by_small_letters()
     for file in [ROOT / "_config.yml", ROOT / "_toc.yml", *sorted(BOOK.rglob("*"))]:
         if not file.is_file() or any(part.startswith(".") or part == "__pycache__" for part in file.relative_to(ROOT).parts):
             continue
         target = source / file.relative_to(ROOT)
         wanted.add(target)
         if file.parent == BOOK and file.name in ran:
-            notebook = with_outputs(file)
-            for cell in notebook.cells:
-                if cell.cell_type == "markdown":  # a bold term leads to the glossary; elsewhere it is a bold word
-                    cell.source = glossary.linked(cell.source, known)
-            text = nbformat.writes(notebook)
-            # Colab's own badge is a picture on another machine; the pages carry their own, to be read without a network
-            put(target, text.replace(BADGE_IMAGE, "_static/colab-badge.svg").encode())
-        elif file.suffix == ".ipynb" and file.parent != BOOK:  # an assignment: it is shown as it is stored
-            put(target, file.read_text(encoding="utf-8").replace(BADGE_IMAGE, "../_static/colab-badge.svg").encode())
+            put(target, nbformat.writes(with_outputs(file)).encode())
         elif file == ledger.PAGE:
             shown = ((path.stem, with_outputs(path) if path.name in ran else read(path)) for path in chapters())
             put(target, ledger.page(shown).encode())

@@ -175,7 +175,7 @@ def teaching_problems(notebook: nbformat.NotebookNode) -> list[str]:
         values = given.value.values if isinstance(given.value, ast.Dict) else []
         typed = [v for v in values if isinstance(v, ast.Constant)]
         if typed or not values:
-            wrong.append("the card's numbers must be formatted from the run: f\"{x:.3f}\"")
+            wrong.append('the card\'s numbers must be formatted from the run: f"{x:.3f}"')
     said = re.search(r"^\*\*Time\.\*\* About (\d+) minutes to read", text, flags=re.M)
     if not said:
         wrong.append('the opening does not say how long it takes: a line "**Time.** About 30 minutes to read, …"')

@@ -40,8 +40,14 @@ def main(arguments: list[str] | None = None) -> None:
     if any(record["left"].values()):
         print(f"{sum(record['left'].values())} trials are left; call it again to go on")
         return
-    settings = {"dataset": chosen.dataset, "chosen_on": ON, "splits": record["identity"]["splits"],
-                "mean_feature_norm": round(mean_norm(shop), 4), "chosen": record["chosen"], "trials": record["trials"]}
+    settings = {
+        "dataset": chosen.dataset,
+        "chosen_on": ON,
+        "splits": record["identity"]["splits"],
+        "mean_feature_norm": round(mean_norm(shop), 4),
+        "chosen": record["chosen"],
+        "trials": record["trials"],
+    }
     write_atomically(OUT, (json.dumps(settings, indent=1) + "\n").encode())
     work.unlink()
     print(OUT.name)

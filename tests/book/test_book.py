@@ -238,6 +238,9 @@ FAULTS = {
     "a typed result": (edit(3, "Plain words.", "VBPR reaches 0.1157."), "typed into prose"),
     "a typed percentage": (edit(3, "Plain words.", "It loses 12 % of it."), "typed into prose"),
     "silenced without a reason": (silenced, "nbval_reason"),
+    "a hidden value": (edit(4, "print(round(1 / 4, 2))", "round(1 / 4, 2);"), "ends in a semicolon"),
+    "an output taken back": (edit(4, "print", "clear_output()\nprint"), "clear_output"),
+    "an updated display": (edit(4, "print", "display(1, display_id=True)\nprint"), "display_id"),
 }  # fmt: skip
 
 

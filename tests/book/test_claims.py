@@ -2,6 +2,7 @@
 
 import json
 import math
+from unittest.mock import MagicMock
 
 import nbformat
 import pytest
@@ -91,9 +92,29 @@ def test_a_figure_without_a_side_has_no_verdict(theirs):
 # ---------------------------------------------------------------- the ledger
 
 
+def test_the_record_is_a_form_of_the_output_which_nbval_compares(monkeypatch):
+    """In the metadata, as it once was, a stored chapter and its ledger could go stale and pass."""
+    assert ledger.RECORD == claims.RECORD
+    shown = []
+    monkeypatch.setattr("IPython.core.getipython.get_ipython", lambda: "a kernel")
+    monkeypatch.setattr("IPython.display.display", lambda data, **how: shown.append((data, how)))
+    claims.claim("A leads.", True, "book", seeds=5, effect={"x": (0.2, 0.1)})
+    claims.glue("Words.")
+    (claimed, how), (glued, _) = shown
+    assert claimed[claims.RECORD]["statement"] == "A leads." and how == {"raw": True} and claims.RECORD not in glued
+
+    nbval = pytest.importorskip("nbval.plugin")
+    changed = claimed | {claims.RECORD: claimed[claims.RECORD] | {"seeds": 6}}
+    output = lambda data: nbformat.v4.new_output("display_data", data=data)  # noqa: E731
+    cell = MagicMock(sanitize=lambda text: text, colors=nbval.nocolors)
+    skipped = ("metadata", "traceback", "prompt_number", "output_type", "name", "execution_count", "image/png", "image/jpeg")
+    compare = lambda a, b: nbval.IPyNbCell.compare_outputs(cell, [output(a)], [output(b)], skipped)  # noqa: E731
+    assert compare(claimed, claimed) and not compare(changed, claimed)
+
+
 def made(*records):
     v4 = nbformat.v4
-    outputs = [v4.new_output("display_data", data={"text/plain": "✓"}, metadata={"claim": r}) for r in records]
+    outputs = [v4.new_output("display_data", data={"text/plain": "✓", claims.RECORD: r}) for r in records]
     heading = v4.new_markdown_cell("## Does it beat counting?\n\nText.\n\n```python\n# no heading\n```")
     return v4.new_notebook(cells=[v4.new_markdown_cell("# Tiny"), heading, v4.new_code_cell("claim()", outputs=outputs)])
 

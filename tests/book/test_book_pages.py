@@ -1,0 +1,97 @@
+"""What the book adds to Sphinx: how to reproduce a page, glossary links, the badge, mended HTML, the landing page's figure."""
+
+import json
+import re
+from types import SimpleNamespace
+
+import matplotlib
+import pytest
+
+from tools import book_pages, chapter_files, landing, page_html
+from tools.ledger import RECORD
+
+
+def read(docname: str, notebook: dict) -> dict:
+    app = SimpleNamespace(env=SimpleNamespace(note_dependency=lambda file: None))
+    source = [json.dumps(notebook)]
+    book_pages.read_source(app, docname, source)
+    return json.loads(source[0])
+
+
+def chapter(name: str) -> dict:
+    return json.loads((chapter_files.BOOK / f"{name}.ipynb").read_text(encoding="utf-8"))
+
+
+def test_a_chapter_ends_with_how_to_reproduce_it():
+    made = read("book/03_mf_bpr", chapter("03_mf_bpr"))
+    said = made["cells"][-1]["source"]
+    assert said.startswith(":::{dropdown} Reproduce this page")
+    assert "tools/notebooks.py store book/03_mf_bpr.ipynb" in said and "--nbval book/03_mf_bpr.ipynb" in said
+    pinned = (chapter_files.ROOT / "requirements.txt").read_text(encoding="utf-8")
+    for package in book_pages.SHOWN:
+        assert f"{package} {re.search(rf'^{package}==(.+)$', pinned, flags=re.M)[1].strip()}" in said
+    assert "`SEED = 0`" in said and '`MODE = "book"`' in said and "one thread" in said
+    assert re.search(r"sha256 `[0-9a-f]{12}…`", said)
+    assert len(made["cells"]) == len(chapter("03_mf_bpr")["cells"]) + 1
+
+
+def test_the_checksum_knows_the_data(tmp_path, monkeypatch):
+    monkeypatch.setattr(book_pages, "ROOT", tmp_path)
+    (tmp_path / "data").mkdir()
+    sums = []
+    for text in ("1", "1", "2"):
+        (tmp_path / "data" / "a.csv").write_text(text)
+        book_pages.data_checksum.cache_clear()
+        sums.append(book_pages.data_checksum())
+    book_pages.data_checksum.cache_clear()
+    assert sums[0] == sums[1] != sums[2]
+
+
+def test_the_time_of_the_run_is_told_where_it_ran(tmp_path, monkeypatch):
+    monkeypatch.setattr(book_pages, "EXECUTED", tmp_path)
+    assert book_pages.seconds("03_mf_bpr") == ""
+    (tmp_path / "03_mf_bpr.ipynb").write_text('{"metadata": {"papermill": {"duration": 41.7}}}')
+    assert "42 seconds" in book_pages.seconds("03_mf_bpr")
+
+
+def test_terms_lead_to_the_glossary_and_records_stay_out():
+    made = json.dumps(read("book/03_mf_bpr", chapter("03_mf_bpr")))
+    assert "{term}`implicit feedback <implicit feedback>`" in made and RECORD not in made
+    assert read("book/nowhere", chapter("03_mf_bpr")) == chapter("03_mf_bpr")
+
+
+def test_an_assignment_shows_the_badge_of_the_book():
+    file = chapter_files.assignments()[0]
+    made = read(f"book/assignments/{file.stem}", json.loads(file.read_text(encoding="utf-8")))
+    text = json.dumps(made)
+    assert "../_static/colab-badge.svg" in text and chapter_files.BADGE_IMAGE not in text
+
+
+@pytest.mark.parametrize(
+    "theirs, ours",
+    [
+        ('<button aria-label="Search" class="btn search-button-field">', '<button class="btn search-button-field">'),
+        ('<summary aria-label="Toggle hidden content">', "<summary>"),
+        ('<th class="head"><p></p></th><th>a</th>', '<td class="head"><p></p></td><th>a</th>'),
+        ('<div class="citation" id="a" role="doc-biblioentry">', '<div class="citation" id="a">'),
+        ('<summary><span class="toctree-toggle"', '<summary aria-label="Pages below"><span class="toctree-toggle"'),
+    ],
+)
+def test_what_the_theme_lacks_is_mended_once(theirs, ours):
+    assert page_html.mended(theirs) == ours and page_html.mended(ours) == ours
+
+
+def test_only_the_icons_that_are_shown_stay():
+    script = 'a={x:1};b={rocket:[512,512,[],"f135","M1 2z"],"half-sun":[1,2,["old"],"f1",["M1","M2"]],gone:[1,1,[],"f2","M3"]};'
+    assert page_html.icons_of(script, {"rocket", "old"}) == script.replace(',gone:[1,1,[],"f2","M3"]', "")
+    style = '.a{x:y}.fa-rocket:before{content:"1"}.fa-b:before,.fa-c:before{content:"2"}.fa-d:before{content:"3"}'
+    assert page_html.style_of_icons(style, {"rocket", "c"}) == style.replace('.fa-d:before{content:"3"}', "")
+
+
+def test_the_figure_of_the_landing_page_shows_the_stored_results():
+    pinned = re.search(
+        r"^matplotlib==(.+)$", (chapter_files.ROOT / "requirements.txt").read_text(encoding="utf-8"), flags=re.M
+    )[1]
+    if matplotlib.__version__ != pinned.strip():
+        pytest.skip("another matplotlib draws other bytes")
+    assert landing.FILE.read_text(encoding="utf-8") == landing.finding(), "run: python -m tools.landing"
