@@ -147,7 +147,7 @@
     }
 
     // ---- a drawing: by finger or mouse, or arrows and the space bar ----
-    const pad = picture({ class: "lab-pad", tabindex: "0", role: "application", "aria-label": "Drawing. Arrow keys move the pen, the space bar puts it down or lifts it." });
+    const pad = picture({ class: "lab-photo lab-pad", tabindex: "0", role: "application", "aria-label": "Drawing. Arrow keys move the pen, the space bar puts it down or lifts it." });
     const pen = { x: 14, y: 14, down: false };
 
     function dab(x, y) {
@@ -207,7 +207,7 @@
     const { factor, middle, epsilon: levels } = facts.opening;
     room.append(
       el("p", { class: "lab-legend" }, `The lab opens with the pair of shopper and photograph whose place in VBPR's list one step of ${levels}/255 improves most: it divides the place by ${factor}. ` +
-        `In the middle of all ${thousands(S * PHOTOS)} pairs the step divides it by ${middle}.`),
+        `For half of all ${thousands(S * PHOTOS)} pairs the factor is ${middle} or less.`),
       el("div", { class: "lab-columns" },
         el("div", {}, el("div", { class: "lab-controls" }, choice("Picture", ["a photograph of the shop", "a drawing of mine"], source)), shelf, easel),
         el("div", { class: "lab-side" }, el("div", { class: "lab-controls" },

@@ -67,17 +67,18 @@
     return el("label", { class: "lab-field" }, el("span", {}, label), select);
   }
 
-  /* A slider with its label and the value in words. */
+  /* A slider with its label and the value in words. (An output inside the label would take the label for itself.) */
+  let sliders = 0;
   function slider(label, { min, max, value, said }, oninput) {
-    const output = el("output", {}, said(value));
-    const range = el("input", { type: "range", min, max, step: 1, value, "aria-valuetext": said(value), oninput: () => set(Number(range.value)) });
+    const id = `lab-slider-${++sliders}`, output = el("output", { for: id }, said(value));
+    const range = el("input", { id, type: "range", min, max, step: 1, value, "aria-valuetext": said(value), oninput: () => set(Number(range.value)) });
     function set(n) {
       range.value = n;
       output.textContent = said(n);
       range.setAttribute("aria-valuetext", said(n));
       oninput(n);
     }
-    return Object.assign(el("label", { class: "lab-field" }, el("span", {}, label + ": ", output), range), { set, range });
+    return Object.assign(el("div", { class: "lab-field" }, el("span", {}, el("label", { for: id }, label + ":"), output), range), { set, range });
   }
 
   function table(caption, heads, rows) {

@@ -113,7 +113,7 @@
       const now = values();
       const cell = (x) => (hidden ? "?" : shown(x));
       numbers.replaceChildren(table(`The held-out item is at place ${hidden ? "?" : now.place + 1} of ${length}`, ["measure", "this list", `mean of ${counts.length} lists`],
-        NAMES.map((m, n) => [el("span", {}, el("span", { class: `lab-key lab-line-${n}`, "aria-hidden": "true" }), full(m, k)), cell(now.one[m]), cell(now.mean[m])])));
+        NAMES.map((m, n) => [el("span", { class: "lab-measure" }, el("span", { class: `lab-key lab-line-${n}`, "aria-hidden": "true" }), full(m, k)), cell(now.one[m]), cell(now.mean[m])])));
       chart.replaceChildren(curves(now.place));
       bar.textContent = hidden ? "Which one is held out is hidden." : `Held-out item at place ${now.place + 1} of ${length}. ` + NAMES.map((m) => `${full(m, k)} ${shown(now.one[m])}`).join(", ") + ".";
       says.say(bar.textContent);
