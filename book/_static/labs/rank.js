@@ -63,25 +63,26 @@
       return entry;
     }
 
-    /* The handle follows the finger or the mouse; the list makes room as it goes. */
+    /* The row follows the finger or the mouse, and the others step aside: the row itself never leaves the page, or a phone
+       would lose the finger. */
     function drag(event, item) {
       event.preventDefault();
-      const find = () => list.querySelector(`[data-item="${item}"]`);
+      const mine = list.querySelector(`[data-item="${item}"]`);
       const move = (e) => {
-        const rows = [...list.children], inside = rows.findIndex((r) => e.clientY < r.getBoundingClientRect().bottom);
-        if (moveTo(item, inside < 0 ? length - 1 : inside)) draw();
-        find().classList.add("lab-dragged");
+        const rows = [...list.children], under = rows.findIndex((r) => e.clientY < r.getBoundingClientRect().bottom);
+        const to = under < 0 ? length - 1 : under;
+        let from = rows.indexOf(mine);
+        if (!moveTo(item, to)) return;
+        for (; from > to; from--) mine.after(rows[from - 1]);
+        for (; from < to; from++) mine.before(rows[from + 1]);
+        tell();
       };
       const end = () => {
-        removeEventListener("pointermove", move);
-        removeEventListener("pointerup", end);
-        removeEventListener("pointercancel", end);
-        find().classList.remove("lab-dragged");
+        for (const [name, what] of Object.entries({ pointermove: move, pointerup: end, pointercancel: end })) removeEventListener(name, what);
+        draw();
       };
-      addEventListener("pointermove", move);
-      addEventListener("pointerup", end);
-      addEventListener("pointercancel", end);
-      find().classList.add("lab-dragged");
+      for (const [name, what] of Object.entries({ pointermove: move, pointerup: end, pointercancel: end })) addEventListener(name, what);
+      mine.classList.add("lab-dragged");
     }
 
     function values() {

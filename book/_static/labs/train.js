@@ -126,7 +126,7 @@
     }
 
     function drawScores() {
-      const made = table("Scores p·q; framed cells were bought", ["", ...[...Array(N).keys()].map((i) => `q${i}`)],
+      const made = table("Scores; framed cells were bought", ["p·q", ...[...Array(N).keys()].map((i) => `q${i}`)],
         P.map((p, u) => [`p${u}`, ...Q.map((q) => signed(dot(p, q), 1))]));
       made.classList.add("lab-scores");
       [...made.tBodies[0].rows].forEach((row, u) => [...row.cells].slice(1).forEach((cell, i) => {
