@@ -16,8 +16,15 @@ def main(arguments: list[str] | None = None) -> None:
     real.add_arguments(commands.add_parser("real", help=about, description=about))
     about = "draw the picture of chapter 0 again, for index.md and README"
     commands.add_parser("picture", help=about, description=about)
+    about = "make what the labs of the pages are given, in book/_static/labs"
+    commands.add_parser("labs", help=about, description=about)
     options = parser.parse_args(arguments)
-    if options.command == "picture":
+    if options.command == "labs":
+        from . import labs  # late: nothing else here trains
+
+        for path in labs.main():
+            print(f"{path.name}: {path.stat().st_size:,} bytes")
+    elif options.command == "picture":
         from . import first_picture  # late: nothing else here draws
 
         print(first_picture.main().name)
