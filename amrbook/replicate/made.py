@@ -148,7 +148,7 @@ def served(dataset: str, cache: Path, size: Size, seed: int = 0, known: bool = T
     for key, remote in old.files.items():
         path = cache / remote.name
         files[key] = replace(remote, urls=(), git=_blob(path) if known and path.exists() else None)
-    counts = {"users": size.users, "items": size.items, "interactions": size.interactions}
+    counts: dict[str, float] = {"users": size.users, "items": size.items, "interactions": size.interactions}
     SETS[dataset] = replace(old, files=files, published=counts, published_in="the made files")
     try:
         yield

@@ -26,7 +26,7 @@ __all__ = ["PARTS", "record_choices"]
 FILE = "choices.json"
 MODELS = ("Popularity", "MF-BPR", "DUIF", "VBPR", "AMR")
 TIES = ("lost", "shared", "won")
-PUBLISHED_EALS = {"c0": 512.0, "alpha": 0.4, "reg": 0.01}  # of the paper of eALS, on its larger set
+PUBLISHED_EALS: dict[str, Any] = {"c0": 512.0, "alpha": 0.4, "reg": 0.01}  # of the paper of eALS, on its larger set
 ATTACKS = {"test": "on the held-out items", "train": "on the training pairs", "linf": "the same, along the signs",
            "random": "in a random direction", "certified": "the worst for each shopper"}  # fmt: skip
 NOT_RUN = "not yet recorded; run this: `python -m amrbook replicate choices`"

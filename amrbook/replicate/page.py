@@ -122,7 +122,8 @@ def effects(dataset: str, folder: Path) -> str:
                     if theirs is not None:
                         difference, verdict = plus_minus(ours - theirs, 1, sign=True), "one seed, no verdict"
                         if len(ours) > 1:
-                            verdict = verdict_of(*map(float, t_interval(ours)), theirs)
+                            mean, half = t_interval(ours)
+                            verdict = verdict_of(float(mean), float(half), theirs)
                     found.append([f"{plus_minus(ours, 1, sign=True)} %", difference, str(len(about["seeds"])),
                                   named(recipe, record), verdict])  # fmt: skip
         for cells in found or [[not_yet(dataset), "", "", "", ""]]:

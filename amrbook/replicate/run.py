@@ -101,7 +101,8 @@ def _replicate(
             raise ValueError(f"{path}: {recipe.name} has results of other settings; name another --folder")
         about |= {"trials": trials, "epochs": recipe.epochs}
         for seed in range(seeds):
-            run = Chain(recipe, shop, sampled, settings, seed, dim, device, folder, every, OFTEN.get(dataset, every))
+            run = Chain(recipe, shop, sampled, settings, seed, dim, device, folder, every, OFTEN.get(dataset, every),
+                        progress)  # fmt: skip
             for name, entry in run.missing(about["seeds"].setdefault(str(seed), {})):
                 about["seeds"][str(seed)][name] = entry | {"made with": versions(), "device": machine}
                 write_record(path, record)
@@ -143,11 +144,11 @@ class Chain:
 
     def __init__(
         self, recipe: Recipe, shop: Dataset, sampled: Dataset, settings: dict[str, Any], seed: int, dim: int, device: str,
-        folder: Path, every: int, often: int,
+        folder: Path, every: int, often: int, progress: bool = True,
     ) -> None:  # fmt: skip
         self.recipe, self.shop, self.sampled, self.settings, self.seed = recipe, shop, sampled, settings, seed
         place = folder / "checkpoints" / recipe.name
-        self.train = ChainTraining(shop, settings, seed, dim, device, progress=True, folder=place, every=often,
+        self.train = ChainTraining(shop, settings, seed, dim, device, progress=progress, folder=place, every=often,
                                    watch=lambda name, model: [Looks(sampled, every)])  # fmt: skip
         self.made: dict[str, Any] = {}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 from typing import Any
@@ -32,18 +33,17 @@ def record_weights(data: Path, folder: Path = FOLDER) -> Path:
 
 def record_speed(folder: Path = FOLDER, rounds: int = 5, seconds: float = 1.5, size: Any = None) -> Path:
     """The authors' script, VBPR and AMR of 2,000 epochs each, ours against naive autograd: windows that take turns."""
-    try:
-        from bench.run import compare, machine  # of the checkout, where the command is run
-        from bench.workloads import SIZES
+    try:  # of the checkout, where the command is run
+        contest, workloads = importlib.import_module("bench.run"), importlib.import_module("bench.workloads")
     except ImportError:
         raise FileNotFoundError("bench is not there: run this in the root of the checkout") from None
-    size = size or SIZES["pinterest"]
+    size = size or workloads.SIZES["pinterest"]
     found: dict[str, Any] = {}
     for threads in (1, 2):
         variables = {f"{name}_NUM_THREADS": str(threads) for name in ("OMP", "MKL", "OPENBLAS", "NUMBA")}
-        rates = compare((*OURS, *NAIVE), size, 512, rounds, seconds, variables=variables)["rates"]
+        rates = contest.compare((*OURS, *NAIVE), size, 512, rounds, seconds, variables=variables)["rates"]
         found[str(threads)] = summary(rates, size.interactions * AUTHORS_EPOCHS)
-    where = machine()
+    where = contest.machine()
     record = {"kind": "speed", "size": vars(size), "epochs": AUTHORS_EPOCHS, "rounds": rounds, "seconds": seconds,
               "machine": f"{where['cpu']}, {where['cores']} cores, {where['date']}", "threads": found}  # fmt: skip
     path = folder / "speed.json"
@@ -53,7 +53,7 @@ def record_speed(folder: Path = FOLDER, rounds: int = 5, seconds: float = 1.5, s
 
 def summary(rates: dict[str, list[float]], triples: int) -> dict[str, float]:
     """Minutes of the chain and how many times faster it is, from triples per second, one number per round."""
-    ours, naive = (sum(triples / np.array(rates[name]) for name in names) / 60 for names in (OURS, NAIVE))
+    ours, naive = (np.sum([triples / np.array(rates[name]) for name in names], axis=0) / 60 for names in (OURS, NAIVE))
     ratios = naive / ours
     return {"ours minutes": round(float(np.median(ours)), 2), "naive minutes": round(float(np.median(naive)), 1),
             "ratio": round(float(np.median(ratios)), 1), "least": round(float(ratios.min()), 1),

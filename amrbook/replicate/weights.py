@@ -33,7 +33,8 @@ def check_weights(shop: Dataset, progress: bool = True) -> dict[str, Any] | None
     """The released VBPR on the authors' split and features, as a recorded entry; None on another set, or without the file."""
     if shop.name != "pinterest":
         return None
-    sizes, here = tuple(PLACES[name][1][0] for name in "PQE"), (*np.shape(shop.features)[::-1], shop.n_users)[::-1]
+    assert shop.features is not None
+    sizes, here = tuple(PLACES[name][1][0] for name in "PQE"), (shop.n_users, *shop.features.shape)
     if sizes != here:
         print(f"The released weights are not checked: they are of {sizes} users, items and features, not {here}", flush=True)
         return None

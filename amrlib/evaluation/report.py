@@ -221,7 +221,7 @@ def _with_everyone(report: Report, dataset: Dataset) -> Report:
     rows = {"ranks": rivals, "users": np.arange(dataset.n_users), "items": np.full(dataset.n_users, -1),
             "cold": np.zeros(dataset.n_users, dtype=bool), "n_candidates": rivals, "n_pool": dataset.n_items - activity,
             "activity": activity, "tied": np.zeros(dataset.n_users, dtype=np.int64)}  # fmt: skip
-    whole = {name: rows[name].copy() for name, x in vars(report).items() if isinstance(x, np.ndarray)}
+    whole: dict[str, Any] = {name: rows[name].copy() for name, x in vars(report).items() if isinstance(x, np.ndarray)}
     for name, column in whole.items():
         column[report.users] = getattr(report, name)
     return replace(report, **whole)

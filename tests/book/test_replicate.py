@@ -14,6 +14,7 @@ from filelock import FileLock
 import amrlib
 from amrbook import __main__, tuning
 from amrbook.replicate import made, run, weights
+from amrbook.replicate.measure import entry_of
 from amrbook.replicate.recipes import RECIPES
 from amrbook.replicate.record import read_record, write_record
 from amrlib.datasets import authors_weights
@@ -319,3 +320,15 @@ def test_the_real_pairs_go_through_reading_and_the_models_without_pictures():
     warm = {name: report.only(~report.cold).ndcg(10) for name, report in reports.items()}
     assert all(0 < report.ndcg(10) < 1 and (report.n_candidates == 999).all() for report in reports.values())
     assert min(warm["MF-BPR"], warm["MF-eALS"]) > warm["Popularity"], warm
+
+
+def test_noise_is_that_of_perturb_at_every_strength(pinterest):
+    shop = amrlib.load_dataset("pinterest", progress=False)
+    model = amrlib.VBPR(dim=4, init_std=0.5).bind(shop)
+    entry = entry_of(model, shop, shop)
+    for triples, levels in entry["noise"].items():
+        for epsilon, value in levels.items():
+            moved = amrlib.perturb(model, shop, float(epsilon), triples=triples)
+            report = amrlib.evaluate(model, shop, 10, ranking="sampled", features=moved, progress=False)
+            assert value == pytest.approx(report.ndcg(10), abs=1e-6), (triples, epsilon)
+    assert len({value for levels in entry["noise"].values() for value in levels.values()}) > 1
