@@ -46,7 +46,8 @@ def measure_speed(shop: Dataset, sampled: Dataset, dim: int = 64, device: str = 
 
 
 # what an epoch of a model costs, in epochs that were measured
-LIKE = {"MF-BPR": "MF-BPR", "MF-eALS": "MF-BPR", "DUIF": "VBPR", "VBPR": "VBPR", "VBPR, continued": "VBPR"}
+LIKE = {"MF-BPR": "MF-BPR", "DUIF": "VBPR", "VBPR": "VBPR", "VBPR, continued": "VBPR"}
+EALS, EALS_EPOCHS, EALS_LOOKS = 15, 40, 8  # epochs of MF-BPR that one of MF-eALS costs; what a trial of it has at most
 
 
 def cost_of(recipe: Recipe, shop: Dataset, speed: Speed, seeds: int, every: int) -> tuple[float, float]:
@@ -54,11 +55,16 @@ def cost_of(recipe: Recipe, shop: Dataset, speed: Speed, seeds: int, every: int)
     limit, epochs = recipe.limit, recipe.epochs or recipe.limit["epochs"]
     search = 0.0
     for model, trials in size_of_search(recipe, shop).items():
+        if model == "MF-eALS":
+            search += trials * (EALS_EPOCHS * EALS * speed["MF-BPR"] + EALS_LOOKS * speed["full"])
+            continue
         looks = limit["epochs"] / limit["every"]
         search += trials * (limit["epochs"] * speed[LIKE.get(model, "AMR")] + looks * speed["full"])
     training = 0.0
     for model in recipe.models:
-        if model != "Popularity":
+        if model == "MF-eALS":
+            training += EALS_EPOCHS * EALS * speed["MF-BPR"]
+        elif model != "Popularity":
             training += epochs * speed[LIKE.get(model, "AMR")] + epochs / every * speed["sampled"]
         training += 8 * speed["sampled"] + speed["full"]
     return search, seeds * training

@@ -18,7 +18,7 @@ from ..intervals import t_interval
 from . import open_choices
 from .measure import ATTACKED_TRIPLES
 from .open_choices import grid
-from .paper import CONTINUED, EPSILONS, IMPROVEMENT, MEASURES, NO_NOISE, TABLE_2, TABLE_3, improvement
+from .paper import CONTINUED, EPSILONS, IMPROVEMENT, MEASURES, NO_NOISE, OTHERS, STUDIES, TABLE_2, TABLE_3, improvement
 from .recipes import ATTACKED, RECIPES
 from .submit import FOLDER
 from .verdicts import best_on_test, judged, over, plus_minus, recorded
@@ -204,6 +204,15 @@ def improvements(_: Path) -> str:
     return grid(["set", "AMR over", "RI as printed", "RI from the printed cells"], rows)
 
 
+def others(_: Path) -> str:
+    """What later studies measured of VBPR and AMR, and how their programs depart."""
+    rows = [[STUDIES[study][0], dataset, measure, f"{vbpr:.4f}", f"{amr:.4f}", f"{100 * (amr / vbpr - 1):+.0f} %"]
+            for study, dataset, measure, vbpr, amr in OTHERS]  # fmt: skip
+    about = [[*words] for words in STUDIES.values()]
+    return (grid(["study", "set", "measure", "VBPR", "AMR", "AMR over VBPR"], rows) + "\n\n"
+            + grid(["study", "protocol", "how its AMR departs from the paper"], about))  # fmt: skip
+
+
 def weights(folder: Path) -> str:
     """The released weights: evaluated, where a record has that, and what they tell alone."""
     rows, theirs = [], TABLE_2["pinterest"]["VBPR"]
@@ -261,6 +270,7 @@ PARTS: dict[str, Callable[[Path], str]] = {
     "runs": runs,
     "at hand": at_hand,
     "improvements": improvements,
+    "others": others,
     "weights": weights,
     "speed": speed,
     **open_choices.PARTS,

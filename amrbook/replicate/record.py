@@ -98,6 +98,8 @@ def problems(record: dict[str, Any]) -> list[str]:
                     _entry(entry, record, where, found)
             if set(map(len, seeds.values())) - {len(RECIPES[name].models)}:
                 found.append(f"{name}: a seed has not all models; let the run end first")
+        if "weights" in record:
+            _ranked(record["weights"], record, "the released weights", found)
         if not any(recipe["seeds"] for recipe in record["recipes"].values()):
             found.append("there is no result in it")
     except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -141,6 +143,16 @@ def _entry(entry: dict[str, Any], record: dict[str, Any], where: str, found: lis
         found.append(f"{where}: made on {entry['device']}, which is not among the record's devices")
     if not entry["seconds"] >= 0 or not entry["epochs"] >= 0:
         found.append(f"{where}: seconds and epochs cannot be negative")
+    for n, epoch in enumerate(entry.get("looks", {}).get("epoch", [])):
+        six = {name: entry["looks"][name][n] for name in MEASURES}
+        _six(six, record["dataset"]["held out"], f"{where}, after epoch {epoch}", found)
+        if epoch == entry["epochs"] and any(abs(six[name] - entry["sampled"]["all"][name]) > HALF for name in MEASURES):
+            found.append(f"{where}: its last look is not what it ended with")
+    _ranked(entry, record, where, found)
+
+
+def _ranked(entry: dict[str, Any], record: dict[str, Any], where: str, found: list[str]) -> None:
+    """Whether its rankings can be, of the held-out items that the record names."""
     users, data = entry["users"], record["dataset"]
     expected = {"all": data["held out"], "cold": data["cold held out"], "warm": data["held out"] - data["cold held out"]}
     if users != expected:
@@ -157,11 +169,6 @@ def _entry(entry: dict[str, Any], record: dict[str, Any], where: str, found: lis
             total = sum(parts[part][name] * users[part] for part in parts if part != "all")
             if abs(total - parts["all"][name] * users["all"]) > 3 * HALF * users["all"]:
                 found.append(f"{where}, {kind}: {name} of warm and cold items is not that of all")
-    for n, epoch in enumerate(entry.get("looks", {}).get("epoch", [])):
-        six = {name: entry["looks"][name][n] for name in MEASURES}
-        _six(six, users["all"], f"{where}, after epoch {epoch}", found)
-        if epoch == entry["epochs"] and any(abs(six[name] - entry["sampled"]["all"][name]) > HALF for name in MEASURES):
-            found.append(f"{where}: its last look is not what it ended with")
     for triples, levels in entry.get("noise", {}).items():
         wrong = set(levels) != {f"{epsilon:g}" for epsilon in EPSILONS} or not all(0 <= v <= 1 for v in levels.values())
         if wrong:

@@ -126,6 +126,20 @@ def test_the_papers_figures_lie_where_its_text_says():
         {"pinterest": 0.1140, "amazon-women": 0.1067}, {"pinterest": 0.1190, "amazon-women": 0.1073})  # fmt: skip
 
 
+def test_a_second_transcription_of_the_later_studies_agrees():
+    typed = {
+        "denoise": (".0337/.0121 .0316/.0113", ".0144/.0056 .0081/.0032", ".0597/.0236 .0301/.0111"),
+        "mtpr": ("all .0541 .0590", "warm .0557 .0749", "cold .0493 .0236", "all .1152 .1177", "all .1743 .1778"),
+    }  # fmt: skip
+    denoise = [row[3:] for row in paper.OTHERS if row[0] == "denoise"]
+    for place, text in enumerate(typed["denoise"]):
+        vbpr, amr = ([float(x) for x in part.split("/")] for part in text.split())
+        assert denoise[2 * place : 2 * place + 2] == list(zip(vbpr, amr, strict=True))
+    mtpr = [(row[2].split()[-1], *row[3:]) for row in paper.OTHERS if row[0] == "mtpr"]
+    assert mtpr == [(part, float(a), float(b)) for part, a, b in map(str.split, typed["mtpr"])]
+    assert {row[0] for row in paper.OTHERS} == set(paper.STUDIES)
+
+
 # ---- what is refused
 
 
@@ -180,6 +194,9 @@ def spoil(record, what):
         record["versions"] = {"torch": "2"}
     elif what == "more rivals than items":
         record["dataset"]["rivals"] = record["dataset"]["items"]
+    elif what == "impossible weights":
+        record["weights"] = copy.deepcopy(one)
+        record["weights"]["sampled"]["cold"]["NDCG@5"] = 0.9
     elif what == "another layout":
         record["layout"] = LAYOUT + 1
     elif what == "cut off":
@@ -196,6 +213,7 @@ WORDS = {
     "no result": "no result", "another set": "not a public one", "looks that end elsewhere": "last look",
     "noise at other strengths": "not NDCG@10 at the ε", "backwards in time": "be negative", "other versions": "versions must",
     "more rivals than items": "sampled rivals among", "another layout": "layout 2, here it is 1", "cut off": "not laid out",
+    "impossible weights": "the released weights, sampled, cold: NDCG@5 cannot",
 }  # fmt: skip
 
 
