@@ -88,7 +88,8 @@ def quick(recipe: Recipe, dataset: str, epochs: int | None = None) -> Recipe:
     epochs = epochs or QUICK_EPOCHS.get(dataset, 100)
     every = max(1, epochs // 10)
     limit = {"epochs": epochs, "every": every, "patience": 2}
-    return replace(recipe, grids=one, epochs=epochs if recipe.epochs else None, splits=(0,), limit=limit)
+    about = f"{recipe.about.partition(':')[0]}, tried for {epochs} epochs per stage without a search"
+    return replace(recipe, about=about, grids=one, epochs=epochs if recipe.epochs else None, splits=(0,), limit=limit)
 
 
 def size_of_search(recipe: Recipe, shop: Dataset) -> dict[str, int]:
