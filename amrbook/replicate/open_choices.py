@@ -27,7 +27,7 @@ FILE = "choices.json"
 MODELS = ("Popularity", "MF-BPR", "DUIF", "VBPR", "AMR")
 TIES = ("lost", "shared", "won")
 PUBLISHED_EALS: dict[str, Any] = {"c0": 512.0, "alpha": 0.4, "reg": 0.01}  # of the paper of eALS, on its larger set
-ATTACKS = {"test": "on the held-out items", "train": "on the training pairs", "linf": "the same, along the signs",
+ATTACKS = {"test": "on the held-out items", "train": "on the training pairs", "linf": "on the held-out items, along the signs",
            "random": "in a random direction", "certified": "the worst for each shopper"}  # fmt: skip
 NOT_RUN = "not yet recorded; run this: `python -m amrbook replicate choices`"
 
@@ -77,6 +77,10 @@ def record_choices(seeds: int = 5, folder: Path = FOLDER, shop: Dataset | None =
 
 
 def grid(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in markdown, without the columns that have nothing in any row."""
+    rows = [list(row) for row in rows]
+    full = [n for n, name in enumerate(head) if not name or any(row[n] for row in rows)]
+    head, rows = [head[n] for n in full], [[row[n] for n in full] for row in rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows))
 
 

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from amrbook import __main__
+from amrbook.experiments import load_results, over_seeds
 from amrbook.replicate import page, paper, show, side, submit, verdicts
 from amrbook.replicate.open_choices import record_choices, warm_candidates
 from amrbook.replicate.paper import MEASURES, TABLE_2
 from amrbook.replicate.recipes import ATTACKED, RECIPES
 from amrbook.replicate.record import LAYOUT, problems, write_record
+from amrbook.settings import trials
 from amrlib import Dataset
 from amrlib.datasets.catalogue import SETS
 
@@ -343,6 +345,33 @@ def test_warm_rivals_are_warm_and_untouched():
     assert rivals.shape == (40, 15) and not shop.cold[rivals].any()
     for user in range(40):
         assert len(set(rivals[user])) == 15 and not set(rivals[user]) & {*shop.items_of(user), shop.test[user]}
+
+
+def test_what_the_page_says_of_its_tables_is_so():
+    """Its sentences about the boutique, held to the recorded numbers."""
+    choices = json.loads((submit.FOLDER / "choices.json").read_text(encoding="utf-8"))["seeds"].values()
+
+    def mean(model, *path):
+        values = []
+        for entry in choices:
+            value = entry[model]
+            for step in path:
+                value = value[step]
+            values.append(value)
+        return np.mean(values)
+
+    spread = {model: mean(model, "ties", "won") - mean(model, "ties", "lost") for model in ("Popularity", "MF-BPR", "VBPR", "AMR")}
+    assert spread.pop("Popularity") > 0.005 and max(spread.values()) < 0.001  # it matters where many scores are equal
+    for model in ("MF-BPR", "MF-eALS", "VBPR", "AMR", "Popularity"):  # who knows items by their history
+        assert mean(model, "warm rivals") < mean(model, "ties", "lost") - 0.003, model
+    tried = trials("AMR")
+    clean, attacked = (max(tried, key=lambda t: t[by])["epsilon"] for by in ("ndcg@10", "attacked ndcg@10"))
+    assert clean != attacked  # clean accuracy and accuracy under attack choose different ones
+    main = load_results("main")
+    clean, attack, train, certain = (
+        over_seeds(main, "VBPR", *path).mean() for path in (("full", "NDCG@10"), *(
+            ("ε=0.1‖c‖", kind, "NDCG@10") for kind in ("test", "train", "certified"))))  # fmt: skip
+    assert certain < attack < 0.8 * clean and abs(train / clean - 1) < 0.05  # little without the loss that was attacked
 
 
 def test_choices_go_on_where_they_stopped(tmp_path):
