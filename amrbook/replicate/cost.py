@@ -68,7 +68,8 @@ def cost_of(recipe: Recipe, shop: Dataset, speed: Speed, seeds: int, every: int)
             training += EALS_EPOCHS * EALS * speed["MF-BPR"]
         elif model != "Popularity":
             training += epochs * speed[LIKE.get(model, "AMR")] + epochs / every * speed["sampled"]
-        training += 8 * speed["sampled"] + NOISE * speed["full"]  # what is recorded of it at the end
+        # what is recorded of it at the end
+        training += 8 * speed["sampled"] + (NOISE if "test" in recipe.noise else 1) * speed["full"]
     return search, seeds * training
 
 

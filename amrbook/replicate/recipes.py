@@ -13,6 +13,7 @@ from amrlib import Dataset
 from .. import trials
 from ..experiments.names import AUTHORS_EPOCHS, AUTHORS_PENALTIES, AUTHORS_RATES
 from ..tuning import tune
+from .measure import ATTACKED_TRIPLES
 
 __all__ = ["ATTACKED", "RECIPES", "Recipe", "chosen_settings", "quick", "size_of_search"]
 
@@ -40,6 +41,7 @@ class Recipe:
     splits: tuple[int, ...]
     limit: dict[str, Any]
     trials: str = ""  # the recipe whose file of trials it shares
+    noise: tuple[str, ...] = ATTACKED_TRIPLES  # what is attacked at the end
 
 
 def published_grids(shop: Dataset) -> Grids:
@@ -76,7 +78,8 @@ QUICK_EPOCHS = {"pinterest": 1000, "amazon-clothing": 800, "amazon-women": 30}
 
 
 def quick(recipe: Recipe, dataset: str, epochs: int | None = None) -> Recipe:
-    """A recipe without a search: one setting of each model, and fewer epochs. What it gives is a try, and no replication."""
+    """A recipe without a search: one setting of each model, and fewer epochs. What it gives is a try, and no replication;
+    it looks at the noise on training pairs alone."""
 
     def one(shop: Dataset) -> Grids:
         grids = recipe.grids(shop)
@@ -89,7 +92,8 @@ def quick(recipe: Recipe, dataset: str, epochs: int | None = None) -> Recipe:
     every = max(1, epochs // 10)
     limit = {"epochs": epochs, "every": every, "patience": 2}
     about = f"{recipe.about.partition(':')[0]}, tried for {epochs} epochs per stage without a search"
-    return replace(recipe, about=about, grids=one, epochs=epochs if recipe.epochs else None, splits=(0,), limit=limit)
+    return replace(recipe, about=about, grids=one, epochs=epochs if recipe.epochs else None, splits=(0,), limit=limit,
+                   noise=ATTACKED_TRIPLES[1:])  # fmt: skip
 
 
 def size_of_search(recipe: Recipe, shop: Dataset) -> dict[str, int]:

@@ -18,6 +18,7 @@ from amrlib.atomic_files import write_atomically
 from amrlib.datasets.catalogue import SETS
 from amrlib.datasets.checked_files import noted
 
+from .measure import ATTACKED_TRIPLES
 from .paper import EPSILONS, MEASURES
 from .recipes import RECIPES
 
@@ -169,6 +170,8 @@ def _ranked(entry: dict[str, Any], record: dict[str, Any], where: str, found: li
             total = sum(parts[part][name] * users[part] for part in parts if part != "all")
             if abs(total - parts["all"][name] * users["all"]) > 3 * HALF * users["all"]:
                 found.append(f"{where}, {kind}: {name} of warm and cold items is not that of all")
+    if "noise" in entry and not record["quick"] and set(entry["noise"]) != set(ATTACKED_TRIPLES):
+        found.append(f"{where}: noise on {', '.join(entry['noise'])} alone")
     for triples, levels in entry.get("noise", {}).items():
         wrong = set(levels) != {f"{epsilon:g}" for epsilon in EPSILONS} or not all(0 <= v <= 1 for v in levels.values())
         if wrong:

@@ -160,7 +160,7 @@ class Chain:
                 history = getattr(model, "history", None)
                 rows = Looks.of(history) if history is not None and "seconds" in history else {"seconds": 0.0}
                 epochs = 0 if name == "Popularity" or history is None else len(history)
-                yield name, entry_of(model, self.shop, self.sampled) | rows | {"epochs": epochs}
+                yield name, entry_of(model, self.shop, self.sampled, self.recipe.noise) | rows | {"epochs": epochs}
 
     def model(self, name: str) -> Any:
         if name not in self.made:
