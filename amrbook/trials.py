@@ -39,18 +39,32 @@ def grid_of(model: str, shop: Dataset) -> list[dict[str, Any]]:
 
 
 class Starts:
-    """Trained models to start others from, one a split; they see the same split, and so never the held-out items."""
+    """Trained models to start others from, one a split; they see the same split, and so never the held-out items.
 
-    def __init__(self, shop: Dataset, record: dict[str, Any]) -> None:
-        self.shop, self.record = shop, record
+    ``limit``: words of ``fit`` that the trials share, other than those of :data:`LIMIT`."""
+
+    def __init__(self, shop: Dataset, record: dict[str, Any], limit: dict[str, Any] | None = None) -> None:
+        self.shop, self.record, self.limit = shop, record, LIMIT | (limit or {})
         self.models: dict[tuple[str, int], tuple[dict[str, Any], Any]] = {}  # the choice it was trained with, and the model
 
     def __call__(self, name: str, split: int) -> Any:
         best = self.record["chosen"][name]
         if self.models.get((name, split), ({}, None))[0] != best:
             model = fresh(name, self.shop, split, best, self)
-            self.models[name, split] = best, model.fit(self.shop, seed=split, **LIMIT, lr=best["lr"], reg=best["reg"])
+            self.models[name, split] = best, whole(model.fit(self.shop, seed=split, **self.limit, **rates_of(best)))
         return self.models[name, split][1]
+
+
+def rates_of(setting: dict[str, Any]) -> dict[str, Any]:
+    """What a setting says of rate and regulariser, as words of ``fit``."""
+    return {word: setting[word] for word in ("lr", "reg", "reg_form") if word in setting}
+
+
+def whole(model: Any) -> Any:
+    """The model, unless its training was interrupted: half a trial is none."""
+    if model.history.attrs.get("stopped") == "interrupted":
+        raise KeyboardInterrupt
+    return model
 
 
 def fresh(name: str, shop: Dataset, split: int, setting: dict[str, Any], started: Starts) -> Any:
@@ -69,36 +83,40 @@ def _pairwise_trial(model: str, shop: Dataset, setting: dict[str, Any], splits: 
     scores, epochs = [], []
     for split in splits:
         fitted = fresh(model, shop, split, setting, started)
-        fitted.fit(shop, seed=split, **LIMIT, lr=setting["lr"], reg=setting["reg"])
+        whole(fitted.fit(shop, seed=split, **started.limit, **rates_of(setting)))
         best = fitted.history["ndcg@10"].idxmax()
         scores.append(fitted.history["ndcg@10"][best])
         epochs.append(fitted.history["epoch"][best])
     return {**setting, "ndcg@10": round(float(np.mean(scores)), 5), "epochs": int(np.mean(epochs))}
 
 
-def _eals_trial(_: str, shop: Dataset, setting: dict[str, Any], splits: Any, __: Starts) -> dict[str, Any]:
+def _eals_trial(_: str, shop: Dataset, setting: dict[str, Any], splits: Any, started: Starts) -> dict[str, Any]:
     scores = []
     for split in splits:
         data = shop.validation_split(split)
         model = amrlib.MFeALS(seed=split, **setting).bind(data)
         looks = []
         for _look in range(8):
-            model.fit(data, epochs=5, device="cpu", progress=False)
+            whole(model.fit(data, epochs=5, device=started.limit["device"], progress=False))
             looks.append(amrlib.evaluate(model, data, k=min(10, data.n_items), progress=False).ndcg(10))
         scores.append(looks)
     mean = np.mean(scores, 0)
     return {**setting, "ndcg@10": round(float(mean.max()), 5), "epochs": 5 * (int(mean.argmax()) + 1)}
 
 
+def _how(started: Starts) -> dict[str, Any]:
+    return {word: started.limit[word] for word in ("device", "trainer")}
+
+
 def _amr_trial(_: str, shop: Dataset, setting: dict[str, Any], splits: Any, started: Starts) -> dict[str, Any]:
     """As in the paper (§4.1.4): AMR takes over VBPR's rate and regulariser and trains as long again, with no early stop."""
     best = started.record["chosen"]["VBPR"]
-    base = {"lr": best["lr"], "reg": best["reg"]}
+    base = rates_of(best)
     clean, attacked = [], []
     for split in splits:
         data = shop.validation_split(split)
         model = amrlib.AMR.warm_start(started("VBPR", split), data, seed=split, **setting)
-        model.fit(data, best["epochs"], seed=split, progress=False, device="cpu", trainer="auto", **base)
+        whole(model.fit(data, best["epochs"], seed=split, progress=False, **_how(started), **base))
         k = min(10, data.n_items)
         clean.append(amrlib.evaluate(model, data, k=k, progress=False).ndcg(10))
         changed = amrlib.perturb(model, data, 0.1 * mean_norm(shop))
