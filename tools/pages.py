@@ -12,7 +12,7 @@ import nbformat
 import yaml
 
 from tools import glossary, ledger
-from tools.chapter_files import BADGE_IMAGE, BOOK, ROOT, chapters, read
+from tools.chapter_files import BADGE_IMAGE, BOOK, ROOT, notebooks, read
 from tools.checks import page_problems
 from tools.runner import BUILD, digest_of, kernel_environment, put, with_outputs
 
@@ -60,7 +60,7 @@ def assemble(paths: list[Path]) -> Path:
         elif file.suffix == ".ipynb" and file.parent != BOOK:  # an assignment: it is shown as it is stored
             put(target, file.read_text(encoding="utf-8").replace(BADGE_IMAGE, "../_static/colab-badge.svg").encode())
         elif file == ledger.PAGE:
-            shown = ((path.stem, with_outputs(path) if path.name in ran else read(path)) for path in chapters())
+            shown = ((path.stem, with_outputs(path) if path.name in ran else read(path)) for path in notebooks())
             put(target, ledger.page(shown).encode())
         elif file.name == "_toc.yml":
             toc = yaml.safe_load(file.read_text(encoding="utf-8"))

@@ -173,7 +173,7 @@ NotebookClient(notebook, timeout=600, kernel_name="python3").execute()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("chapter", [*chapter_files.chapters(), *chapter_files.assignments()], ids=lambda p: p.stem)
+@pytest.mark.parametrize("chapter", [*chapter_files.notebooks(), *chapter_files.assignments()], ids=lambda p: p.stem)
 def test_a_chapter_runs_as_on_colab(colab, repository, tmp_path, chapter):
     """Opened by its badge: the notebook alone, in an empty folder."""
     notebook = chapter_files.read(chapter)
