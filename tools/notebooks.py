@@ -1,4 +1,4 @@
-"""Run, store, check and frame the chapters. `python tools/notebooks.py --help`; make calls it.
+"""Run, store, check and frame the chapters and the appendices. `python tools/notebooks.py --help`; make calls it.
 
 frame      write what is the same in every chapter (badge, setup cell, parameters cell, metadata)
 address    the same for every chapter, after the repository's address in pyproject.toml has changed
@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     for name in ("frame", "address", "execute", "store", "claims", "colab", "smoke", "check", "site"):
         sub = commands.add_parser(name)
-        sub.add_argument("notebooks", nargs="*", type=Path, help="default: every chapter of book/")
+        sub.add_argument("notebooks", nargs="*", type=Path, help="default: every chapter and appendix of book/")
         if name in ("execute", "store", "smoke", "site"):
             sub.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="notebooks run at a time")
         if name in ("execute", "store", "site"):
@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if wrong := same_name.problem():
         parser.exit(1, wrong + "\n")
-    paths = [path.resolve() for path in args.notebooks] or chapter_files.chapters()
+    paths = [path.resolve() for path in args.notebooks] or chapter_files.notebooks()
     if missing := [str(path) for path in paths if not path.is_file()]:
         parser.error(f"no such notebook: {', '.join(missing)}")
     if not paths:

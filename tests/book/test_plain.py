@@ -56,9 +56,19 @@ def test_numbers_of_a_name_are_not_counted():
     assert plain.numbers("HR@10 and NDCG@20 of C3 are 0.5 and 1,000") == 2
 
 
-@pytest.mark.parametrize("stem", sorted(plain.CONVERTED))
+@pytest.mark.parametrize("stem", sorted(plain.CONVERTED) + [path.stem for path in chapter_files.appendices()])
 def test_a_converted_chapter_keeps_the_rules(stem):
     assert plain.problems(stem, chapter_files.read(chapter_files.BOOK / f"{stem}.ipynb")) == []
+
+
+def test_an_appendix_keeps_the_language_and_needs_no_quiz_and_no_card():
+    long = V4.new_markdown_cell("**1. Build.** " + "word " * 41 + ".\n\n<details><summary>Hint</summary>\n\nNo.\n\n</details>")
+    book = V4.new_notebook(cells=[long, V4.new_code_cell("x = 1  # " + "wide " * 20)])
+    wrong = [text for _, text in plain.problems("A9_new", book)]
+    for word in ("a sentence of", "the column has", "of <summary>Solution</summary>", "amrbook.check", "how long"):
+        assert any(word in text for text in wrong), word
+    assert not any("quiz" in text or "card" in text or "grade" in text for text in wrong)
+    assert plain.problems("99_new", book) == [], "a chapter that nobody has gone through yet"
 
 
 def test_a_converted_chapter_must_offer_everything():
