@@ -23,7 +23,13 @@ import nbformat
 from tools import glossary
 from tools.chapter_files import tags
 
-CONVERTED = {"01_ranking", "02_boutique", "03_mf_bpr", "04_mf_eals", "05_pixels_to_features", "06_duif"}
+CONVERTED = {
+    "00_a_photograph_and_a_list", "01_ranking", "02_boutique", "03_mf_bpr", "04_mf_eals", "05_pixels_to_features", "06_duif",
+    "14_your_own_data", "15_where_next",
+}  # fmt: skip
+
+# Chapter 0 is what somebody reads who does not know yet whether to read the book. It has five minutes and nothing to solve.
+OPENINGS, OPENING_MINUTES = {"00_a_photograph_and_a_list"}, 5
 
 CLAIM_WORDS, CLAIM_NUMBERS, PROSE_WORDS = 25, 4, 40
 CODE_LINES, CODE_WIDTH = 20, 92  # the pages' column, in a window of 1440 pixels
@@ -175,12 +181,22 @@ def teaching_problems(notebook: nbformat.NotebookNode) -> list[str]:
         values = given.value.values if isinstance(given.value, ast.Dict) else []
         typed = [v for v in values if isinstance(v, ast.Constant)]
         if typed or not values:
-            wrong.append("the card's numbers must be formatted from the run: f\"{x:.3f}\"")
+            wrong.append('the card\'s numbers must be formatted from the run: f"{x:.3f}"')
     said = re.search(r"^\*\*Time\.\*\* About (\d+) minutes to read", text, flags=re.M)
     if not said:
         wrong.append('the opening does not say how long it takes: a line "**Time.** About 30 minutes to read, …"')
     elif abs(int(said[1]) - reading_minutes(notebook)) > 5:
         wrong.append(f"it says {said[1]} minutes to read; counted it is {reading_minutes(notebook):.0f}")
+    return wrong
+
+
+def opening_problems(notebook: nbformat.NotebookNode) -> list[str]:
+    """What an opening must not have: more than its five minutes, and anything to solve."""
+    wrong = []
+    if (minutes := reading_minutes(notebook)) > OPENING_MINUTES + 0.5:
+        wrong.append(f"{minutes:.1f} minutes to read; an opening has {OPENING_MINUTES}")
+    if any(re.search(r"\$|^## Exercises", c.source, flags=re.M) for c in notebook.cells if c.cell_type == "markdown"):
+        wrong.append("an opening has no formula and no exercise")
     return wrong
 
 
@@ -193,4 +209,5 @@ def problems(stem: str, notebook: nbformat.NotebookNode) -> list[tuple[int | Non
     for at, cell in enumerate(notebook.cells):
         found = language_problems(cell) + code_problems(cell) + term_problems(cell, known)
         wrong += [(at, text) for text in found]
-    return wrong + [(None, text) for text in colour_problems(notebook) + teaching_problems(notebook)]
+    whole = opening_problems(notebook) if stem in OPENINGS else teaching_problems(notebook)
+    return wrong + [(None, text) for text in colour_problems(notebook) + whole]
