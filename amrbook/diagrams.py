@@ -19,7 +19,7 @@ from matplotlib.patches import FancyBboxPatch, Rectangle
 
 from .figures import COLORS, FRAME, PLAIN
 
-__all__ = ["bpr_step", "choice", "convolution", "leave_one_out", "svg"]
+__all__ = ["book_map", "bpr_step", "choice", "convolution", "leave_one_out", "own_data", "retrieve_and_rank", "svg"]
 
 INK = COLORS["ink"]
 PALE = "#f1eef6"  # what is inside a box
@@ -186,4 +186,84 @@ def bpr_step(p: Sequence[float], q_i: Sequence[float], q_j: Sequence[float], ste
     for side in ax.spines.values():
         side.set_visible(False)
     ax.set_title(f"margin {margin:+.2f} before the step, {new_margin:+.2f} after it", size=10)
+    _show(fig)
+
+
+# The parts of the book, as in _toc.yml: chapter number -> its short name.
+PARTS = {
+    "Ground": {0: "a photograph\nand a list", 1: "ranking", 2: "the boutique"},
+    "Behaviour": {3: "purchases\nin pairs", 4: "purchases\nas a table"},
+    "Pictures": {5: "pixels to\nfeatures", 6: "the picture\nalone", 7: "history\nand picture", 8: "what it\ncannot know"},
+    "Adversary": {9: "the worst\nsmall change", 10: "attacks\non pixels", 11: "training\nagainst it", 12: "testing\na claim"},
+    "Use": {13: "the paper's\ntables", 14: "your own\ndata", 15: "where next"},
+}
+KNOWN_BY = ("", "who bought it", "who bought it,\nand its picture", "both, and the\nworst change", "")
+
+
+def book_map() -> None:
+    """The book's map: five parts from left to right, their chapters, and what a model knows of a product in each."""
+    fig, ax = _canvas(7.0, 3.55)
+    for column, (part, chapters) in enumerate(PARTS.items()):
+        left = 0.05 + 1.4 * column
+        _box(ax, left, 3.15, 1.2, 0.36, part, edge=FRAME, width=1.8, size=10)
+        if column:
+            _arrow(ax, (left - 0.18, 3.33), (left - 0.02, 3.33), color=FRAME)
+        for row, (number, name) in enumerate(chapters.items()):
+            y = 2.6 - 0.52 * row
+            _box(ax, left, y, 1.2, 0.44, fill=PALE)
+            ax.text(left + 0.13, y + 0.22, str(number), ha="center", va="center", size=9, color=FRAME)
+            ax.text(left + 0.26, y + 0.22, name, ha="left", va="center", size=7.5, color=INK, linespacing=0.95)
+    ax.text(0.05, 0.3, "a product is\nknown by", size=8.5, va="center", color=PLAIN[0])
+    for column, known in enumerate(KNOWN_BY):
+        if known:
+            _box(ax, 0.05 + 1.4 * column, 0.06, 1.2, 0.48, known, edge=PLAIN[0], size=8)
+    for column in (2, 3):
+        _arrow(ax, (1.4 * column - 0.13, 0.3), (1.4 * column + 0.03, 0.3), color=PLAIN[0])
+    _show(fig)
+
+
+def retrieve_and_rank() -> None:
+    """A large shop in two stages, and what of it a seller chooses."""
+    fig, ax = _canvas(6.9, 2.8)
+    _box(ax, 0.05, 1.75, 1.15, 0.7, "a picture,\na title", edge=FRAME, width=2.2)
+    _box(ax, 0.05, 0.45, 1.15, 0.7, "what people\ndid", fill=PALE)
+    _box(ax, 1.6, 1.75, 1.2, 0.7, "encoder\n$f(x_i)$", fill=PALE)
+    _box(ax, 1.6, 0.45, 1.2, 0.7, "user model\n$p_u$", fill=PALE)
+    _arrow(ax, (1.22, 2.1), (1.57, 2.1), color=FRAME)
+    _arrow(ax, (1.22, 0.8), (1.57, 0.8))
+    _arrow(ax, (1.0, 1.17), (1.72, 1.72))
+    _box(ax, 3.3, 1.0, 1.35, 0.95, "retrieve\n$p_u^\\top f(x_i)$\nnearest neighbours", size=8.5)
+    _arrow(ax, (2.82, 2.1), (3.27, 1.7), color=FRAME)
+    _arrow(ax, (2.82, 0.8), (3.27, 1.25))
+    _arrow(ax, (4.68, 1.48), (5.15, 1.48))
+    _box(ax, 5.18, 1.0, 0.95, 0.95, "rank\na larger\nmodel", size=8.5)
+    _arrow(ax, (6.15, 1.48), (6.4, 1.48))
+    ax.text(6.44, 1.48, "the\npage", ha="left", va="center", size=8.5)
+    ax.text(0.05, 2.56, "the seller chooses this", ha="left", va="bottom", size=9, color=FRAME)
+    ax.text(3.97, 0.85, "from millions", ha="center", va="top", size=8)
+    ax.text(5.65, 0.85, "from hundreds", ha="center", va="top", size=8)
+    _show(fig)
+
+
+def own_data() -> None:
+    """From a table and a folder of pictures to lists: three steps, and what comes out of each."""
+    fig, ax = _canvas(6.9, 2.2)
+    steps = {
+        "1. put together": "purchases.csv\npictures/boot-017.png",
+        "2. read, and look": "from_csv(...)\nprint(shop)\nshop.notes",
+        "3. train, and ask": "VBPR().fit(shop)\nrecommend(...)\nevaluate(...)",
+    }
+    for column, (title, inside) in enumerate(steps.items()):
+        left = 0.05 + 2.4 * column
+        ax.text(left, 1.95, title, size=10, va="center")
+        _box(ax, left, 0.75, 1.95, 0.95, inside, fill=PALE, size=8.5)
+        if column:
+            _arrow(ax, (left - 0.42, 1.22), (left - 0.03, 1.22))
+    says = (
+        "one row per purchase,\none picture per article",
+        "an error names the line;\na note says what was repaired",
+        "lists in your own names",
+    )
+    for column, text in enumerate(says):
+        ax.text(0.05 + 2.4 * column, 0.58, text, size=8.5, va="top", color=PLAIN[0])
     _show(fig)

@@ -25,7 +25,7 @@ type) only before you set `MODE = "paper"`. Its last digits may differ from thos
 
 
 def numbered() -> dict[str, tuple[str, int]]:
-    """Label of a formula → its chapter ("chapter 3", "appendix A1" or ""), and its number, counted through the table of contents as the pages count it."""
+    """Label of a formula → its chapter ("chapter 3", "appendix A1" or ""), and its number, counted as the pages count."""
     found: dict[str, tuple[str, int]] = {}
     for name in toc_files(yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))):
         file = ROOT / f"{name}.ipynb"

@@ -23,7 +23,13 @@ import nbformat
 from tools import glossary
 from tools.chapter_files import tags
 
-CONVERTED = {"01_ranking", "02_boutique", "03_mf_bpr", "04_mf_eals", "05_pixels_to_features", "06_duif"}
+CONVERTED = {
+    "00_a_photograph_and_a_list", "01_ranking", "02_boutique", "03_mf_bpr", "04_mf_eals", "05_pixels_to_features", "06_duif",
+    "14_your_own_data", "15_where_next",
+}  # fmt: skip
+
+# Chapter 0 is what somebody reads who does not know yet whether to read the book. It has five minutes and nothing to solve.
+OPENINGS, OPENING_MINUTES = {"00_a_photograph_and_a_list"}, 5
 
 CLAIM_WORDS, CLAIM_NUMBERS, PROSE_WORDS = 25, 4, 40
 CODE_LINES, CODE_WIDTH = 20, 92  # the pages' column, in a window of 1440 pixels
@@ -202,6 +208,16 @@ def time_problems(notebook: nbformat.NotebookNode, text: str) -> list[str]:
     return wrong
 
 
+def opening_problems(notebook: nbformat.NotebookNode) -> list[str]:
+    """What an opening must not have: more than its five minutes, and anything to solve."""
+    wrong = []
+    if (minutes := reading_minutes(notebook)) > OPENING_MINUTES + 0.5:
+        wrong.append(f"{minutes:.1f} minutes to read; an opening has {OPENING_MINUTES}")
+    if any(re.search(r"\$|^## Exercises", c.source, flags=re.M) for c in notebook.cells if c.cell_type == "markdown"):
+        wrong.append("an opening has no formula and no exercise")
+    return wrong
+
+
 def problems(stem: str, notebook: nbformat.NotebookNode) -> list[tuple[int | None, str]]:
     """(cell, what is wrong) of a converted chapter or an appendix; nothing of a chapter not gone through yet."""
     appendix = bool(APPENDIX.match(stem))
@@ -212,5 +228,5 @@ def problems(stem: str, notebook: nbformat.NotebookNode) -> list[tuple[int | Non
     for at, cell in enumerate(notebook.cells):
         found = language_problems(cell) + code_problems(cell) + term_problems(cell, known)
         wrong += [(at, text) for text in found]
-    offered = appendix_problems(notebook) if appendix else teaching_problems(notebook)
-    return wrong + [(None, text) for text in colour_problems(notebook) + offered]
+    offered = appendix_problems if appendix else opening_problems if stem in OPENINGS else teaching_problems
+    return wrong + [(None, text) for text in colour_problems(notebook) + offered(notebook)]

@@ -8,12 +8,17 @@ mpl.use("Agg")
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from amrbook import diagrams, figures
+from tools.chapter_files import ROOT
 
 BOOT = np.array([[0, 0, 1], [0, 1, 1], [1, 1, 1]])
 DRAWN = {
+    "book_map": diagrams.book_map,
     "leave_one_out": diagrams.leave_one_out,
+    "own_data": diagrams.own_data,
+    "retrieve_and_rank": diagrams.retrieve_and_rank,
     "choice": diagrams.choice,
     "bpr_step": lambda: diagrams.bpr_step((1.2, 0.5), (0.3, 1.2), (1.1, -0.4), 0.6),
     "convolution": lambda: diagrams.convolution(BOOT, np.array([[-1, 0, 1]] * 3), (1, 1)),
@@ -63,3 +68,15 @@ def test_the_map_that_is_drawn_is_a_convolution(shown):
     numbers = [t.get_text() for t in shown[0].axes[0].texts]
     written = [float(t) for t in numbers if re.fullmatch(r"-?[\d.]+", t)]
     assert np.allclose(written[-9:], expected.numpy())
+
+
+def test_the_map_has_the_parts_and_chapters_of_the_book(shown):
+    parts = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))["parts"]
+    found = {
+        part["caption"]: [int(f[1]) for c in part["chapters"] if (f := re.match(r"book/(\d\d)_", c["file"]))] for part in parts
+    }
+    assert {part: list(chapters) for part, chapters in diagrams.PARTS.items()} == {p: n for p, n in found.items() if n}
+    diagrams.book_map()
+    text = texts(shown[0])
+    for part, chapters in diagrams.PARTS.items():
+        assert part in text and all(name in text for name in chapters.values())

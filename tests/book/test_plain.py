@@ -78,6 +78,15 @@ def test_a_converted_chapter_must_offer_everything():
 
 
 @pytest.mark.parametrize(
+    ("text", "wrong"),
+    [("word " * 1200, "minutes to read"), ("Let $x$ be.", "no formula"), ("## Exercises", "no exercise"), ("Short.", None)],
+)
+def test_an_opening_stays_short_and_asks_for_nothing(text, wrong):
+    found = plain.opening_problems(V4.new_notebook(cells=[V4.new_markdown_cell("# A"), V4.new_markdown_cell(text)]))
+    assert wrong in found[0] if wrong else found == []
+
+
+@pytest.mark.parametrize(
     ("code", "wrong"),
     [
         ('ax.bar(0, 1, color=COLORS["AMR"])', "the colour of AMR"),
