@@ -19,7 +19,10 @@ from matplotlib.patches import FancyBboxPatch, Rectangle
 
 from .figures import COLORS, FRAME, PLAIN
 
-__all__ = ["book_map", "bpr_step", "choice", "convolution", "leave_one_out", "own_data", "retrieve_and_rank", "svg"]
+__all__ = [
+    "book_map", "bpr_step", "choice", "convolution", "flat_direction", "leave_one_out", "own_data",
+    "retrieve_and_rank", "sum_of_arrows", "svg", "worst_moves",
+]  # fmt: skip
 
 INK = COLORS["ink"]
 PALE = "#f1eef6"  # what is inside a box
@@ -266,4 +269,122 @@ def own_data() -> None:
     )
     for column, text in enumerate(says):
         ax.text(0.05 + 2.4 * column, 0.58, text, size=8.5, va="top", color=PLAIN[0])
+    _show(fig)
+
+
+def _planes(count: int, points: Sequence[Sequence[float]], width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """Planes side by side, to one scale and with the same sides, wide enough for ``points`` and the words beside them."""
+    fig, axes = plt.subplots(1, count, figsize=(width, height), squeeze=False)
+    x, y = zip(*points, strict=True)
+    pad = 0.14 * max(max(x) - min(x), max(y) - min(y))
+    for ax in axes[0]:
+        ax.axhline(0, color="#cccccc", lw=0.8)
+        ax.axvline(0, color="#cccccc", lw=0.8)
+        ax.set(xlim=(min(x) - pad, max(x) + pad), ylim=(min(y) - pad, max(y) + pad), aspect="equal", xticks=[], yticks=[])
+        ax.grid(False)
+        for side in ax.spines.values():
+            side.set_visible(False)
+    return fig, list(axes[0])
+
+
+def _beside(
+    ax: Axes, text: str, at: Sequence[float], offset: tuple[float, float], color: str = INK, ha: str = "center"
+) -> None:
+    ax.annotate(text, (at[0], at[1]), xytext=offset, textcoords="offset points", color=color, size=9.5, ha=ha, va="center")
+
+
+def sum_of_arrows(p: Sequence[float], q: Sequence[float], picture: Sequence[float]) -> None:
+    """An item vector as history plus picture, for a warm item and for a cold one, and both scores for one shopper.
+
+    Parameters
+    ----------
+    p : (2,)
+        The shopper. The score of an item vector v is ``p · v``.
+    q, picture : (2,) each
+        The item's history q_i and its picture Eᵀc_i. The cold item has the same picture and no history.
+    """
+    p, q, picture = (np.asarray(v, dtype=float) for v in (p, q, picture))
+    whole, origin = q + picture, np.zeros(2)
+    fig, axes = _planes(2, [origin, p, q, picture, whole], 6.8, 3.0)
+    for ax, history, tip, kind in zip(axes, (q, origin), (whole, picture), ("a warm item", "a cold item"), strict=True):
+        foot = p * (p @ tip) / (p @ p)  # how far the tip reaches along the shopper's arrow
+        ax.plot(*np.stack([tip, foot]).T, ":", color=INK, lw=1.0)
+        _arrow(ax, origin, p, width=1.2)
+        _beside(ax, "$p_u$", p, (11, 0))
+        if history.any():
+            _arrow(ax, origin, history, color=PLAIN[0], width=2.0)
+            _beside(ax, "$q_i$ history", history / 2, (-16, 6), PLAIN[0], "right")
+        _arrow(ax, history, history + picture, color=PLAIN[1], width=2.0)
+        _beside(ax, r"$E^\top c_i$ picture", history + picture / 2, (4, 12 if history.any() else -13), PLAIN[1], "center")
+        ax.plot(*tip, "o", color=FRAME, ms=6)
+        ax.plot(*foot, "o", color=INK, ms=4)
+        parts = [f"{p @ part:.1f}" for part in ((history, picture) if history.any() else (picture,))]
+        ax.set_title(f"{kind}: score {' + '.join(parts)}{f' = {p @ tip:.1f}' if history.any() else ''}", size=10)
+    _show(fig)
+
+
+def flat_direction(q: Sequence[float], picture: Sequence[float], cold: Sequence[float], steps: Sequence[float]) -> None:
+    """The walk E' = tE: a warm item's history makes up for what the picture takes or gives, a cold item has none to do so.
+
+    Parameters
+    ----------
+    q, picture : (2,) each
+        A warm item's history and picture at t = 1. At t the picture says ``t · picture`` and the history the rest.
+    cold : (2,)
+        What E says of a cold item's picture.
+    steps : the values of t that are drawn
+    """
+    q, picture, cold = (np.asarray(v, dtype=float) for v in (q, picture, cold))
+    whole, origin = q + picture, np.zeros(2)
+    fig, axes = _planes(2, [origin, whole, *(t * v for v in (picture, cold) for t in steps)], 6.8, 3.1)
+    for ax, ray, name in zip(axes, (picture, cold), ("a warm item: the sum stays", "a cold item: it goes along"), strict=True):
+        warm = ray is picture
+        if max(steps) > 0:
+            _arrow(ax, origin, max(steps) * ray, color=PLAIN[1], width=1.8)
+        _beside(ax, r"$t\,E^\top c_i$", max(steps) * ray, (-2, -12) if warm else (2, -12), PLAIN[1])
+        for t in steps:
+            if warm:
+                _arrow(ax, t * ray, whole, color=PLAIN[0], width=1.4)
+            ax.plot(*(t * ray), "o", color=PLAIN[1] if warm else FRAME, ms=4 if warm else 7)
+            _beside(
+                ax, f"$t={t:g}$", t * ray, (-6, 10) if t == 0 else (-2, 11) if not warm else (14, -6) if t == 1 else (16, 6)
+            )
+        if warm:
+            ax.plot(*whole, "o", color=FRAME, ms=7)
+            _beside(ax, "$q_i + E^\\top c_i$", whole, (0, 12), FRAME)
+            _beside(ax, "history", whole / 2, (-6, 6), PLAIN[0], "right")
+        ax.set_title(name, size=10)
+    _show(fig)
+
+
+def worst_moves(c_i: Sequence[float], c_j: Sequence[float], like: Sequence[float], epsilon: float) -> None:
+    """Two items' features, the ball in which each may move, and the two moves that cost the lead most.
+
+    Parameters
+    ----------
+    c_i, c_j : (2,) each
+        Features of the chosen item and of a rival. The pictures' part of the lead is ``like · (c_i − c_j)``.
+    like : (2,)
+        E p_u, the direction in feature space that the shopper likes.
+    epsilon : float
+        The radius of the balls.
+    """
+    c_i, c_j, like = (np.asarray(v, dtype=float) for v in (c_i, c_j, like))
+    length = float(np.linalg.norm(like))
+    worst = epsilon * like / length
+    corners = [c + s * epsilon for c in (c_i, c_j) for s in (np.array([1.0, 1.0]), np.array([-1.0, -1.0]))]
+    fig, (ax,) = _planes(1, [*corners, like, np.zeros(2)], 6.0, 3.9)
+    _arrow(ax, (0, 0), like, width=1.4)
+    _beside(ax, "$E\\,p_u$: what this shopper likes", like, (8, 0), ha="left")
+    across = np.array([-like[1], like[0]]) / length  # along it no score changes
+    for c, move, name, color in ((c_i, -worst, "chosen", PLAIN[0]), (c_j, worst, "rival", PLAIN[1])):
+        ax.add_patch(plt.Circle((c[0], c[1]), epsilon, fc=PALE, ec=color, lw=1.2))
+        ax.plot(*np.stack([c - 1.25 * epsilon * across, c + 1.25 * epsilon * across]).T, ":", color="#777777", lw=1.0)
+        _arrow(ax, c, c + move, color=FRAME, width=2.4)
+        ax.plot(*c, "o", color=color, ms=6)
+        symbol = "i" if name == "chosen" else "j"
+        side = -1 if name == "chosen" else 1
+        _beside(ax, f"$c_{symbol}$ {name}", c - 1.25 * epsilon * across * side, (0, 10 * np.sign(-across[1] * side)), color)
+    before = float(like @ (c_i - c_j))
+    ax.set_title(f"lead {before:+.2f} before, {before - 2 * epsilon * length:+.2f} after both moves", size=10)
     _show(fig)

@@ -22,6 +22,9 @@ DRAWN = {
     "choice": diagrams.choice,
     "bpr_step": lambda: diagrams.bpr_step((1.2, 0.5), (0.3, 1.2), (1.1, -0.4), 0.6),
     "convolution": lambda: diagrams.convolution(BOOT, np.array([[-1, 0, 1]] * 3), (1, 1)),
+    "sum_of_arrows": lambda: diagrams.sum_of_arrows((1.7, 0.5), (0.3, 1.0), (0.9, -0.2)),
+    "flat_direction": lambda: diagrams.flat_direction((-0.1, 1.1), (0.9, 0.25), (0.8, 0.5), (0, 1, 2)),
+    "worst_moves": lambda: diagrams.worst_moves((1.7, 0.9), (0.6, 1.5), (1.1, 0.3), 0.42),
 }
 
 
@@ -80,3 +83,39 @@ def test_the_map_has_the_parts_and_chapters_of_the_book(shown):
     text = texts(shown[0])
     for part, chapters in diagrams.PARTS.items():
         assert part in text and all(name in text for name in chapters.values())
+
+
+def arrows(fig) -> list:
+    """(panel, from, to) of every arrow."""
+    return [(n, np.array(t.xyann), np.array(t.xy)) for n, ax in enumerate(fig.axes) for t in ax.texts
+            if getattr(t, "arrow_patch", None) is not None]  # fmt: skip
+
+
+def test_the_sum_that_is_drawn_is_the_item_vector_and_its_score(shown):
+    p, q, picture = np.array([1.7, 0.5]), np.array([0.3, 1.0]), np.array([0.9, -0.2])
+    diagrams.sum_of_arrows(p, q, picture)
+    fig = shown[0]
+    assert f"a warm item: score {p @ q:.1f} + {p @ picture:.1f} = {p @ (q + picture):.1f}" in texts(fig)
+    assert f"a cold item: score {p @ picture:.1f}" in texts(fig)
+    tips = [end for panel, _, end in arrows(fig) if panel == 0]
+    assert any(np.allclose(tip, q + picture) for tip in tips), "the picture's arrow starts where the history's ends"
+
+
+def test_along_the_flat_direction_a_warm_item_stays_and_a_cold_one_goes(shown):
+    q, picture, cold = np.array([-0.1, 1.1]), np.array([0.9, 0.25]), np.array([0.8, 0.5])
+    diagrams.flat_direction(q, picture, cold, (0, 1, 2))
+    fig = shown[0]
+    history = [(start, end) for panel, start, end in arrows(fig) if panel == 0 and np.allclose(end, q + picture)]
+    assert len(history) == 3 and {tuple(start.round(9)) for start, _ in history} == {tuple(t * picture) for t in (0, 1, 2)}
+    assert not any(np.allclose(start, t * cold) for panel, start, _ in arrows(fig) for t in (1, 2) if panel == 1)
+
+
+def test_the_moves_that_are_drawn_cost_what_the_bound_says(shown):
+    c_i, c_j, like, epsilon = np.array([1.7, 0.9]), np.array([0.6, 1.5]), np.array([1.1, 0.3]), 0.42
+    diagrams.worst_moves(c_i, c_j, like, epsilon)
+    before = like @ (c_i - c_j)
+    assert f"lead {before:+.2f} before, {before - 2 * epsilon * np.linalg.norm(like):+.2f} after both moves" in texts(shown[0])
+    (moved_i,) = [end for _, start, end in arrows(shown[0]) if np.allclose(start, c_i)]
+    (moved_j,) = [end for _, start, end in arrows(shown[0]) if np.allclose(start, c_j)]
+    assert np.isclose(like @ (moved_i - moved_j), before - 2 * epsilon * np.linalg.norm(like))
+    assert np.isclose(np.linalg.norm(moved_i - c_i), epsilon), "the move ends on the ball"
