@@ -39,17 +39,20 @@ def grid_of(model: str, shop: Dataset) -> list[dict[str, Any]]:
 
 
 class Starts:
-    """Trained models to start others from, one a split; they see the same split, and so never the held-out items."""
+    """Trained models to start others from, one a split; they see the same split, and so never the held-out items.
 
-    def __init__(self, shop: Dataset, record: dict[str, Any]) -> None:
-        self.shop, self.record = shop, record
+    ``changes`` of ``LIMIT``, and another dimension, are for runs that must be short."""
+
+    def __init__(self, shop: Dataset, record: dict[str, Any], dim: int = 64, **changes: Any) -> None:
+        self.shop, self.record, self.dim, self.limit = shop, record, dim, LIMIT | changes
         self.models: dict[tuple[str, int], tuple[dict[str, Any], Any]] = {}  # the choice it was trained with, and the model
 
     def __call__(self, name: str, split: int) -> Any:
         best = self.record["chosen"][name]
         if self.models.get((name, split), ({}, None))[0] != best:
             model = fresh(name, self.shop, split, best, self)
-            self.models[name, split] = best, model.fit(self.shop, seed=split, **LIMIT, lr=best["lr"], reg=best["reg"])
+            model.fit(self.shop, seed=split, **self.limit, lr=best["lr"], reg=best["reg"])
+            self.models[name, split] = best, whole(model)
         return self.models[name, split][1]
 
 
@@ -57,7 +60,14 @@ def fresh(name: str, shop: Dataset, split: int, setting: dict[str, Any], started
     """A model before its first epoch."""
     if setting.get("start") == "MF-BPR":
         return MODELS[name].warm_start(started("MF-BPR", split), shop, seed=split)
-    return MODELS[name](seed=split).bind(shop)
+    return MODELS[name](dim=started.dim, seed=split).bind(shop)
+
+
+def whole(model: Any) -> Any:
+    """A model whose training was not interrupted: ``fit`` leaves it as it was then, and half a trial is no result."""
+    if model.history.attrs["stopped"] == "interrupted":
+        raise KeyboardInterrupt
+    return model
 
 
 def run_trial(model: str, shop: Dataset, setting: dict[str, Any], splits: Sequence[int], started: Starts) -> dict[str, Any]:
@@ -69,7 +79,7 @@ def _pairwise_trial(model: str, shop: Dataset, setting: dict[str, Any], splits: 
     scores, epochs = [], []
     for split in splits:
         fitted = fresh(model, shop, split, setting, started)
-        fitted.fit(shop, seed=split, **LIMIT, lr=setting["lr"], reg=setting["reg"])
+        whole(fitted.fit(shop, seed=split, **started.limit, lr=setting["lr"], reg=setting["reg"]))
         best = fitted.history["ndcg@10"].idxmax()
         scores.append(fitted.history["ndcg@10"][best])
         epochs.append(fitted.history["epoch"][best])
@@ -98,7 +108,8 @@ def _amr_trial(_: str, shop: Dataset, setting: dict[str, Any], splits: Any, star
     for split in splits:
         data = shop.validation_split(split)
         model = amrlib.AMR.warm_start(started("VBPR", split), data, seed=split, **setting)
-        model.fit(data, best["epochs"], seed=split, progress=False, device="cpu", trainer="auto", **base)
+        how = {key: started.limit[key] for key in ("trainer", "progress", "device")}
+        whole(model.fit(data, best["epochs"], seed=split, **how, **base))
         k = min(10, data.n_items)
         clean.append(amrlib.evaluate(model, data, k=k, progress=False).ndcg(10))
         changed = amrlib.perturb(model, data, 0.1 * mean_norm(shop))

