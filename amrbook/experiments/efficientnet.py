@@ -25,7 +25,7 @@ from .rates import how_at
 
 __all__ = ["CARRIED", "LOOKERS", "efficientnet", "enlarging"]
 
-SOME = 500  # photographs that are attacked: a seed draws them
+SOME = 100  # photographs that are attacked: a seed draws them
 LEVEL = 8  # of 255 that a pixel may move
 LOOKERS = ("shop", "efficientnet_lite0")  # whose features are judged
 CARRIED = ("own", "carried", "signs")  # attacked through the same network, through the other one, or at random

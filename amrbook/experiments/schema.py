@@ -225,7 +225,7 @@ SCHEMA: dict[str, tuple[Figures, ...]] = {
         *(row.below(("VBPR",)) for row in RATES_ENTRY),
         *(row.below(("VBPR, continued", "AMR"), SIZE_RATES) for row in RATES_ENTRY),
         Figures((("transfer",), LOOKERS, CARRIED, ("moved", "along")),
-                "500 photographs after one step of 8 levels on the test loss, made through the network that looks, through the "
+                "100 photographs after one step of 8 levels on the test loss, made through the network that looks, through the "
                 "other one, or with random signs: mean length of the features' change, and mean part along Γ_i; over mean ‖c‖"),
     ),
 }

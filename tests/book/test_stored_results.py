@@ -11,7 +11,7 @@ import torch
 
 import amrlib
 from amrbook import __main__, experiments
-from amrbook.experiments import chain, rates, results, run, schema, sweeps, worlds
+from amrbook.experiments import chain, efficientnet, rates, results, run, schema, sweeps, worlds
 from amrbook.intervals import paired_t_interval
 from amrbook.settings import settings
 
@@ -49,6 +49,7 @@ def test_an_interrupted_run_ends_in_the_same_file(shop, few_candidates, monkeypa
         shop = shop.replace(images=pictures, features=rng.random((60, 128), dtype=np.float32),
                             extras={"labels": np.arange(60) % 3, "feature_scale": 1.0})  # fmt: skip
     monkeypatch.setattr(worlds, "WORLDS", worlds.WORLDS[:1])  # one stands for all
+    monkeypatch.setattr(efficientnet, "SOME", 4)
     for module in (run, worlds):
         monkeypatch.setattr(module, "load_dataset", lambda name, **options: shop.replace(name="boutique"))
     monkeypatch.setattr(run, "settings", lambda name: SETTINGS)
@@ -155,7 +156,7 @@ def test_figures_and_pairs_over_seeds():
 def test_stored_results_are_of_the_settings_in_use(name):
     stored = experiments.load_results(name)
     assert stored["settings"] == settings(stored["dataset"]["name"])
-    few = {"frontier": 10, "form_grid": 2, "world_grid": 1}  # whose seeds are validation splits
+    few = {"form_grid": 2, "world_grid": 1, "efficientnet": 5}  # the first two have validation splits for seeds
     assert len(stored["seeds"]) >= few.get(name, 10)
     assert stored["layout"] == results.LAYOUT
     assert experiments.mean_norm(amrlib.load_dataset("boutique")) == pytest.approx(stored["dataset"]["mean_norm"], abs=1e-4)
