@@ -41,10 +41,13 @@ def grid_of(model: str, shop: Dataset) -> list[dict[str, Any]]:
 class Starts:
     """Trained models to start others from, one a split; they see the same split, and so never the held-out items.
 
-    ``limit``: words of ``fit`` that the trials share, other than those of :data:`LIMIT`."""
+    ``limit``: words of ``fit`` that the trials share, other than those of :data:`LIMIT`. Another ``dim`` is for runs that
+    must be short."""
 
-    def __init__(self, shop: Dataset, record: dict[str, Any], limit: dict[str, Any] | None = None) -> None:
-        self.shop, self.record, self.limit = shop, record, LIMIT | (limit or {})
+    def __init__(
+        self, shop: Dataset, record: dict[str, Any], limit: dict[str, Any] | None = None, dim: int = 64
+    ) -> None:  # fmt: skip
+        self.shop, self.record, self.dim, self.limit = shop, record, dim, LIMIT | (limit or {})
         self.models: dict[tuple[str, int], tuple[dict[str, Any], Any]] = {}  # the choice it was trained with, and the model
 
     def __call__(self, name: str, split: int) -> Any:
@@ -71,7 +74,14 @@ def fresh(name: str, shop: Dataset, split: int, setting: dict[str, Any], started
     """A model before its first epoch."""
     if setting.get("start") == "MF-BPR":
         return MODELS[name].warm_start(started("MF-BPR", split), shop, seed=split)
-    return MODELS[name](seed=split).bind(shop)
+    return MODELS[name](dim=started.dim, seed=split).bind(shop)
+
+
+def whole(model: Any) -> Any:
+    """A model whose training was not interrupted: ``fit`` leaves it as it was then, and half a trial is no result."""
+    if model.history.attrs["stopped"] == "interrupted":
+        raise KeyboardInterrupt
+    return model
 
 
 def run_trial(model: str, shop: Dataset, setting: dict[str, Any], splits: Sequence[int], started: Starts) -> dict[str, Any]:
