@@ -109,6 +109,7 @@ def search_words(app: Sphinx, doctree: Any) -> None:
     """What readers type into the search, as entries of the pages that should come first."""
     from sphinx import addnodes
 
+    app.env.note_dependency(str(BOOK / "_ext" / "search_words.json"))
     words = json.loads((BOOK / "_ext" / "search_words.json").read_text(encoding="utf-8"))
     folder, _, name = app.env.docname.rpartition("/")
     if folder == "book" and name in words:

@@ -84,7 +84,8 @@ def mend_backlinks(pages: Path) -> None:
 def site(paths: list[Path]) -> bool:
     source = assemble(paths)
     index, stamp = PAGES / "index.html", BUILD / "pages-passed"
-    frame = digest_of([source / "_config.yml", source / "_toc.yml", ROOT / "requirements.txt", *(ROOT / "tools").glob("*.py")])
+    named = [source / "_config.yml", source / "_toc.yml", ROOT / "requirements.txt"]  # and the data, whose checksum pages tell
+    frame = digest_of([*named, *(ROOT / "tools").glob("*.py"), *(ROOT / "data").rglob("*")])
     whole = digest_of([*source.rglob("*"), *(ROOT / "amrlib").rglob("*.py"), *(ROOT / "amrbook").rglob("*.py")]) + " " + frame
     passed = stamp.read_text() if stamp.is_file() and index.is_file() else ""
     if passed == whole:

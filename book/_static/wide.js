@@ -6,7 +6,7 @@
   const BOXES = ".pst-scrollable-table-container, .cell_output .output.text_html, div.math";
   const SMALLEST = 0.72; // of a formula's own size; below that it is no longer read with ease
 
-  const tooWide = (box) => box.clientWidth > 0 && box.scrollWidth > box.clientWidth + 1;
+  const tooWide = (box) => box.clientWidth > 0 && box.scrollWidth > box.clientWidth;
 
   function scrolls(box, yes) {
     box.classList.toggle("wide-scrolls", yes);
@@ -30,12 +30,14 @@
       for (const box of wide) box.classList.add(step);
       wide = wide.filter(tooWide);
     }
-    const scale = new Map(wide.filter((box) => box.matches("div.math")).map((box) => [box, box.clientWidth / (box.scrollWidth + 4)]));
-    for (const [box, by] of scale) {
-      for (const formula of box.querySelectorAll("mjx-container")) {
-        formula.dataset.size ??= formula.style.fontSize;
-        const own = parseFloat(formula.dataset.size) || 100;
-        formula.style.fontSize = `${own * Math.max(by, SMALLEST)}%`;
+    for (let round = 0; round < 3; round++) { // the number beside a formula keeps its size, so once is not always enough
+      const shrink = new Map(wide.filter((box) => box.matches("div.math") && tooWide(box)).map((box) => [box, box.clientWidth / (box.scrollWidth + 6)]));
+      for (const [box, by] of shrink) {
+        for (const formula of box.querySelectorAll("mjx-container")) {
+          formula.dataset.size ??= formula.style.fontSize;
+          const own = parseFloat(formula.dataset.size) || 100, now = parseFloat(formula.style.fontSize) || own;
+          formula.style.fontSize = `${Math.max(now * by, own * SMALLEST)}%`;
+        }
       }
     }
     wide = new Set(wide.filter(tooWide));
