@@ -63,13 +63,6 @@ def rates_of(setting: dict[str, Any]) -> dict[str, Any]:
     return {word: setting[word] for word in ("lr", "reg", "reg_form") if word in setting}
 
 
-def whole(model: Any) -> Any:
-    """The model, unless its training was interrupted: half a trial is none."""
-    if model.history.attrs.get("stopped") == "interrupted":
-        raise KeyboardInterrupt
-    return model
-
-
 def fresh(name: str, shop: Dataset, split: int, setting: dict[str, Any], started: Starts) -> Any:
     """A model before its first epoch."""
     if setting.get("start") == "MF-BPR":
