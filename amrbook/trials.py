@@ -15,9 +15,7 @@ MODELS: dict[str, Any] = {"MF-BPR": amrlib.MFBPR, "MF-eALS": amrlib.MFeALS, "DUI
                           "AMR": amrlib.AMR}  # fmt: skip
 NEEDS = {"VBPR": ("MF-BPR",), "AMR": ("MF-BPR", "VBPR")}  # the paper's chain: a model may start from the one before
 BEST_BY = {"AMR": "attacked ndcg@10"}
-LIMIT: dict[str, Any] = dict(
-    trainer="auto", epochs=400, every=10, patience=5, validation=True, progress=False, device="cpu"
-)
+LIMIT: dict[str, Any] = dict(trainer="auto", epochs=400, every=10, patience=5, validation=True, progress=False, device="cpu")
 RATES, REGS = (0.02, 0.05, 0.1), (0.01, 0.03, 0.1, 0.3, 1.0)
 SHARES = (0.01, 0.05, 0.1, 0.2, 0.5)  # ε of AMR, of the mean feature norm
 

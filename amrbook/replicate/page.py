@@ -15,7 +15,7 @@ from amrlib.atomic_files import write_atomically
 from ..claims import verdict_of
 from ..experiments.results import load_results, over_seeds
 from ..intervals import t_interval
-from . import open_choices
+from . import open_choices, side
 from .measure import ATTACKED_TRIPLES
 from .open_choices import grid
 from .paper import CONTINUED, EPSILONS, IMPROVEMENT, MEASURES, NO_NOISE, OTHERS, STUDIES, TABLE_2, TABLE_3, improvement
@@ -243,14 +243,17 @@ def alone(w: dict[str, Any]) -> str:
 
 
 def speed(folder: Path) -> str:
-    path = folder / "speed.json"
-    if not path.exists():
-        return "not yet recorded; run this: `python -m amrbook replicate speed`"
-    s = json.loads(path.read_text(encoding="utf-8"))
+    """The recorded speed; without one, of one thread, what ``make bench`` stored."""
+    path, missing = folder / "speed.json", ""
+    if path.exists():
+        s = json.loads(path.read_text(encoding="utf-8"))
+    else:
+        s, missing = side.speed_of_bench(), "\n\nTwo threads: not yet recorded; run this: `python -m amrbook replicate speed`."
     rows = [[f"threads: {n}", f"{run['ours minutes']:.1f}", f"{run['naive minutes']:.0f}",
              f"×{run['ratio']:.1f} ({run['least']:.1f}–{run['most']:.1f})"] for n, run in s["threads"].items()]  # fmt: skip
     text = grid(["", "ours, minutes", "naive autograd, minutes", "times faster (least–most)"], rows)
-    return text + f"\n\nExtrapolated from {s['rounds']} windows of {s['seconds']:g} s each, in turns, on {s['machine']}."
+    about = f"Extrapolated from {s['rounds']} windows of {s['seconds']:g} s each, in turns, on {s['machine']}."
+    return f"{text}\n\n{about}{missing}"
 
 
 def show(folder: Path = FOLDER) -> Any:

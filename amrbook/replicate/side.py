@@ -18,6 +18,7 @@ from .weights import weights_alone
 
 __all__ = ["record_choices", "record_speed", "record_weights"]
 
+ROOT = Path(__file__).resolve().parents[2]
 OURS = ("VBPR, items regularised, compiled", "AMR, items regularised, compiled")
 NAIVE = ("naive VBPR", "naive AMR, items regularised")
 
@@ -49,6 +50,16 @@ def record_speed(folder: Path = FOLDER, rounds: int = 5, seconds: float = 1.5, s
     path = folder / "speed.json"
     write_atomically(path, (json.dumps(record, indent=1) + "\n").encode())
     return path
+
+
+def speed_of_bench() -> dict[str, Any]:
+    """The same from the windows that ``make bench`` stored, of one thread."""
+    stored = json.loads((ROOT / "bench" / "results" / "training.json").read_text(encoding="utf-8"))
+    (run,) = (run for run in stored["runs"] if (run["size"]["users"], run["size"]["batch"]) == (3226, 512))
+    where, triples = stored["machine"], run["size"]["interactions"] * AUTHORS_EPOCHS
+    return {"rounds": run["rounds"], "seconds": run["seconds"],
+            "machine": f"{where['cpu']}, {where['cores']} cores, {where['date']}",
+            "threads": {str(where["threads"]): summary(run["rates"], triples)}}  # fmt: skip
 
 
 def summary(rates: dict[str, list[float]], triples: int) -> dict[str, float]:

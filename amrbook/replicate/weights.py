@@ -85,5 +85,3 @@ def weights_alone(folder: Path) -> dict[str, Any]:
         "history AUC": round(float((below / rivals).mean()), 4),
         "margin": {f"{epsilon:g}": round(float(2 * epsilon * sensitivity.mean()), 4) for epsilon in EPSILONS},
     }  # fmt: skip
-
-

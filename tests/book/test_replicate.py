@@ -103,12 +103,11 @@ def test_from_files_to_a_record(dataset, tmp_path, capsys):
 
 
 class Interrupts:
-    """Ctrl-C after every few epochs, of a search or of a stage."""
+    """Ctrl-C after every few epochs: of stages, which :class:`Looks` watches, or of a search, ``EarlyStopping``."""
 
-    def __init__(self, monkeypatch, every):
+    def __init__(self, monkeypatch, every, kind=run.Looks):
         self.every, self.count = every, 0
-        for kind in (run.Looks, EarlyStopping):
-            self.wrap(monkeypatch, kind)
+        self.wrap(monkeypatch, kind)
 
     def wrap(self, monkeypatch, kind):
         original = kind.on_epoch_end
@@ -123,15 +122,15 @@ class Interrupts:
 
 
 def test_interrupted_anywhere_it_ends_in_the_same_record(pinterest, tmp_path, monkeypatch):
-    through = results(run.replicate("pinterest", tmp_path / "a", ["authors"], **QUICK | {"epochs": 3}))
-    interrupts, stopped = Interrupts(monkeypatch, every=4), 0
-    for _ in range(30):
+    """Stages are longer than what is done between two interruptions: without its checkpoint none would ever end."""
+    through = results(run.replicate("pinterest", tmp_path / "a", ["authors"], **QUICK | {"epochs": 6}))
+    interrupts, stopped, again = Interrupts(monkeypatch, every=4), 0, None
+    while stopped < 20 and again is None:
         try:
-            again = results(run.replicate("pinterest", tmp_path / "b", ["authors"], **QUICK | {"epochs": 3}))
-            break
+            again = results(run.replicate("pinterest", tmp_path / "b", ["authors"], **QUICK | {"epochs": 6}))
         except KeyboardInterrupt:
             stopped += 1
-    assert again == through and stopped >= 3 and interrupts.count > 12
+    assert again == through and stopped >= 6 and interrupts.count > 24
     files = sorted(path.name for path in (tmp_path / "b" / "checkpoints" / "authors").iterdir())
     assert files == sorted(path.name for path in (tmp_path / "a" / "checkpoints" / "authors").iterdir())
 
@@ -141,7 +140,7 @@ def test_half_a_trial_is_none(pinterest, tmp_path, monkeypatch):
     settings = {"epochs": 4, "every": 1}
     shop = amrlib.load_dataset("pinterest", progress=False)
     grids = {"MF-BPR": [{"lr": 0.05, "reg": [0.01] * 3}]}
-    Interrupts(monkeypatch, every=3)
+    Interrupts(monkeypatch, 3, EarlyStopping)
     with pytest.raises(KeyboardInterrupt):
         tuning.tune(shop, ["MF-BPR"], None, tmp_path / "t.json", grids=grids, limit=settings, progress=False)
     assert not (tmp_path / "t.json").exists()

@@ -396,6 +396,16 @@ def test_the_speed_is_a_ratio_within_a_turn():
     assert math.isclose(found["naive minutes"], np.median([20, 200]))
 
 
+def test_a_recorded_speed_takes_the_place_of_the_benchs(tmp_path):
+    bench = side.speed_of_bench()["threads"]
+    assert list(bench) == ["1"] and bench["1"]["naive minutes"] > 5 * bench["1"]["ours minutes"]
+    assert "Two threads: not yet recorded" in page.speed(tmp_path)
+    run = {"ours minutes": 3.0, "naive minutes": 60.0, "ratio": 20.0, "least": 19.0, "most": 21.0}
+    record = {"rounds": 5, "seconds": 1.5, "machine": "a machine", "threads": {"1": run, "2": run}}
+    (tmp_path / "speed.json").write_text(json.dumps(record))
+    assert "| threads: 2 | 3.0 | 60 | ×20.0 (19.0–21.0) |" in page.speed(tmp_path) and "not yet" not in page.speed(tmp_path)
+
+
 def test_weights_that_are_not_there_are_told(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"pos\.txt is not there"):
         side.record_weights(tmp_path, tmp_path)
