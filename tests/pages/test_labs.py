@@ -484,6 +484,14 @@ def test_all_of_a_lab_is_inside_the_page(visit, width, dark):
     assert page.call(small) == 0, "large enough for a finger"
 
 
+def test_nothing_jumps_when_a_picture_comes(visit):
+    page = visit()
+    height = "() => document.documentElement.scrollHeight"
+    whole = page.call(height)
+    page.call("() => document.querySelectorAll('.lab-still').forEach((e) => e.removeAttribute('src'))")
+    assert page.call(height) == whole
+
+
 def test_without_scripts_and_on_paper_there_is_a_picture(visit, address):
     silent = visit()
     silent.tab.call("Emulation.setScriptExecutionDisabled", value=True)
