@@ -141,6 +141,8 @@ class Visit:
         self.tab = chromium.page(width, height, **words)
         self.tab.look(width, height, words.get("dark", False), words.get("phone", False), still)
         self.tab.open(address)
+        frames = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))"
+        self.tab.run(frames)  # before its first frame a browser takes no input
 
     def call(self, function, value=None):
         """What a JavaScript function makes of a value."""
@@ -187,7 +189,9 @@ class Visit:
     def open(self, *labs):
         for name in labs:
             self.click(f"[data-lab={name}] .lab-open")
-            self.wait(f"() => Boolean(Labs.live.{name})")
+            note = self.wait(f"""() => Labs.live.{name} ? "open"
+                : document.querySelector("[data-lab={name}] .lab-note").textContent.match(/did not open.*/)""")  # fmt: skip
+            assert note == "open", note
         return self
 
     def focus(self, selector):
