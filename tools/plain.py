@@ -23,7 +23,10 @@ import nbformat
 from tools import glossary
 from tools.chapter_files import tags
 
-CONVERTED = {"01_ranking", "02_boutique", "03_mf_bpr", "04_mf_eals", "05_pixels_to_features", "06_duif", "07_vbpr", "08_what_vbpr_cannot_know", "09_worst_small_change"}
+CONVERTED = {
+    "01_ranking", "02_boutique", "03_mf_bpr", "04_mf_eals", "05_pixels_to_features", "06_duif",
+    "07_vbpr", "08_what_vbpr_cannot_know", "09_worst_small_change",
+}  # fmt: skip
 
 CLAIM_WORDS, CLAIM_NUMBERS, PROSE_WORDS = 25, 4, 40
 CODE_LINES, CODE_WIDTH = 20, 92  # the pages' column, in a window of 1440 pixels
