@@ -25,7 +25,7 @@ from tools.chapter_files import tags
 
 CONVERTED = {
     "00_a_photograph_and_a_list", "01_ranking", "02_boutique", "03_mf_bpr", "04_mf_eals", "05_pixels_to_features", "06_duif",
-    "07_vbpr", "08_what_vbpr_cannot_know", "13_papers_tables", "14_your_own_data", "15_where_next",
+    "07_vbpr", "08_what_vbpr_cannot_know", "09_worst_small_change", "13_papers_tables", "14_your_own_data", "15_where_next",
 }  # fmt: skip
 
 # Chapter 0 is what somebody reads who does not know yet whether to read the book. It has five minutes and nothing to solve.
