@@ -7,7 +7,7 @@ measured, except where an argument says so.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import exp
 
 import matplotlib as mpl
@@ -17,9 +17,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
-from .figures import COLORS, FRAME, PLAIN
+from .figures import COLORS, FRAME, PLAIN, style_of
+from .intervals import t_interval
 
-__all__ = ["bpr_step", "choice", "convolution", "leave_one_out", "svg"]
+__all__ = [
+    "bpr_step",
+    "choice",
+    "controls",
+    "convolution",
+    "game",
+    "leave_one_out",
+    "paired",
+    "svg",
+    "threats",
+    "when_it_looks",
+]
 
 INK = COLORS["ink"]
 PALE = "#f1eef6"  # what is inside a box
@@ -186,4 +198,148 @@ def bpr_step(p: Sequence[float], q_i: Sequence[float], q_j: Sequence[float], ste
     for side in ax.spines.values():
         side.set_visible(False)
     ax.set_title(f"margin {margin:+.2f} before the step, {new_margin:+.2f} after it", size=10)
+    _show(fig)
+
+
+def game() -> None:
+    """AMR as a game: two players take turns at one loss, one pushes it up, the other down."""
+    fig, ax = _canvas(6.8, 3.0)
+    _box(ax, 0.1, 1.05, 1.2, 0.9, "a batch of\ntriples\n$(u, i, j)$", fill=PALE)
+    turns = {  # height, edge → whose turn, and what they do
+        (1.95, FRAME): "1. the adversary's turn\nmoves every $c_i$ by a $\\Delta_i$,\nno longer than $\\varepsilon$",
+        (0.2, PLAIN[0]): "2. the model's turn\nmoves $P$, $Q$, $E$ a little,\nwhile $\\Delta$ stands still",
+    }
+    for (y, edge), words in turns.items():
+        _box(ax, 1.95, y, 2.75, 0.85, words, edge=edge, width=2.0)
+    _box(ax, 5.35, 1.05, 1.35, 0.9, "one loss\nBPR $+\\ \\lambda\\,\\cdot$\nBPR at $c + \\Delta$", fill=PALE)
+    _arrow(ax, (1.32, 1.75), (1.92, 2.2))
+    _arrow(ax, (2.6, 1.93), (2.6, 1.08))
+    ax.text(2.7, 1.5, "the worst features it found", va="center", size=8.5)
+    _arrow(ax, (4.73, 2.38), (6.0, 2.0), color=FRAME, width=2.2)
+    ax.text(5.5, 2.42, "pushes it up", size=9, color=FRAME)
+    _arrow(ax, (4.73, 0.62), (6.0, 1.0), color=PLAIN[0], width=2.2)
+    ax.text(5.5, 0.5, "pushes it down", size=9, color=PLAIN[0], va="center")
+    _arrow(ax, (1.92, 0.62), (1.0, 1.02))
+    ax.text(0.1, 0.62, "next batch", size=8.5, va="center")
+    _show(fig)
+
+
+def when_it_looks(corners: Mapping[tuple[str, str], tuple[float, float]]) -> None:
+    """The map of AMR over two knobs: how fast Q may move, and how strong the penalty on item vectors is.
+
+    Parameters
+    ----------
+    corners : (``"fast"`` or ``"slow"``, ``"tuned"`` or ``"weak"``) → (share, gain), in per cent
+        The picture's share of the spread of the scores, and the gain in clean NDCG@10 over VBPR, continued.
+    """
+    fig, ax = _canvas(6.2, 3.25)
+    left, bottom, w, h = 1.3, 0.62, 2.35, 1.2
+    for column, rate in enumerate(("slow", "fast")):
+        for row, penalty in enumerate(("tuned", "weak")):
+            share, gain = corners[rate, penalty]
+            looks = "looks" if share > 50 else "looks away"
+            ranks = "ranks better" if gain > 0 else "ranks worse"
+            x, y = left + column * (w + 0.12), bottom + row * (h + 0.12)
+            edge, width = (INK, 2.0) if gain > 0 else ("#8a8a8a", 1.0)
+            _box(ax, x, y, w, h, fill=PALE if share > 50 else "white", edge=edge, width=width)
+            ax.text(x + w / 2, y + 0.87, f"it {looks}", ha="center", va="center", size=10.5, weight="bold")
+            ax.text(x + w / 2, y + 0.57, f"picture's share {share:.0f} %", ha="center", va="center", size=9)
+            ax.text(x + w / 2, y + 0.27, f"{ranks}: {gain:+.0f} %", ha="center", va="center", size=9)
+    for row, words in enumerate(("penalty\ntuned", "penalty\nweak")):
+        ax.text(left - 0.2, bottom + (row + 0.5) * h + row * 0.12, words, ha="right", va="center", size=9.5)
+    for column, words in enumerate(("$Q$ slower than $E$", "$Q$ as fast as $E$")):
+        ax.text(left + (column + 0.5) * w + column * 0.12, bottom - 0.12, words, ha="center", va="top", size=9.5)
+    ax.text(left + w + 0.06, 0.04, "how fast the history may take over", ha="center", va="bottom", size=9, color=FRAME)
+    ax.text(0.05, bottom + h + 0.06, "what a long item vector costs", rotation=90, ha="left", va="center", size=9, color=FRAME)
+    _show(fig)
+
+
+def controls() -> None:
+    """What each of four models has: the control of a thing is the model that lacks that thing alone."""
+    parts = ("the same\nstart", "more epochs,\nfresh Adagrad", "loss counted\n$1 + \\lambda$ times", "the\nadversary")
+    rows = {"VBPR": 1, "VBPR, continued": 2, "AMR, ε → 0": 3, "AMR": 4}
+    fig, ax = _canvas(6.9, 3.0)
+    left, w, h, top = 1.45, 0.98, 0.36, 2.1
+    for column, words in enumerate(parts):
+        ax.text(left + (column + 0.5) * (w + 0.08), top + 0.5, words, ha="center", va="bottom", size=8.5)
+    for row, (name, has) in enumerate(rows.items()):
+        y = top - row * 0.6
+        ax.text(left - 0.12, y + h / 2, name, ha="right", va="center", size=9.5, weight="bold" if name == "AMR" else None)
+        for column in range(len(parts)):
+            edge, width = (INK, 0.9) if column < has else ("#bbbbbb", 0.9)
+            if row and column == has - 1:
+                edge, width = FRAME, 2.0
+            words, fill = ("yes", PALE) if column < has else ("", "white")
+            _box(ax, left + column * (w + 0.08), y, w, h, words, edge=edge, fill=fill, width=width, size=8.5)
+        if row:
+            x, middle = left + 4 * (w + 0.08) + 0.1, y + h / 2
+            arrow = {"arrowstyle": "<->", "color": FRAME}
+            ax.annotate("", xy=(x, middle), xytext=(x, middle + 0.6), arrowprops=arrow)
+            thing = ("more training", "a heavier loss", "the adversary")[row - 1]
+            ax.text(x + 0.1, middle + 0.3, thing, va="center", size=8.5, color=FRAME)
+    _show(fig)
+
+
+def paired(runs: Mapping[str, Sequence[float]], measure: str) -> None:
+    """Two models from the same seeds: seen apart they overlap, seen as pairs they differ.
+
+    Parameters
+    ----------
+    runs : two names → (seeds,) each, in the same order
+    measure : str
+        What the numbers are.
+    """
+    (one, a), (other, b) = ((name, np.asarray(v, dtype=float)) for name, v in runs.items())
+    fig, (left, right) = plt.subplots(1, 2, figsize=(6.6, 3.1), width_ratios=(3, 2))
+    for x, y in zip(a, b, strict=True):
+        left.plot([0, 1], [x, y], color="#bbbbbb", lw=1, zorder=1)
+    for place, name, values in ((0, one, a), (1, other, b)):
+        look = {key: style_of(name)[key] for key in ("color", "marker")}
+        left.scatter(np.full(len(values), place), values, zorder=2, **look)
+        mean, half = t_interval(values)
+        left.errorbar(place + (0.18 if place else -0.18), mean, half, fmt="_", color=INK, capsize=4)
+    left.set(xlim=(-0.5, 1.5), ylabel=measure)
+    left.set_xticks([0, 1], [one, other])
+    left.set_title("the same seeds, joined", size=10)
+    mean, half = t_interval(b - a)
+    right.scatter(np.zeros(len(a)), b - a, color=PLAIN[0])
+    right.errorbar(0.25, mean, half, fmt="_", color=INK, capsize=4)
+    right.axhline(0, color=INK, lw=0.8)
+    right.set(xlim=(-0.5, 0.7), xticks=[])
+    right.set_title("their differences", size=10)
+    for ax in (left, right):
+        ax.locator_params(axis="y", nbins=5)
+    _show(fig)
+
+
+def threats() -> None:
+    """Who attacks, what they know, what they may change, what they want: along the way from photograph to list."""
+    stages = ("photograph\n$x_i$", "network\n$f$", "features\n$c_i$", "model\n$P, Q, E$", "list")
+    off, on = "wants to\npush people's\nitems off it", "wants to\nput one item\nonto it"
+    people = {
+        "chapter 9's\nattacker": ("know", "know", "change", "know", off),
+        "one who edits\nall photographs": ("change", "know", "know", "know", off),
+        "a seller": ("one", "know", "know", "know", on),
+        "an outsider": ("change", "guess", "guess", "guess", off),
+    }
+    looks = {  # words, fill, edge, width
+        "know": ("knows", PALE, INK, 0.9),
+        "change": ("changes", "white", FRAME, 2.2),
+        "one": ("changes\none", "white", FRAME, 2.2),
+        "guess": ("a copy\nof it", "white", "#bbbbbb", 0.9),
+    }
+    fig, ax = _canvas(6.9, 3.5)
+    left, w, step, h = 1.2, 0.86, 0.98, 0.42
+    for column, words in enumerate(stages):
+        x = left + column * step
+        _box(ax, x, 2.85, w, 0.5, words, size=8.5)
+        if column < 4:
+            _arrow(ax, (x + w, 3.1), (x + step, 3.1))
+    for row, (name, cells) in enumerate(people.items()):
+        y = 2.2 - 0.66 * row
+        ax.text(left - 0.12, y + h / 2, name, ha="right", va="center", size=9)
+        for column, what in enumerate(cells[:4]):
+            words, fill, edge, width = looks[what]
+            _box(ax, left + column * step, y, w, h, words, edge=edge, fill=fill, width=width, size=8)
+        ax.text(left + 4 * step, y + h / 2, cells[4], va="center", size=8.5)
     _show(fig)
