@@ -23,7 +23,8 @@ import nbformat
 from tools import glossary
 from tools.chapter_files import tags
 
-CONVERTED = {"01_ranking", "02_boutique", "03_mf_bpr", "04_mf_eals", "05_pixels_to_features", "06_duif"}
+CONVERTED = {"01_ranking", "02_boutique", "03_mf_bpr", "04_mf_eals", "05_pixels_to_features", "06_duif",
+             "10_attacks_on_pixels", "11_amr", "12_how_to_test_a_claim"}  # fmt: skip
 
 CLAIM_WORDS, CLAIM_NUMBERS, PROSE_WORDS = 25, 4, 40
 CODE_LINES, CODE_WIDTH = 20, 92  # the pages' column, in a window of 1440 pixels
