@@ -7,7 +7,8 @@ measured, except where an argument says so.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 from math import exp
 
 import matplotlib as mpl
@@ -17,11 +18,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
-from .figures import COLORS, FRAME, PLAIN
+from .figures import COLORS, FRAME, PLAIN, style_of
+from .intervals import t_interval
 
 __all__ = [
-    "book_map", "bpr_step", "choice", "convolution", "flat_direction", "leave_one_out", "own_data",
-    "retrieve_and_rank", "sum_of_arrows", "svg", "worst_moves",
+    "book_map", "bpr_step", "choice", "controls", "convolution", "flat_direction", "game", "leave_one_out",
+    "own_data", "paired", "retrieve_and_rank", "sum_of_arrows", "svg", "threats", "when_it_looks", "worst_moves",
 ]  # fmt: skip
 
 INK = COLORS["ink"]
@@ -57,7 +59,7 @@ def _box(ax: Axes, x: float, y: float, w: float, h: float, text: str = "", edge:
     ax.text(x + w / 2, y + h / 2, text, ha="center", va="center", size=size, color=INK)
 
 
-def _arrow(ax: Axes, start: Sequence[float], end: Sequence[float], color: str = INK, width: float = 1.4) -> None:
+def _arrow(ax: Axes, start: Any, end: Any, color: str = INK, width: float = 1.4) -> None:
     style = {"arrowstyle": "-|>", "color": color, "lw": width, "shrinkA": 0, "shrinkB": 0}
     ax.annotate("", xy=(end[0], end[1]), xytext=(start[0], start[1]), arrowprops=style)
 
@@ -272,7 +274,7 @@ def own_data() -> None:
     _show(fig)
 
 
-def _planes(count: int, points: Sequence[Sequence[float]], width: float, height: float) -> tuple[Figure, list[Axes]]:
+def _planes(count: int, points: Sequence[Any], width: float, height: float) -> tuple[Figure, list[Axes]]:
     """Planes side by side, to one scale and with the same sides, wide enough for ``points`` and the words beside them."""
     fig, axes = plt.subplots(1, count, figsize=(width, height), squeeze=False)
     x, y = zip(*points, strict=True)
@@ -288,12 +290,12 @@ def _planes(count: int, points: Sequence[Sequence[float]], width: float, height:
 
 
 def _beside(
-    ax: Axes, text: str, at: Sequence[float], offset: tuple[float, float], color: str = INK, ha: str = "center"
+    ax: Axes, text: str, at: Any, offset: tuple[float, float], color: str = INK, ha: str = "center"
 ) -> None:
     ax.annotate(text, (at[0], at[1]), xytext=offset, textcoords="offset points", color=color, size=9.5, ha=ha, va="center")
 
 
-def sum_of_arrows(p: Sequence[float], q: Sequence[float], picture: Sequence[float]) -> None:
+def sum_of_arrows(p: Any, q: Any, picture: Any) -> None:
     """An item vector as history plus picture, for a warm item and for a cold one, and both scores for one shopper.
 
     Parameters
@@ -323,7 +325,7 @@ def sum_of_arrows(p: Sequence[float], q: Sequence[float], picture: Sequence[floa
     _show(fig)
 
 
-def flat_direction(q: Sequence[float], picture: Sequence[float], cold: Sequence[float], steps: Sequence[float]) -> None:
+def flat_direction(q: Any, picture: Any, cold: Any, steps: Sequence[float]) -> None:
     """The walk E' = tE: a warm item's history makes up for what the picture takes or gives, a cold item has none to do so.
 
     Parameters
@@ -357,7 +359,7 @@ def flat_direction(q: Sequence[float], picture: Sequence[float], cold: Sequence[
     _show(fig)
 
 
-def worst_moves(c_i: Sequence[float], c_j: Sequence[float], like: Sequence[float], epsilon: float) -> None:
+def worst_moves(c_i: Any, c_j: Any, like: Any, epsilon: float) -> None:
     """Two items' features, the ball in which each may move, and the two moves that cost the lead most.
 
     Parameters
@@ -387,4 +389,148 @@ def worst_moves(c_i: Sequence[float], c_j: Sequence[float], like: Sequence[float
         _beside(ax, f"$c_{symbol}$ {name}", c - 1.25 * epsilon * across * side, (0, 10 * np.sign(-across[1] * side)), color)
     before = float(like @ (c_i - c_j))
     ax.set_title(f"lead {before:+.2f} before, {before - 2 * epsilon * length:+.2f} after both moves", size=10)
+    _show(fig)
+
+
+def game() -> None:
+    """AMR as a game: two players take turns at one loss, one pushes it up, the other down."""
+    fig, ax = _canvas(6.8, 3.0)
+    _box(ax, 0.1, 1.05, 1.2, 0.9, "a batch of\ntriples\n$(u, i, j)$", fill=PALE)
+    turns = {  # height, edge → whose turn, and what they do
+        (1.95, FRAME): "1. the adversary's turn\nmoves every $c_i$ by a $\\Delta_i$,\nno longer than $\\varepsilon$",
+        (0.2, PLAIN[0]): "2. the model's turn\nmoves $P$, $Q$, $E$ a little,\nwhile $\\Delta$ stands still",
+    }
+    for (y, edge), words in turns.items():
+        _box(ax, 1.95, y, 2.75, 0.85, words, edge=edge, width=2.0)
+    _box(ax, 5.35, 1.05, 1.35, 0.9, "one loss\nBPR $+\\ \\lambda\\,\\cdot$\nBPR at $c + \\Delta$", fill=PALE)
+    _arrow(ax, (1.32, 1.75), (1.92, 2.2))
+    _arrow(ax, (2.6, 1.93), (2.6, 1.08))
+    ax.text(2.7, 1.5, "the worst features it found", va="center", size=8.5)
+    _arrow(ax, (4.73, 2.38), (6.0, 2.0), color=FRAME, width=2.2)
+    ax.text(5.5, 2.42, "pushes it up", size=9, color=FRAME)
+    _arrow(ax, (4.73, 0.62), (6.0, 1.0), color=PLAIN[0], width=2.2)
+    ax.text(5.5, 0.5, "pushes it down", size=9, color=PLAIN[0], va="center")
+    _arrow(ax, (1.92, 0.62), (1.0, 1.02))
+    ax.text(0.1, 0.62, "next batch", size=8.5, va="center")
+    _show(fig)
+
+
+def when_it_looks(corners: Mapping[tuple[str, str], tuple[float, float]]) -> None:
+    """The map of AMR over two knobs: how fast Q may move, and how strong the penalty on item vectors is.
+
+    Parameters
+    ----------
+    corners : (``"fast"`` or ``"slow"``, ``"tuned"`` or ``"weak"``) → (share, gain), in per cent
+        The picture's share of the spread of the scores, and the gain in clean NDCG@10 over VBPR, continued.
+    """
+    fig, ax = _canvas(6.2, 3.25)
+    left, bottom, w, h = 1.3, 0.62, 2.35, 1.2
+    for column, rate in enumerate(("slow", "fast")):
+        for row, penalty in enumerate(("tuned", "weak")):
+            share, gain = corners[rate, penalty]
+            looks = "looks" if share > 50 else "looks away"
+            ranks = "ranks better" if gain > 0 else "ranks worse"
+            x, y = left + column * (w + 0.12), bottom + row * (h + 0.12)
+            edge, width = (INK, 2.0) if gain > 0 else ("#8a8a8a", 1.0)
+            _box(ax, x, y, w, h, fill=PALE if share > 50 else "white", edge=edge, width=width)
+            ax.text(x + w / 2, y + 0.87, f"it {looks}", ha="center", va="center", size=10.5, weight="bold")
+            ax.text(x + w / 2, y + 0.57, f"picture's share {share:.0f} %", ha="center", va="center", size=9)
+            ax.text(x + w / 2, y + 0.27, f"{ranks}: {gain:+.0f} %", ha="center", va="center", size=9)
+    for row, words in enumerate(("penalty\ntuned", "penalty\nweak")):
+        ax.text(left - 0.2, bottom + (row + 0.5) * h + row * 0.12, words, ha="right", va="center", size=9.5)
+    for column, words in enumerate(("$Q$ slower than $E$", "$Q$ as fast as $E$")):
+        ax.text(left + (column + 0.5) * w + column * 0.12, bottom - 0.12, words, ha="center", va="top", size=9.5)
+    ax.text(left + w + 0.06, 0.04, "how fast the history may take over", ha="center", va="bottom", size=9, color=FRAME)
+    ax.text(0.05, bottom + h + 0.06, "what a long item vector costs", rotation=90, ha="left", va="center", size=9, color=FRAME)
+    _show(fig)
+
+
+def controls() -> None:
+    """What each of four models has: the control of a thing is the model that lacks that thing alone."""
+    parts = ("the same\nstart", "more epochs,\nfresh Adagrad", "loss counted\n$1 + \\lambda$ times", "the\nadversary")
+    rows = {"VBPR": 1, "VBPR, continued": 2, "AMR, ε → 0": 3, "AMR": 4}
+    fig, ax = _canvas(6.9, 3.0)
+    left, w, h, top = 1.45, 0.98, 0.36, 2.1
+    for column, words in enumerate(parts):
+        ax.text(left + (column + 0.5) * (w + 0.08), top + 0.5, words, ha="center", va="bottom", size=8.5)
+    for row, (name, has) in enumerate(rows.items()):
+        y = top - row * 0.6
+        ax.text(left - 0.12, y + h / 2, name, ha="right", va="center", size=9.5, weight="bold" if name == "AMR" else None)
+        for column in range(len(parts)):
+            edge, width = (INK, 0.9) if column < has else ("#bbbbbb", 0.9)
+            if row and column == has - 1:
+                edge, width = FRAME, 2.0
+            words, fill = ("yes", PALE) if column < has else ("", "white")
+            _box(ax, left + column * (w + 0.08), y, w, h, words, edge=edge, fill=fill, width=width, size=8.5)
+        if row:
+            x, middle = left + 4 * (w + 0.08) + 0.1, y + h / 2
+            arrow = {"arrowstyle": "<->", "color": FRAME}
+            ax.annotate("", xy=(x, middle), xytext=(x, middle + 0.6), arrowprops=arrow)
+            thing = ("more training", "a heavier loss", "the adversary")[row - 1]
+            ax.text(x + 0.1, middle + 0.3, thing, va="center", size=8.5, color=FRAME)
+    _show(fig)
+
+
+def paired(runs: Mapping[str, Sequence[float]], measure: str) -> None:
+    """Two models from the same seeds: seen apart they overlap, seen as pairs they differ.
+
+    Parameters
+    ----------
+    runs : two names → (seeds,) each, in the same order
+    measure : str
+        What the numbers are.
+    """
+    (one, a), (other, b) = ((name, np.asarray(v, dtype=float)) for name, v in runs.items())
+    fig, (left, right) = plt.subplots(1, 2, figsize=(6.6, 3.1), width_ratios=(3, 2))
+    for x, y in zip(a, b, strict=True):
+        left.plot([0, 1], [x, y], color="#bbbbbb", lw=1, zorder=1)
+    for place, name, values in ((0, one, a), (1, other, b)):
+        look = {key: style_of(name)[key] for key in ("color", "marker")}
+        left.scatter(np.full(len(values), place), values, zorder=2, **look)
+        mean, half = t_interval(values)
+        left.errorbar(place + (0.18 if place else -0.18), mean, half, fmt="_", color=INK, capsize=4)
+    left.set(xlim=(-0.5, 1.5), ylabel=measure)
+    left.set_xticks([0, 1], [one, other])
+    left.set_title("the same seeds, joined", size=10)
+    mean, half = t_interval(b - a)
+    right.scatter(np.zeros(len(a)), b - a, color=PLAIN[0])
+    right.errorbar(0.25, mean, half, fmt="_", color=INK, capsize=4)
+    right.axhline(0, color=INK, lw=0.8)
+    right.set(xlim=(-0.5, 0.7), xticks=[])
+    right.set_title("their differences", size=10)
+    for ax in (left, right):
+        ax.locator_params(axis="y", nbins=5)
+    _show(fig)
+
+
+def threats() -> None:
+    """Who attacks, what they know, what they may change, what they want: along the way from photograph to list."""
+    stages = ("photograph\n$x_i$", "network\n$f$", "features\n$c_i$", "model\n$P, Q, E$", "list")
+    off, on = "wants to\npush people's\nitems off it", "wants to\nput one item\nonto it"
+    people = {
+        "chapter 9's\nattacker": ("know", "know", "change", "know", off),
+        "one who edits\nall photographs": ("change", "know", "know", "know", off),
+        "a seller": ("one", "know", "know", "know", on),
+        "an outsider": ("change", "guess", "guess", "guess", off),
+    }
+    looks = {  # words, fill, edge, width
+        "know": ("knows", PALE, INK, 0.9),
+        "change": ("changes", "white", FRAME, 2.2),
+        "one": ("changes\none", "white", FRAME, 2.2),
+        "guess": ("a copy\nof it", "white", "#bbbbbb", 0.9),
+    }
+    fig, ax = _canvas(6.9, 3.5)
+    left, w, step, h = 1.2, 0.86, 0.98, 0.42
+    for column, words in enumerate(stages):
+        x = left + column * step
+        _box(ax, x, 2.85, w, 0.5, words, size=8.5)
+        if column < 4:
+            _arrow(ax, (x + w, 3.1), (x + step, 3.1))
+    for row, (name, cells) in enumerate(people.items()):
+        y = 2.2 - 0.66 * row
+        ax.text(left - 0.12, y + h / 2, name, ha="right", va="center", size=9)
+        for column, what in enumerate(cells[:4]):
+            words, fill, edge, width = looks[what]
+            _box(ax, left + column * step, y, w, h, words, edge=edge, fill=fill, width=width, size=8)
+        ax.text(left + 4 * step, y + h / 2, cells[4], va="center", size=8.5)
     _show(fig)

@@ -1,6 +1,4 @@
-"""The countable part of plain English, for the chapters that have been gone through. Each function returns what is wrong.
-
-A chapter is added to ``CONVERTED`` when it keeps all of this:
+"""The countable part of plain English. Each function returns what is wrong. A chapter keeps all of this:
 
 - a sentence of a claim or of ``glue`` has at most 25 words and 4 numbers, as it is shown, with the numbers in it;
 - a sentence of the prose has at most 40 words;
@@ -22,11 +20,6 @@ import nbformat
 
 from tools import glossary
 from tools.chapter_files import tags
-
-CONVERTED = {
-    "00_a_photograph_and_a_list", "01_ranking", "02_boutique", "03_mf_bpr", "04_mf_eals", "05_pixels_to_features", "06_duif",
-    "07_vbpr", "08_what_vbpr_cannot_know", "09_worst_small_change", "13_papers_tables", "14_your_own_data", "15_where_next",
-}  # fmt: skip
 
 # Chapter 0 is what somebody reads who does not know yet whether to read the book. It has five minutes and nothing to solve.
 OPENINGS, OPENING_MINUTES = {"00_a_photograph_and_a_list"}, 5
@@ -219,10 +212,8 @@ def opening_problems(notebook: nbformat.NotebookNode) -> list[str]:
 
 
 def problems(stem: str, notebook: nbformat.NotebookNode) -> list[tuple[int | None, str]]:
-    """(cell, what is wrong) of a converted chapter or an appendix; nothing of a chapter not gone through yet."""
+    """(cell, what is wrong) of a chapter or an appendix."""
     appendix = bool(APPENDIX.match(stem))
-    if stem not in CONVERTED and not appendix:
-        return []
     known = glossary.by_small_letters()
     wrong: list[tuple[int | None, str]] = []
     for at, cell in enumerate(notebook.cells):

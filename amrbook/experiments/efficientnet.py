@@ -6,7 +6,7 @@ photographs; here it looks at the shop's grey ones, enlarged from 28 to 224 pixe
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -78,11 +78,12 @@ def efficientnet(
     result["transfer"] = {}
     for name, other in zip(LOOKERS, reversed(LOOKERS), strict=True):
         model, data, at = models[name], shops[name], torch.as_tensor(items)
-        toward = (perturb(model, data, 1.0) - model.features)[at].double()  # (n, D)  Γ_i/‖Γ_i‖
+        features = cast(torch.Tensor, model.features)  # (N, D)
+        toward = (perturb(model, data, 1.0) - features)[at].double()  # (n, D)  Γ_i/‖Γ_i‖
         tried = dict(zip(CARRIED, (made[name], made[other], random_signs(before[items], LEVEL, seed)), strict=True))
         result["transfer"][name] = {}
         for how, pictures in tried.items():
-            moved = (features_of(looks[name], data, pictures) - model.features[at]).double()
+            moved = (features_of(looks[name], data, pictures) - features[at]).double()
             norm = mean_norm(data)
             result["transfer"][name][how] = {"moved": rounded(moved.norm(dim=1).mean() / norm),
                                              "along": rounded((moved * toward).sum(1).mean() / norm)}  # fmt: skip

@@ -11,9 +11,16 @@ import torch
 import yaml
 
 from amrbook import diagrams, figures
+from amrbook.intervals import t_interval
 from tools.chapter_files import ROOT
 
 BOOT = np.array([[0, 0, 1], [0, 1, 1], [1, 1, 1]])
+CORNERS = {
+    ("slow", "tuned"): (75.2, -5.1),
+    ("fast", "tuned"): (0.7, -7.7),
+    ("slow", "weak"): (98, 37),
+    ("fast", "weak"): (70, 24),
+}
 DRAWN = {
     "book_map": diagrams.book_map,
     "leave_one_out": diagrams.leave_one_out,
@@ -21,6 +28,11 @@ DRAWN = {
     "retrieve_and_rank": diagrams.retrieve_and_rank,
     "choice": diagrams.choice,
     "bpr_step": lambda: diagrams.bpr_step((1.2, 0.5), (0.3, 1.2), (1.1, -0.4), 0.6),
+    "controls": diagrams.controls,
+    "game": diagrams.game,
+    "threats": diagrams.threats,
+    "when_it_looks": lambda: diagrams.when_it_looks(CORNERS),
+    "paired": lambda: diagrams.paired({"VBPR": [1.0, 2.0, 4.0], "AMR": [1.5, 2.4, 4.6]}, "NDCG@10"),
     "convolution": lambda: diagrams.convolution(BOOT, np.array([[-1, 0, 1]] * 3), (1, 1)),
     "sum_of_arrows": lambda: diagrams.sum_of_arrows((1.7, 0.5), (0.3, 1.0), (0.9, -0.2)),
     "flat_direction": lambda: diagrams.flat_direction((-0.1, 1.1), (0.9, 0.25), (0.8, 0.5), (0, 1, 2)),
@@ -119,3 +131,31 @@ def test_the_moves_that_are_drawn_cost_what_the_bound_says(shown):
     (moved_j,) = [end for _, start, end in arrows(shown[0]) if np.allclose(start, c_j)]
     assert np.isclose(like @ (moved_i - moved_j), before - 2 * epsilon * np.linalg.norm(like))
     assert np.isclose(np.linalg.norm(moved_i - c_i), epsilon), "the move ends on the ball"
+
+
+def test_the_map_of_amr_says_what_it_was_given(shown):
+    DRAWN["when_it_looks"]()
+    written = [t.get_text() for t in shown[0].axes[0].texts]
+    assert written.count("it looks") == 3 and written.count("it looks away") == 1
+    assert "picture's share 1 %" in written and "ranks worse: -8 %" in written and "ranks better: +37 %" in written
+    places = {t.get_text(): t.get_position() for t in shown[0].axes[0].texts}
+    assert places["picture's share 1 %"][0] > places["picture's share 75 %"][0], "a fast Q is on the right"
+    assert places["picture's share 98 %"][1] > places["picture's share 75 %"][1], "a weak penalty is above"
+
+
+def test_the_paired_design_draws_the_interval_of_the_differences(shown):
+    DRAWN["paired"]()
+    left, right = shown[0].axes
+    differences = right.collections[0].get_offsets()[:, 1]
+    assert np.allclose(differences, [0.5, 0.4, 0.6])
+    mean, half = t_interval([0.5, 0.4, 0.6])
+    ends = right.collections[1].get_segments()[0][:, 1]
+    assert np.allclose(ends, [mean - half, mean + half])
+    assert len(left.lines) >= 3, "a line for each pair"
+
+
+def test_each_row_of_the_controls_has_one_thing_more(shown):
+    diagrams.controls()
+    yes = [round(float(t.get_position()[1]), 3) for t in shown[0].axes[0].texts if t.get_text() == "yes"]
+    heights = sorted(set(yes), reverse=True)
+    assert [yes.count(y) for y in heights] == [1, 2, 3, 4]
