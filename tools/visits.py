@@ -109,8 +109,8 @@ def visit(browser: Browser, look: Look, with_axe: bool = True) -> Visit:
         page.open(PAGES / f"{look.page}.html")
         cut = overflow(page, look.width)
         wrong = axe(page, APART if look.page in SAMPLE else (*APART, "pre")) if with_axe else []
-        shown = "[...document.querySelectorAll('.bd-article img:not(a.reference.external img)')].filter(i => i.getClientRects().length)"
-        alts = page.run(f"{shown}.map(i => i.alt)")  # of a slider the picture that is shown
+        pictures = "[...document.querySelectorAll('.bd-article img:not(a.reference.external img)')]"
+        alts = page.run(f"{pictures}.filter(i => i.getClientRects().length).map(i => i.alt)")  # of a slider what is shown
         page.listen()
         weight = weights(page, PAGES / f"{look.page}.html")
         return Visit(look, cut, wrong, page.requests, page.errors, alts, *weight)
