@@ -19,7 +19,10 @@ from matplotlib.patches import FancyBboxPatch, Rectangle
 
 from .figures import COLORS, FRAME, PLAIN
 
-__all__ = ["bpr_step", "choice", "convolution", "leave_one_out", "svg"]
+__all__ = [
+    "book_map", "bpr_step", "choice", "convolution", "flat_direction", "leave_one_out", "own_data",
+    "retrieve_and_rank", "sum_of_arrows", "svg", "worst_moves",
+]  # fmt: skip
 
 INK = COLORS["ink"]
 PALE = "#f1eef6"  # what is inside a box
@@ -186,4 +189,202 @@ def bpr_step(p: Sequence[float], q_i: Sequence[float], q_j: Sequence[float], ste
     for side in ax.spines.values():
         side.set_visible(False)
     ax.set_title(f"margin {margin:+.2f} before the step, {new_margin:+.2f} after it", size=10)
+    _show(fig)
+
+
+# The parts of the book, as in _toc.yml: chapter number -> its short name.
+PARTS = {
+    "Ground": {0: "a photograph\nand a list", 1: "ranking", 2: "the boutique"},
+    "Behaviour": {3: "purchases\nin pairs", 4: "purchases\nas a table"},
+    "Pictures": {5: "pixels to\nfeatures", 6: "the picture\nalone", 7: "history\nand picture", 8: "what it\ncannot know"},
+    "Adversary": {9: "the worst\nsmall change", 10: "attacks\non pixels", 11: "training\nagainst it", 12: "testing\na claim"},
+    "Use": {13: "the paper's\ntables", 14: "your own\ndata", 15: "where next"},
+}
+KNOWN_BY = ("", "who bought it", "who bought it,\nand its picture", "both, and the\nworst change", "")
+
+
+def book_map() -> None:
+    """The book's map: five parts from left to right, their chapters, and what a model knows of a product in each."""
+    fig, ax = _canvas(7.0, 3.55)
+    for column, (part, chapters) in enumerate(PARTS.items()):
+        left = 0.05 + 1.4 * column
+        _box(ax, left, 3.15, 1.2, 0.36, part, edge=FRAME, width=1.8, size=10)
+        if column:
+            _arrow(ax, (left - 0.18, 3.33), (left - 0.02, 3.33), color=FRAME)
+        for row, (number, name) in enumerate(chapters.items()):
+            y = 2.6 - 0.52 * row
+            _box(ax, left, y, 1.2, 0.44, fill=PALE)
+            ax.text(left + 0.13, y + 0.22, str(number), ha="center", va="center", size=9, color=FRAME)
+            ax.text(left + 0.26, y + 0.22, name, ha="left", va="center", size=7.5, color=INK, linespacing=0.95)
+    ax.text(0.05, 0.3, "a product is\nknown by", size=8.5, va="center", color=PLAIN[0])
+    for column, known in enumerate(KNOWN_BY):
+        if known:
+            _box(ax, 0.05 + 1.4 * column, 0.06, 1.2, 0.48, known, edge=PLAIN[0], size=8)
+    for column in (2, 3):
+        _arrow(ax, (1.4 * column - 0.13, 0.3), (1.4 * column + 0.03, 0.3), color=PLAIN[0])
+    _show(fig)
+
+
+def retrieve_and_rank() -> None:
+    """A large shop in two stages, and what of it a seller chooses."""
+    fig, ax = _canvas(6.9, 2.8)
+    _box(ax, 0.05, 1.75, 1.15, 0.7, "a picture,\na title", edge=FRAME, width=2.2)
+    _box(ax, 0.05, 0.45, 1.15, 0.7, "what people\ndid", fill=PALE)
+    _box(ax, 1.6, 1.75, 1.2, 0.7, "encoder\n$f(x_i)$", fill=PALE)
+    _box(ax, 1.6, 0.45, 1.2, 0.7, "user model\n$p_u$", fill=PALE)
+    _arrow(ax, (1.22, 2.1), (1.57, 2.1), color=FRAME)
+    _arrow(ax, (1.22, 0.8), (1.57, 0.8))
+    _arrow(ax, (1.0, 1.17), (1.72, 1.72))
+    _box(ax, 3.3, 1.0, 1.35, 0.95, "retrieve\n$p_u^\\top f(x_i)$\nnearest neighbours", size=8.5)
+    _arrow(ax, (2.82, 2.1), (3.27, 1.7), color=FRAME)
+    _arrow(ax, (2.82, 0.8), (3.27, 1.25))
+    _arrow(ax, (4.68, 1.48), (5.15, 1.48))
+    _box(ax, 5.18, 1.0, 0.95, 0.95, "rank\na larger\nmodel", size=8.5)
+    _arrow(ax, (6.15, 1.48), (6.4, 1.48))
+    ax.text(6.44, 1.48, "the\npage", ha="left", va="center", size=8.5)
+    ax.text(0.05, 2.56, "the seller chooses this", ha="left", va="bottom", size=9, color=FRAME)
+    ax.text(3.97, 0.85, "from millions", ha="center", va="top", size=8)
+    ax.text(5.65, 0.85, "from hundreds", ha="center", va="top", size=8)
+    _show(fig)
+
+
+def own_data() -> None:
+    """From a table and a folder of pictures to lists: three steps, and what comes out of each."""
+    fig, ax = _canvas(6.9, 2.2)
+    steps = {
+        "1. put together": "purchases.csv\npictures/boot-017.png",
+        "2. read, and look": "from_csv(...)\nprint(shop)\nshop.notes",
+        "3. train, and ask": "VBPR().fit(shop)\nrecommend(...)\nevaluate(...)",
+    }
+    for column, (title, inside) in enumerate(steps.items()):
+        left = 0.05 + 2.4 * column
+        ax.text(left, 1.95, title, size=10, va="center")
+        _box(ax, left, 0.75, 1.95, 0.95, inside, fill=PALE, size=8.5)
+        if column:
+            _arrow(ax, (left - 0.42, 1.22), (left - 0.03, 1.22))
+    says = (
+        "one row per purchase,\none picture per article",
+        "an error names the line;\na note says what was repaired",
+        "lists in your own names",
+    )
+    for column, text in enumerate(says):
+        ax.text(0.05 + 2.4 * column, 0.58, text, size=8.5, va="top", color=PLAIN[0])
+    _show(fig)
+
+
+def _planes(count: int, points: Sequence[Sequence[float]], width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """Planes side by side, to one scale and with the same sides, wide enough for ``points`` and the words beside them."""
+    fig, axes = plt.subplots(1, count, figsize=(width, height), squeeze=False)
+    x, y = zip(*points, strict=True)
+    pad = 0.14 * max(max(x) - min(x), max(y) - min(y))
+    for ax in axes[0]:
+        ax.axhline(0, color="#cccccc", lw=0.8)
+        ax.axvline(0, color="#cccccc", lw=0.8)
+        ax.set(xlim=(min(x) - pad, max(x) + pad), ylim=(min(y) - pad, max(y) + pad), aspect="equal", xticks=[], yticks=[])
+        ax.grid(False)
+        for side in ax.spines.values():
+            side.set_visible(False)
+    return fig, list(axes[0])
+
+
+def _beside(
+    ax: Axes, text: str, at: Sequence[float], offset: tuple[float, float], color: str = INK, ha: str = "center"
+) -> None:
+    ax.annotate(text, (at[0], at[1]), xytext=offset, textcoords="offset points", color=color, size=9.5, ha=ha, va="center")
+
+
+def sum_of_arrows(p: Sequence[float], q: Sequence[float], picture: Sequence[float]) -> None:
+    """An item vector as history plus picture, for a warm item and for a cold one, and both scores for one shopper.
+
+    Parameters
+    ----------
+    p : (2,)
+        The shopper. The score of an item vector v is ``p · v``.
+    q, picture : (2,) each
+        The item's history q_i and its picture Eᵀc_i. The cold item has the same picture and no history.
+    """
+    p, q, picture = (np.asarray(v, dtype=float) for v in (p, q, picture))
+    whole, origin = q + picture, np.zeros(2)
+    fig, axes = _planes(2, [origin, p, q, picture, whole], 6.8, 3.0)
+    for ax, history, tip, kind in zip(axes, (q, origin), (whole, picture), ("a warm item", "a cold item"), strict=True):
+        foot = p * (p @ tip) / (p @ p)  # how far the tip reaches along the shopper's arrow
+        ax.plot(*np.stack([tip, foot]).T, ":", color=INK, lw=1.0)
+        _arrow(ax, origin, p, width=1.2)
+        _beside(ax, "$p_u$", p, (11, 0))
+        if history.any():
+            _arrow(ax, origin, history, color=PLAIN[0], width=2.0)
+            _beside(ax, "$q_i$ history", history / 2, (-16, 6), PLAIN[0], "right")
+        _arrow(ax, history, history + picture, color=PLAIN[1], width=2.0)
+        _beside(ax, r"$E^\top c_i$ picture", history + picture / 2, (4, 12 if history.any() else -13), PLAIN[1], "center")
+        ax.plot(*tip, "o", color=FRAME, ms=6)
+        ax.plot(*foot, "o", color=INK, ms=4)
+        parts = [f"{p @ part:.1f}" for part in ((history, picture) if history.any() else (picture,))]
+        ax.set_title(f"{kind}: score {' + '.join(parts)}{f' = {p @ tip:.1f}' if history.any() else ''}", size=10)
+    _show(fig)
+
+
+def flat_direction(q: Sequence[float], picture: Sequence[float], cold: Sequence[float], steps: Sequence[float]) -> None:
+    """The walk E' = tE: a warm item's history makes up for what the picture takes or gives, a cold item has none to do so.
+
+    Parameters
+    ----------
+    q, picture : (2,) each
+        A warm item's history and picture at t = 1. At t the picture says ``t · picture`` and the history the rest.
+    cold : (2,)
+        What E says of a cold item's picture.
+    steps : the values of t that are drawn
+    """
+    q, picture, cold = (np.asarray(v, dtype=float) for v in (q, picture, cold))
+    whole, origin = q + picture, np.zeros(2)
+    fig, axes = _planes(2, [origin, whole, *(t * v for v in (picture, cold) for t in steps)], 6.8, 3.1)
+    for ax, ray, name in zip(axes, (picture, cold), ("a warm item: the sum stays", "a cold item: it goes along"), strict=True):
+        warm = ray is picture
+        if max(steps) > 0:
+            _arrow(ax, origin, max(steps) * ray, color=PLAIN[1], width=1.8)
+        _beside(ax, r"$t\,E^\top c_i$", max(steps) * ray, (-2, -12) if warm else (2, -12), PLAIN[1])
+        for t in steps:
+            if warm:
+                _arrow(ax, t * ray, whole, color=PLAIN[0], width=1.4)
+            ax.plot(*(t * ray), "o", color=PLAIN[1] if warm else FRAME, ms=4 if warm else 7)
+            _beside(
+                ax, f"$t={t:g}$", t * ray, (-6, 10) if t == 0 else (-2, 11) if not warm else (14, -6) if t == 1 else (16, 6)
+            )
+        if warm:
+            ax.plot(*whole, "o", color=FRAME, ms=7)
+            _beside(ax, "$q_i + E^\\top c_i$", whole, (0, 12), FRAME)
+            _beside(ax, "history", whole / 2, (-6, 6), PLAIN[0], "right")
+        ax.set_title(name, size=10)
+    _show(fig)
+
+
+def worst_moves(c_i: Sequence[float], c_j: Sequence[float], like: Sequence[float], epsilon: float) -> None:
+    """Two items' features, the ball in which each may move, and the two moves that cost the lead most.
+
+    Parameters
+    ----------
+    c_i, c_j : (2,) each
+        Features of the chosen item and of a rival. The pictures' part of the lead is ``like · (c_i − c_j)``.
+    like : (2,)
+        E p_u, the direction in feature space that the shopper likes.
+    epsilon : float
+        The radius of the balls.
+    """
+    c_i, c_j, like = (np.asarray(v, dtype=float) for v in (c_i, c_j, like))
+    length = float(np.linalg.norm(like))
+    worst = epsilon * like / length
+    corners = [c + s * epsilon for c in (c_i, c_j) for s in (np.array([1.0, 1.0]), np.array([-1.0, -1.0]))]
+    fig, (ax,) = _planes(1, [*corners, like, np.zeros(2)], 6.0, 3.9)
+    _arrow(ax, (0, 0), like, width=1.4)
+    _beside(ax, "$E\\,p_u$: what this shopper likes", like, (8, 0), ha="left")
+    across = np.array([-like[1], like[0]]) / length  # along it no score changes
+    for c, move, name, color in ((c_i, -worst, "chosen", PLAIN[0]), (c_j, worst, "rival", PLAIN[1])):
+        ax.add_patch(plt.Circle((c[0], c[1]), epsilon, fc=PALE, ec=color, lw=1.2))
+        ax.plot(*np.stack([c - 1.25 * epsilon * across, c + 1.25 * epsilon * across]).T, ":", color="#777777", lw=1.0)
+        _arrow(ax, c, c + move, color=FRAME, width=2.4)
+        ax.plot(*c, "o", color=color, ms=6)
+        symbol = "i" if name == "chosen" else "j"
+        side = -1 if name == "chosen" else 1
+        _beside(ax, f"$c_{symbol}$ {name}", c - 1.25 * epsilon * across * side, (0, 10 * np.sign(-across[1] * side)), color)
+    before = float(like @ (c_i - c_j))
+    ax.set_title(f"lead {before:+.2f} before, {before - 2 * epsilon * length:+.2f} after both moves", size=10)
     _show(fig)

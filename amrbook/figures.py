@@ -78,7 +78,7 @@ def verdict_map(
 
     The colour gives the verdict and a sign says it again; the number is the mean. ``nan`` is an empty cell.
     """
-    tints = {"better": "#8fd0ba", "worse": "#f0b48c", "a tie": "#e4e4e4"}  # VBPR's green and AMR's red, lightened
+    tints = {"better": "#c9c1e0", "worse": "#e6d3a8", "a tie": "#e4e4e4"}  # two of PLAIN, lightened: no model's colours
     signs = {"better": "▲", "worse": "▼", "a tie": "="}
     for row, cells in enumerate(differences.values()):
         for column, (mean, half) in enumerate(cells):

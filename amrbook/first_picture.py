@@ -87,14 +87,14 @@ def draw(story: Story, shop: Dataset) -> Figure:
     """The list before, the photograph before and after with the change between them, and the list after."""
     import matplotlib.pyplot as plt
 
-    from .figures import COLORS
+    from .figures import FRAME
 
     def show(ax: Any, picture: Any, frame: bool = False) -> None:
         ax.imshow(picture, cmap="gray_r", vmin=0, vmax=255)
         ax.set(xticks=[], yticks=[])
         ax.grid(False)
         for side in ax.spines.values():
-            side.set(visible=True, color=COLORS["AMR"] if frame else "#cccccc", linewidth=2.6 if frame else 0.8)
+            side.set(visible=True, color=FRAME if frame else "#cccccc", linewidth=2.6 if frame else 0.8)
 
     fig = plt.figure(figsize=(7.6, 4.7))
     top, middle, bottom = np.asarray(fig.subfigures(3, 1, height_ratios=[1, 1.65, 1])).tolist()

@@ -36,6 +36,7 @@ def tune(
     seed: int = 0,
     grids: dict[str, list[dict[str, Any]]] | None = None,
     progress: bool = True,
+    limit: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Try settings until the time is up, and keep every trial in ``file``; called again, it goes on with those that are left.
 
@@ -52,6 +53,7 @@ def tune(
     seed : int
         Draws the order in which the settings are tried, so that trials cut short are spread over the grid.
     grids : settings to try instead of :func:`grid_of`, by model; optional
+    limit : words of ``fit`` for all trials instead of those of :data:`amrbook.trials.LIMIT`, as ``epochs`` or ``device``
 
     Returns
     -------
@@ -80,8 +82,10 @@ def tune(
     needed = {n for model in wanted for n in (model, *NEEDS.get(model, ()))}
     order = [model for model in MODELS if model in needed]
     path, identity = Path(file), _identity(shop, splits)
+    if length := {word: limit[word] for word in ("epochs", "every", "patience") if limit and word in limit}:
+        identity["limit"] = length  # what a trial is, where it is run does not matter
     record = _stored(path, identity)
-    started = Starts(shop, record)
+    started = Starts(shop, record, limit)
     end = None if minutes is None else time.monotonic() + 60 * minutes
     for place, model in enumerate(order):
         grid = (grids or {}).get(model) or grid_of(model, shop)

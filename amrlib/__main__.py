@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from . import evaluate, load, load_dataset, models, perturb, worst_case_ranks
+from . import evaluate, load, load_dataset, models, parallel, perturb, worst_case_ranks
 from .checks import require
 from .datasets import Dataset, list_datasets
 from .datasets.download import cache_folder
@@ -32,6 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("--device", default="auto", help="auto, cpu or cuda")
     train.add_argument("--epsilon", type=float, default=0.1, help="ε of AMR")
     train.add_argument("--adv-weight", type=float, default=1.0, help="λ of AMR")
+    train.add_argument("--checkpoint", type=Path, help="a file to go on from after a stop, written every ten epochs")
     train.add_argument("--start", type=Path, help="a saved model to start from (the paper's MF → VBPR → AMR)")
     for command in (ranked, attack):
         command.add_argument("file", type=Path, help="a saved model, or the word popularity")
@@ -49,19 +50,27 @@ def _load(path: Path, shop: Dataset) -> Any:
     return load(path, shop)
 
 
-def _train(options: argparse.Namespace, shop: Dataset) -> None:
+def _train(options: argparse.Namespace, shop: Dataset, team: parallel.Team | None) -> None:
     kind = MODELS[options.model]
     special = {"epsilon": options.epsilon, "adv_weight": options.adv_weight} if kind is models.AMR else {}
     if options.start:
         model = kind.warm_start(_load(options.start, shop), shop, seed=options.seed, **special)
     else:
         model = kind(dim=options.dim, seed=options.seed, **special)
-    of_triples = {} if kind is models.MFeALS else {"lr": options.lr, "reg": options.reg, "seed": options.seed}
-    model.fit(shop, epochs=options.epochs, device=options.device, **of_triples).save(options.out)
-    print(f"{options.out}: {type(model).__name__} after {options.epochs} epochs")
+    words: dict[str, Any] = {"epochs": options.epochs, "device": options.device}
+    if kind is not models.MFeALS:
+        words |= {"lr": options.lr, "reg": options.reg, "seed": options.seed, "checkpoint": options.checkpoint}
+    if team is not None:
+        require(kind is not models.MFeALS, "MFeALS is trained by one process; start it without torchrun")
+        words |= {"trainer": parallel.ParallelTrainer, "progress": team.leads}
+    model.fit(shop, **words)
+    if team is None or team.leads:
+        model.save(options.out)
+        print(f"{options.out}: {type(model).__name__} after {model.history.epoch.iloc[-1]} epochs")
 
 
-def _evaluate(options: argparse.Namespace, shop: Dataset) -> None:
+def _evaluate(options: argparse.Namespace, shop: Dataset, team: parallel.Team | None) -> None:
+    require(team is None, f"`{options.command}` is done by one process; start it without torchrun")
     model: Any = models.Popularity().fit(shop) if str(options.file) == "popularity" else _load(options.file, shop)
     if options.command == "attack" and options.picture:
         return _attack_picture(model, shop, options)
@@ -94,6 +103,7 @@ def _attack_picture(model: Any, shop: Dataset, options: argparse.Namespace) -> N
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; 0 when it went well, 2 with one line on stderr when the input was wrong."""
     options = build_parser().parse_args(arguments)
+    team = None
     try:
         if options.command == "datasets":
             for entry in list_datasets():
@@ -102,10 +112,13 @@ def main(arguments: list[str] | None = None) -> int:
                 print(f"    terms   {entry['terms']}")
             print(f"Downloads are kept in {cache_folder()}; AMRLIB_DATA names another folder.")
         else:
-            (_train if options.command == "train" else _evaluate)(options, load_dataset(options.dataset))
+            team = parallel.start(getattr(options, "device", "cpu"))
+            (_train if options.command == "train" else _evaluate)(options, load_dataset(options.dataset), team)
     except (ValueError, OSError, FloatingPointError) as error:
-        print(f"amrlib: {error}", file=sys.stderr)
+        if team is None or team.speaks():
+            print(f"amrlib: {error}", file=sys.stderr)
         return 2
+    parallel.finish()
     return 0
 
 

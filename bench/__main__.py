@@ -1,4 +1,5 @@
-"""python -m bench: everything, side by side. `python -m bench gpu` on a graphics card, `page` to write the page again."""
+"""python -m bench: everything, side by side. `python -m bench gpu` on a graphics card, `pixels` for
+attacks on pictures, `page` to write the page again."""
 
 from __future__ import annotations
 
@@ -41,6 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
         command.add_argument("--size", default="women")
         command.add_argument("--batches", default="512,4096")
         command.add_argument("--device", default="cuda", help="cpu tries the command itself; its figures mean nothing")
+    commands.add_parser("pixels", help="attacks on pixels beside torchattacks and ART, in an environment that has them")
     commands.add_parser("page", help="write book/speed.md and its figures from bench/results")
     options = parser.parse_args(arguments if arguments is not None else sys.argv[1:] or ["run"])
 
@@ -57,7 +59,12 @@ def main(arguments: list[str] | None = None) -> int:
         return part_of(options.part, options.report, size_of(options.size), batches, options.device)
     from . import page
 
-    if options.command == "page":
+    if options.command == "pixels":
+        from .pixels import pixels
+        from .run import machine, save
+
+        save({"machine": machine(), **pixels()}, "pixels")
+    if options.command in ("page", "pixels"):
         page.write()
         return 0
     from .suite import suite

@@ -183,6 +183,30 @@ def precise(found: dict[str, Any]) -> str:
     return f"{grid(head, rows)}\n\n{how}"
 
 
+def attacks(found: dict[str, Any]) -> str:
+    """Attacks on pixels: the outside libraries at their best batch size, the plain loop by the number of steps."""
+    seconds, m, rows = found["seconds"], found["machine"], []
+    in_turns = lambda ours, theirs: times(units([b / a for a, b in zip(seconds[ours], seconds[theirs], strict=True)]))  # noqa: E731
+    for name in ("torchattacks", "art"):
+        theirs = [key for key in seconds if key.startswith(f"FGSM, {name}, ")]
+        if theirs:
+            best = min(theirs, key=lambda key: units(seconds[key])[0])
+            version = found["versions"][{"art": "adversarial-robustness-toolbox"}.get(name, name)]
+            for ours, what in (("FGSM, ours, Γ given", "FGSM, Γ given"), ("FGSM, ours", "FGSM, Γ found on the way")):
+                text = f"{what}, against {'ART' if name == 'art' else name} {version} (batch {best.rsplit(', ')[-1]})"
+                rows.append([text, *(f"{units(seconds[key])[0]:.2f} s" for key in (ours, best)), in_turns(ours, best)])
+    for ours in (key for key in seconds if key.startswith("promotion, ours, ")):
+        plain, steps = ours.replace("ours", "plain"), int(ours.rsplit(", ")[-1])
+        text = f"one photograph promoted, {steps} step{'s' if steps > 1 else ''}, against a plain autograd loop"
+        rows.append([text, *(f"{units(seconds[key])[0]:.3f} s" for key in (ours, plain)), in_turns(ours, plain)])
+    skipped = "".join(f" {name}: left out, {why}." for name, why in found["skipped"].items())
+    return grid(["what", "ours", "theirs", "ours is faster"], rows) + (
+        f"\n\n{m['cpu']}, torch {found['versions']['torch']}, {m['date']}; one thread, CPU seconds, in turns, "
+        f"{len(seconds['FGSM, ours'])} rounds; {found['pictures']:,} photographs, "
+        f"{found['people']:,} simulated shoppers.{skipped}"
+    )
+
+
 def device(training: dict[str, Any]) -> str:
     m = training["machine"]
     run = training["runs"][0]
@@ -300,7 +324,9 @@ def picture(fig: Figure, name: str, folder: Path) -> None:
 def write(page: Path = PAGE, results: Path = RESULTS, pictures: Path = PICTURES) -> None:
     """Fill the markers ``<!-- bench: name -->`` … ``<!-- /bench -->`` of the page; what was not measured says so."""
     read = lambda name: json.loads(p.read_text("utf-8")) if (p := results / f"{name}.json").is_file() else None  # noqa: E731
-    training, ranking, growth, gpu, precision = map(read, ("training", "ranking", "growth", "gpu", "precision"))
+    training, ranking, growth, gpu, precision, pixels = map(
+        read, ("training", "ranking", "growth", "gpu", "precision", "pixels")
+    )
     parts: dict[str, Callable[[], str] | None] = {
         "device": training and (lambda: device(training)),
         "ratios": training and (lambda: ratios(training)),
@@ -312,6 +338,7 @@ def write(page: Path = PAGE, results: Path = RESULTS, pictures: Path = PICTURES)
         "ranking": ranking and (lambda: ranks(ranking)),
         "map": growth and (lambda: mapped(growth)),
         "precision": precision and (lambda: precise(precision)),
+        "pixels": pixels and (lambda: attacks(pixels)),
         "card": lambda: card(gpu),
     }
 

@@ -44,6 +44,7 @@ CHAPTERS = {
     "test": "12_how_to_test_a_claim",
     "claims": "13_papers_tables",
     "own": "14_your_own_data",
+    "next": "15_where_next",
 }
 
 

@@ -323,3 +323,35 @@ def test_precision_compares_each_type_with_float32(tmp_path):
         assert all(len(v) == 2 and 0 <= min(v) and max(v) <= 1 for part in kinds.values() for v in part.values())
     text = page.precise(found)
     assert text.count("\n| ") >= 6 and "2 trainings" in text
+
+
+# ---------------------------------------------------------------- attacks on pixels
+
+
+def test_the_plain_promotion_is_ours():
+    """What is timed against each other does the same: the pixels after three steps, before rounding, lie on one another."""
+    from amrlib.pixels import attack, pixel_extractor
+    from bench.pixels import EPSILON, K, plain_promotion
+
+    shop, look = amrlib.load_dataset("boutique"), pixel_extractor("shop", "cpu")
+    model = amrlib.VBPR(dim=8, seed=0).bind(shop)
+    model.fit(shop, 1, device="cpu", progress=False)
+    ours = attack(model, shop, look, EPSILON, "promote", [7], steps=3, k=K, progress=False)[7].astype(float)
+    plain = plain_promotion(model, shop, look, 7, 1)[0, 0].numpy()
+    one = attack(model, shop, look, EPSILON, "promote", [7], k=K, progress=False)[7].astype(float)
+    assert np.abs(plain - one).max() < 1 and (np.abs(plain - one) < 1e-3).mean() > 0.99
+    assert np.abs(ours - shop.images[7]).max() <= EPSILON
+
+
+def test_the_table_of_attacks_says_what_was_left_out():
+    seconds = {
+        "FGSM, ours": [2.0, 2.0], "FGSM, ours, Γ given": [1.0, 1.0], "FGSM, torchattacks, 32": [4.0, 4.0],
+        "FGSM, torchattacks, 64": [3.0, 3.0], "promotion, ours, 20": [0.1, 0.1], "promotion, plain, 20": [3.0, 2.0],
+    }  # fmt: skip
+    found = {
+        "seconds": seconds, "versions": {"torch": "2", "torchattacks": "3.5"}, "skipped": {"art": "it is not installed"},
+        "machine": {"cpu": "a processor", "date": "2026-01-01"}, "pictures": 4830, "people": 3226,
+    }  # fmt: skip
+    text = page.attacks(found)
+    assert "torchattacks 3.5 (batch 64) | 1.00 s | 3.00 s | ×3.0 (3.0–3.0)" in text and "×25.0 (20.0–30.0)" in text
+    assert "art: left out, it is not installed." in text

@@ -13,6 +13,7 @@ MAY_USE = {
     "evaluation": BELOW,
     "training": BELOW | {"negatives", "tensor_files", "training"},
     "models": BELOW | {"models", "recommender", "training"},
+    "parallel": BELOW | {"adversary", "parallel", "training"},
     "pixels": BELOW | {"adversary", "atomic_files", "features", "pixels"},
     "adversary": BELOW | {"adversary", "negatives", "training"},  # which knows models by their protocol alone
 }

@@ -24,7 +24,7 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
 from tools import glossary, ledger  # noqa: E402
-from tools.chapter_files import BADGE_IMAGE, BOOK, chapters, repository  # noqa: E402
+from tools.chapter_files import BADGE_IMAGE, BOOK, notebooks, repository  # noqa: E402
 from tools.page_html import finish  # noqa: E402
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def read_source(app: Sphinx, docname: str, source: list[str]) -> None:
     depth = docname.count("/") - 1
     source[0] = source[0].replace(BADGE_IMAGE, "../" * depth + "_static/colab-badge.svg")
     name = docname.rsplit("/", 1)[-1]
-    if name not in {path.stem for path in chapters()}:
+    if name not in {path.stem for path in notebooks()}:
         return  # an assignment is shown as it is
     app.env.note_dependency(str(BOOK / "glossary.md"))
     notebook, known = json.loads(source[0]), glossary.by_small_letters()

@@ -91,6 +91,26 @@ def chapters(folder: Path = BOOK) -> list[Path]:
     return sorted(folder.glob("[0-9][0-9]_*.ipynb"))
 
 
+def appendices(folder: Path = BOOK) -> list[Path]:
+    """``A1_name.ipynb`` and so on: executed, stored and read as chapters are, without a quiz and a card."""
+    return sorted(folder.glob("A[0-9]_*.ipynb"))
+
+
+def notebooks(folder: Path = BOOK) -> list[Path]:
+    """Everything that runs and is stored: the chapters, then the appendices."""
+    return chapters(folder) + appendices(folder)
+
+
+def called(stem: str) -> str:
+    """``03_mf_bpr`` is "Chapter 3", ``A1_mathematics_refreshed`` is "Appendix A1"."""
+    return f"Appendix {stem[:2]}" if stem[0] == "A" else f"Chapter {int(stem[:2])}"
+
+
+def slug(heading: str) -> str:
+    """The anchor of a heading, as MyST makes it."""
+    return re.sub(r"[^\w\- ]", "", heading.lower().replace(" ", "-"))
+
+
 def assignments(folder: Path = BOOK) -> list[Path]:
     """The students' versions; ``python -m classroom make`` writes them, and they are no chapters."""
     return sorted((folder / "assignments").glob("[0-9]_*.ipynb"))
@@ -148,7 +168,7 @@ def readdress() -> None:
     """Carry the address of pyproject.toml into the files that must spell it out."""
     config = ROOT / "_config.yml"
     old = yaml.safe_load(config.read_text(encoding="utf-8"))["repository"]["url"]
-    for path in [config, ROOT / "CITATION.cff", *ROOT.glob("*.md"), *BOOK.glob("*.md"), *chapters()]:
+    for path in [config, ROOT / "CITATION.cff", *ROOT.glob("*.md"), *BOOK.glob("*.md"), *notebooks()]:
         text = path.read_text(encoding="utf-8")
         if old in text and old != repository():
             path.write_text(text.replace(old, repository()), encoding="utf-8")

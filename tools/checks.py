@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 import nbformat
 
 from tools import plain
-from tools.chapter_files import METADATA, PARAMETER_NAMES, badge, chapters, read, setup_cell, tags
+from tools.chapter_files import BOOK, METADATA, PARAMETER_NAMES, badge, notebooks, read, setup_cell, slug, tags
 
 MACHINE_PATH = re.compile(r"(?<![\w.:/~-])/(?:home|root|work|Users|tmp|usr|opt|mnt)/[\w.-]+|[A-Z]:\\\\?Users")
 DECIMAL = re.compile(r"(?<![\w.§=])(?<!=\s)[-−]?\d*\.\d+\b(?!\.\d)|(?<![\w.=])\d+(?:\.\d+)?\s?%")
@@ -134,13 +134,36 @@ def notebook_problems(path: Path) -> list[str]:
             text = output_text(output) if output.output_type != "error" else ""
             if found := MACHINE_PATH.search(text):
                 say(at, f"its output names a path of one machine: {found[0]}")
+            if re.search(r"^✗ solution", text, flags=re.M):
+                say(at, f"a solution that its own check refuses: {text.splitlines()[0][:80]}")
             if re.search(r"(?<![\w.])[-+]?(?:nan|inf)(?!\w)", text) and "text/markdown" in output.get("data", {}):
                 say(at, f"a sentence with nan or inf: {text.splitlines()[0][:80]}")
     if not outputs:
         say(None, "no output is stored, so nothing would be compared; run: make notebooks")
 
-    for at, text in figure_problems(notebook) + plain.problems(path.stem, notebook):
+    for at, text in link_problems(notebook) + figure_problems(notebook) + plain.problems(path.stem, notebook):
         say(at, text)
+    return wrong
+
+
+def headings(path: Path) -> set[str]:
+    """The anchors of a page's headings; a fence's lines are none."""
+    cells = read(path).cells if path.suffix == ".ipynb" else [nbformat.v4.new_markdown_cell(path.read_text(encoding="utf-8"))]
+    text = "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    text = re.sub(r"^(`{3,}|~{3,})[\s\S]*?^\1\s*$", "", text, flags=re.M)
+    return {slug(found) for found in re.findall(r"^#{1,3} (.+?)\s*$", text, flags=re.M)}
+
+
+def link_problems(notebook: nbformat.NotebookNode, folder: Path = BOOK) -> list[tuple[int, str]]:
+    """Links from one page of the book to a place on another that is not there (any more)."""
+    wrong = []
+    for at, cell in enumerate(notebook.cells):
+        if cell.cell_type == "markdown":
+            for name, anchor in re.findall(r"\]\((\w+\.(?:ipynb|md))(?:#([\w-]+))?\)", cell.source):
+                if not (folder / name).is_file():
+                    wrong.append((at, f"links to {name}, which is not there"))
+                elif anchor and anchor not in headings(folder / name):
+                    wrong.append((at, f"links to {name}#{anchor}; no heading of that page has this anchor"))
     return wrong
 
 
@@ -178,7 +201,7 @@ def book_problems(paths: list[Path] | None = None) -> list[str]:
     wrong: list[str] = []
     alts: dict[str, str] = {}
     names: dict[str, str] = {}
-    for path in paths if paths is not None else chapters():
+    for path in paths if paths is not None else notebooks():
         wrong += notebook_problems(path)
         for at, cell, _ in figures(read(path)):
             here = f"{path.name}, cell {at}"

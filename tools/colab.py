@@ -13,20 +13,20 @@ from pathlib import Path
 import nbformat
 import yaml
 
-from tools.chapter_files import BOOK, COLAB, METADATA, ROOT, chapters, colab_address, read, repository
+from tools.chapter_files import BOOK, COLAB, METADATA, ROOT, called, colab_address, notebooks, read, repository
 from tools.pages import toc_files
 
 RAW = re.compile(r"\{[a-z][\w:.-]*\}`|^ *(?:`{3,}|:{3,})\{|^\([\w-]+\)=\s*$|\$\$[ \t]*\([\w-]+\)|^:{3,}", flags=re.M)
 LABELLED = re.compile(r"\$\$[ \t]*\(([\w-]+)\)|^:label: *([\w-]+)", flags=re.M)
 NOTE = """\
-*The Colab edition of [chapter {number}]({page}). Run the cells from the top: the first one fetches the library and the \
+*The Colab edition of [{name}]({page}). Run the cells from the top: the first one fetches the library and the \
 data, and leaves what Colab has installed as it is. `MODE = "book"` needs no GPU. Choose one (Runtime, Change runtime \
 type) only before you set `MODE = "paper"`. Its last digits may differ from those of the pages.*"""
 
 
-def numbered() -> dict[str, tuple[int, int]]:
-    """Label of a formula → its chapter, and its number, counted through the table of contents as the pages count it."""
-    found: dict[str, tuple[int, int]] = {}
+def numbered() -> dict[str, tuple[str, int]]:
+    """Label of a formula → its chapter ("chapter 3", "appendix A1" or ""), and its number, counted as the pages count."""
+    found: dict[str, tuple[str, int]] = {}
     for name in toc_files(yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))):
         file = ROOT / f"{name}.ipynb"
         if file.is_file():
@@ -35,10 +35,15 @@ def numbered() -> dict[str, tuple[int, int]]:
             text = file.read_text(encoding="utf-8")
         else:
             continue
-        chapter = int(number[0]) if (number := re.match(r"\d\d", file.stem)) else 0
+        chapter = spoken(file.stem) if file.suffix == ".ipynb" and file.parent == BOOK else ""
         for label in LABELLED.findall(text):
             found["".join(label)] = (chapter, len(found) + 1)
     return found
+
+
+def spoken(stem: str) -> str:
+    name = called(stem)
+    return name[0].lower() + name[1:]
 
 
 def address(target: str) -> str:
@@ -49,13 +54,13 @@ def address(target: str) -> str:
     name = Path(path).stem
     if path.startswith("_static/"):
         return f"{repository()}/raw/main/book/{path}"
-    if name in {file.stem for file in chapters()}:
+    if name in {file.stem for file in notebooks()}:
         return colab_address(name)
     suffix = Path(path).suffix or ".md"
     return f"{repository()}/blob/main/book/{Path(path).with_suffix(suffix)}" + (f"#{anchor}" if anchor else "")
 
 
-def plain(markdown: str, numbers: dict[str, tuple[int, int]], chapter: int) -> str:
+def plain(markdown: str, numbers: dict[str, tuple[str, int]], chapter: str) -> str:
     """MyST of a ``chapter`` as the Markdown that every notebook shows.
 
     Raises
@@ -64,13 +69,14 @@ def plain(markdown: str, numbers: dict[str, tuple[int, int]], chapter: int) -> s
         A role, directive or label that has no plain form here yet.
     """
     text = re.sub(r"^\[!\[Open in Colab.*\n*", "", markdown, flags=re.M)
+    text = re.sub(r"^\([\w-]+\)=\s*\n", "", text, flags=re.M)  # a name that links lead to
     text = re.sub(r"\s*\$\$[ \t]*\(([\w-]+)\)", lambda m: f" \\tag{{{numbers[m[1]][1]}}}\n$$", text)
 
     def named(found: re.Match[str]) -> str:
         if found[1] not in numbers:
             return found[0]
         where, n = numbers[found[1]]
-        return f"({n})" if where in (0, chapter) else f"({n}) of chapter {where}"
+        return f"({n})" if where in ("", chapter) else f"({n}) of {where}"
 
     text = re.sub(r"\{eq\}`([\w-]+)`", named, text)
     text = re.sub(r"\{(?:term|doc|ref|func|class|meth|mod|attr)\}`~?([^`<]*?)(?:\s*<[^>]*>)?`", r"\1", text)
@@ -81,9 +87,9 @@ def plain(markdown: str, numbers: dict[str, tuple[int, int]], chapter: int) -> s
     return text.strip()
 
 
-def edition(path: Path, numbers: dict[str, tuple[int, int]]) -> nbformat.NotebookNode:
+def edition(path: Path, numbers: dict[str, tuple[str, int]]) -> nbformat.NotebookNode:
     """The chapter as it opens in Colab."""
-    chapter, of = read(path), int(path.stem[:2])
+    chapter, of = read(path), spoken(path.stem)
     cells = []
     for at, cell in enumerate(chapter.cells):
         try:
@@ -93,7 +99,7 @@ def edition(path: Path, numbers: dict[str, tuple[int, int]]) -> nbformat.Noteboo
         if at == 0:
             title, _, rest = source.partition("\n")
             page = f"{repository()}/blob/main/book/{path.name}"
-            source = "\n\n".join(p for p in (title, NOTE.format(number=of, page=page), rest.strip()) if p)
+            source = "\n\n".join(p for p in (title, NOTE.format(name=of, page=page), rest.strip()) if p)
         if cell.cell_type == "markdown":
             cells.append(nbformat.v4.new_markdown_cell(source, id=cell.id))
             continue
@@ -112,7 +118,7 @@ def edition(path: Path, numbers: dict[str, tuple[int, int]]) -> nbformat.Noteboo
 def wanted(folder: Path = BOOK) -> dict[str, str]:
     """File name → text of the whole edition."""
     texts, numbers = {}, numbered()
-    for path in chapters(folder):
+    for path in notebooks(folder):
         notebook = edition(path, numbers)
         nbformat.validate(notebook)
         texts[path.name] = nbformat.writes(notebook).rstrip("\n") + "\n"

@@ -14,7 +14,7 @@ from typing import Any
 
 import nbformat
 
-from tools.chapter_files import BOOK, chapters, read
+from tools.chapter_files import BOOK, called, notebooks, read, slug
 
 PAGE = BOOK / "claims.md"
 RECORD = "application/vnd.amr-book.claim+json"  # as amrbook.claims has it; a test compares the two
@@ -27,9 +27,9 @@ This page is made by the program that builds the book, from what the chapters sh
 
 A claim is a sentence with a test. The test stands beside the sentence in the chapter's code, and when it fails the
 chapter stops and there is no book. So every sentence below held when these pages were built: {count} claims in {chapters}
-chapters. The first table sets the claims of the AMR paper {{cite}}`tang2020amr` beside ours, the others list everything
-that the book claims, chapter by chapter. The shoppers are simulated, so all of it is about these methods under known
-conditions.
+chapters and appendices. The first table sets the claims of the AMR paper {{cite}}`tang2020amr` beside ours, the others
+list everything that the book claims, chapter by chapter. The shoppers are simulated, so all of it is about these methods
+under known conditions.
 
 - **Effect** is what was measured, with the half width of its 95 % interval behind the ±. Over several runs that is
   Student's interval over the runs, paired where two models are compared; where it is taken over something else, the
@@ -60,8 +60,7 @@ def claims_of(name: str, notebook: nbformat.NotebookNode) -> list[dict[str, Any]
             # a chapter stored before the record became something that is compared has it in the metadata
             record = output.get("data", {}).get(RECORD) or output.get("metadata", {}).get("claim")
             if record and record["verdict"] != "not judged":
-                slug = re.sub(r"[^\w\- ]", "", section.lower().replace(" ", "-"))  # as MyST makes a heading's anchor
-                link = f"{name}.ipynb" if section == title else f"{name}.ipynb#{slug}"
+                link = f"{name}.ipynb" if section == title else f"{name}.ipynb#{slug(section)}"
                 found.append({**record, "section": section, "link": link})
     return found
 
@@ -100,12 +99,12 @@ def page(notebooks: Iterable[tuple[str, nbformat.NotebookNode]]) -> str:
         effects = "".join(f"<br>{amount(e)}" for e in r["effect"])
         behind = f"<br>{runs(r)}" if r["seeds"] else ""
         rows.append(
-            [r["paper"], f"{r['statement']}{effects}{behind}<br>[Chapter {int(name[:2])}]({r['link']})", f"**{r['verdict']}**"]
+            [r["paper"], f"{r['statement']}{effects}{behind}<br>[{called(name)}]({r['link']})", f"**{r['verdict']}**"]
         )
     parts.append(table(["the paper says", "here", "verdict"], rows) if rows else "No chapter has judged one yet.\n")
     parts.append("## Every claim of this book\n")
     for name, title, records in books:
-        parts.append(f"### Chapter {int(name[:2])}. {title}\n")
+        parts.append(f"### {called(name)}. {title}\n")
         rows = []
         for r in records:
             if r["verdict"] != "not testable here":
@@ -118,7 +117,7 @@ def page(notebooks: Iterable[tuple[str, nbformat.NotebookNode]]) -> str:
 
 def stored(folder: Path = BOOK) -> str:
     """The ledger of the chapters as they are stored."""
-    return page((path.stem, read(path)) for path in chapters(folder))
+    return page((path.stem, read(path)) for path in notebooks(folder))
 
 
 def problems(folder: Path = BOOK) -> list[str]:

@@ -1,10 +1,10 @@
-"""Run, store, check and frame the chapters. `python tools/notebooks.py --help`; make calls it.
+"""Run, store, check and frame the chapters and the appendices. `python tools/notebooks.py --help`; make calls it.
 
 frame      write what is the same in every chapter (badge, setup cell, parameters cell, metadata)
 address    the same for every chapter, after the repository's address in pyproject.toml has changed
 execute    run the chapters into _build/executed, only those for which something has changed
 store      the same, and write the outputs into book/, and the ledger of their claims
-claims     write the ledger, book/claims.md, from the stored chapters alone
+claims     write the ledger, book/claims.md, and the times of book/paths.md, from the stored chapters alone
 colab      write the Colab edition, colab/, from the chapters alone; takes a second
 smoke      run every chapter with MODE="smoke" in a scratch folder
 check      hold the chapters, and the pages if they are built, against the rules of tools/checks.py
@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:  # run as a script, sys.path starts at tools/
     sys.path.insert(0, str(ROOT))
 
-from tools import chapter_files, checks, colab, ledger, pages, runner, same_name  # noqa: E402
+from tools import chapter_files, checks, colab, ledger, pages, reading_paths, runner, same_name  # noqa: E402
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     for name in ("frame", "address", "execute", "store", "claims", "colab", "smoke", "check", "site"):
         sub = commands.add_parser(name)
-        sub.add_argument("notebooks", nargs="*", type=Path, help="default: every chapter of book/")
+        sub.add_argument("notebooks", nargs="*", type=Path, help="default: every chapter and appendix of book/")
         if name in ("execute", "store", "smoke", "site"):
             sub.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="notebooks run at a time")
         if name in ("execute", "store", "site"):
@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if wrong := same_name.problem():
         parser.exit(1, wrong + "\n")
-    paths = [path.resolve() for path in args.notebooks] or chapter_files.chapters()
+    paths = [path.resolve() for path in args.notebooks] or chapter_files.notebooks()
     if missing := [str(path) for path in paths if not path.is_file()]:
         parser.error(f"no such notebook: {', '.join(missing)}")
     if not paths:
@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
         print("\n".join(f"written  colab/{name}" for name in colab.write()) or "colab/ is as it was")
         return 0
     if args.command == "check":
-        problems = checks.book_problems(paths) + ledger.problems() + colab.problems()
+        problems = checks.book_problems(paths) + ledger.problems() + reading_paths.problems() + colab.problems()
         problems += checks.page_problems(pages.PAGES) if pages.PAGES.is_dir() else []
         print("\n".join(problems) or f"{len(paths)} chapters: nothing to complain of")
         return int(bool(problems))

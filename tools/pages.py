@@ -12,7 +12,7 @@ import nbformat
 import yaml
 
 from tools import ledger
-from tools.chapter_files import BOOK, ROOT, chapters, read
+from tools.chapter_files import BOOK, ROOT, notebooks, read
 from tools.checks import page_problems
 from tools.runner import BUILD, digest_of, kernel_environment, put, with_outputs
 
@@ -51,7 +51,7 @@ def assemble(paths: list[Path]) -> Path:
         if file.parent == BOOK and file.name in ran:
             put(target, nbformat.writes(with_outputs(file)).encode())
         elif file == ledger.PAGE:
-            shown = ((path.stem, with_outputs(path) if path.name in ran else read(path)) for path in chapters())
+            shown = ((path.stem, with_outputs(path) if path.name in ran else read(path)) for path in notebooks())
             put(target, ledger.page(shown).encode())
         elif file.name == "_toc.yml":
             toc = yaml.safe_load(file.read_text(encoding="utf-8"))

@@ -23,10 +23,18 @@ import nbformat
 from tools import glossary
 from tools.chapter_files import tags
 
-CONVERTED = {"01_ranking", "02_boutique", "03_mf_bpr", "04_mf_eals", "05_pixels_to_features", "06_duif"}
+CONVERTED = {
+    "00_a_photograph_and_a_list", "01_ranking", "02_boutique", "03_mf_bpr", "04_mf_eals", "05_pixels_to_features", "06_duif",
+    "07_vbpr", "08_what_vbpr_cannot_know", "13_papers_tables", "14_your_own_data", "15_where_next",
+}  # fmt: skip
+
+# Chapter 0 is what somebody reads who does not know yet whether to read the book. It has five minutes and nothing to solve.
+OPENINGS, OPENING_MINUTES = {"00_a_photograph_and_a_list"}, 5
 
 CLAIM_WORDS, CLAIM_NUMBERS, PROSE_WORDS = 25, 4, 40
 CODE_LINES, CODE_WIDTH = 20, 92  # the pages' column, in a window of 1440 pixels
+CHECKS = re.compile(r"\bcheck\.(?:function|holds|value)\(")
+APPENDIX = re.compile(r"A\d_")  # an appendix has no quiz and no card; the rest it keeps from the start
 GRADES = ("Recall", "Derive", "Build", "Break it", "Open")
 
 AVOIDED = {
@@ -163,7 +171,7 @@ def teaching_problems(notebook: nbformat.NotebookNode) -> list[str]:
     wrong = [f"no exercise of the grade {grade!r}" for grade in GRADES if grade not in grades]
     if len(grades) < 5:
         wrong.append(f"{len(grades)} exercises; five is the least")
-    if not any(re.search(r"\bcheck\.(?:function|holds|value)\(", c.source) for c in notebook.cells if c.cell_type == "code"):
+    if not any(CHECKS.search(c.source) for c in notebook.cells if c.cell_type == "code"):
         wrong.append("no cell checks the reader's own answer: amrbook.check")
     quizzes = calls(notebook, "quiz")
     if len(quizzes) != 1 or len(quizzes[0].args) != 3:
@@ -175,7 +183,23 @@ def teaching_problems(notebook: nbformat.NotebookNode) -> list[str]:
         values = given.value.values if isinstance(given.value, ast.Dict) else []
         typed = [v for v in values if isinstance(v, ast.Constant)]
         if typed or not values:
-            wrong.append('the card\'s numbers must be formatted from the run: f"{x:.3f}"')
+            wrong.append("the card's numbers must be formatted from the run: f\"{x:.3f}\"")
+    return wrong + time_problems(notebook, text)
+
+
+def appendix_problems(notebook: nbformat.NotebookNode) -> list[str]:
+    """Of an appendix less is asked: a hint and a solution for each exercise, cells that check an answer, and the time."""
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    exercises = len(re.findall(rf"^\*\*\d+\. (?:{'|'.join(GRADES)})\.\*\*", text, flags=re.M))
+    wrong = [f"{exercises} exercises and {found} of <summary>{word}</summary>" for word in ("Hint", "Solution")
+             for found in [text.count(f"<summary>{word}</summary>")] if found != exercises]  # fmt: skip
+    if not CHECKS.search("\n".join(c.source for c in notebook.cells if c.cell_type == "code")):
+        wrong.append("no cell checks the reader's own answer: amrbook.check")
+    return wrong + time_problems(notebook, text)
+
+
+def time_problems(notebook: nbformat.NotebookNode, text: str) -> list[str]:
+    wrong = []
     said = re.search(r"^\*\*Time\.\*\* About (\d+) minutes to read", text, flags=re.M)
     if not said:
         wrong.append('the opening does not say how long it takes: a line "**Time.** About 30 minutes to read, …"')
@@ -184,13 +208,25 @@ def teaching_problems(notebook: nbformat.NotebookNode) -> list[str]:
     return wrong
 
 
+def opening_problems(notebook: nbformat.NotebookNode) -> list[str]:
+    """What an opening must not have: more than its five minutes, and anything to solve."""
+    wrong = []
+    if (minutes := reading_minutes(notebook)) > OPENING_MINUTES + 0.5:
+        wrong.append(f"{minutes:.1f} minutes to read; an opening has {OPENING_MINUTES}")
+    if any(re.search(r"\$|^## Exercises", c.source, flags=re.M) for c in notebook.cells if c.cell_type == "markdown"):
+        wrong.append("an opening has no formula and no exercise")
+    return wrong
+
+
 def problems(stem: str, notebook: nbformat.NotebookNode) -> list[tuple[int | None, str]]:
-    """(cell, what is wrong) of a converted chapter; nothing of one that has not been gone through yet."""
-    if stem not in CONVERTED:
+    """(cell, what is wrong) of a converted chapter or an appendix; nothing of a chapter not gone through yet."""
+    appendix = bool(APPENDIX.match(stem))
+    if stem not in CONVERTED and not appendix:
         return []
     known = glossary.by_small_letters()
     wrong: list[tuple[int | None, str]] = []
     for at, cell in enumerate(notebook.cells):
         found = language_problems(cell) + code_problems(cell) + term_problems(cell, known)
         wrong += [(at, text) for text in found]
-    return wrong + [(None, text) for text in colour_problems(notebook) + teaching_problems(notebook)]
+    offered = appendix_problems if appendix else opening_problems if stem in OPENINGS else teaching_problems
+    return wrong + [(None, text) for text in colour_problems(notebook) + offered(notebook)]

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import nbformat
 
-from tools import ledger, made_set
+from tools import ledger, made_set, reading_paths
 from tools.chapter_files import BOOK, METADATA, PARAMETER_NAMES, ROOT, read, write
 
 BUILD = ROOT / "_build"
@@ -229,7 +229,11 @@ def store(paths: list[Path]) -> None:
 
 
 def write_ledger() -> None:
+    """What is made from all stored chapters: the ledger of their claims, and the times on the page of paths."""
     put(ledger.PAGE, ledger.stored().encode())
+    page = reading_paths.PAGE
+    if page.is_file():
+        put(page, reading_paths.current(page.read_text(encoding="utf-8"), reading_paths.minutes()).encode())
 
 
 def smoke(paths: list[Path], jobs: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -70,16 +71,18 @@ class Look:
 class ChainTraining:
     """Trains the models of one seed: the settings, the seed, and what a smoke run changes.
 
-    ``watch(name, model)`` gives the callbacks of a training, before it starts.
+    ``watch(name, model)`` gives the callbacks of a training, before it starts. With ``folder`` every training has a file of
+    its own there, written every ``every`` epochs, from which it goes on.
     """
 
     def __init__(
         self, shop: Dataset, settings: dict[str, dict[str, Any]], seed: int, dim: int = 64, device: str = "auto",
-        epochs: int | None = None, progress: bool = False, watch: Watch | None = None,
+        epochs: int | None = None, progress: bool = False, watch: Watch | None = None, folder: Path | None = None,
+        every: int = 10,
     ) -> None:  # fmt: skip
         self.shop, self.settings, self.seed, self.dim = shop, settings, seed, dim
         self.device, self.epochs, self.progress, self.watch = device, epochs, progress, watch
-        self.trainer = trainer_for(device)
+        self.folder, self.every, self.trainer = folder, every, trainer_for(device)
 
     def fit(
         self, model: Any, like: str, seed: int, name: str | None = None, trainer: type[PairwiseTrainer] | None = None,
@@ -93,7 +96,8 @@ class ChainTraining:
         model.fit(
             self.shop, self.epochs or epochs or values["epochs"], device=self.device, seed=seed, progress=self.progress,
             lr=values["lr"], reg=reg.tolist(), trainer=trainer or self.trainer, reg_form=values.get("reg_form", "combined"),
-            callbacks=self.watch(name or like, model) if self.watch else (),
+            callbacks=self.watch(name or like, model) if self.watch else (), every=self.every,
+            checkpoint=None if self.folder is None else self.folder / f"{name or like}, seed {self.seed}.safetensors",
         )  # fmt: skip
         if model.history.attrs["stopped"] == "interrupted":  # fit leaves the model as it was then; half a model is no result
             raise KeyboardInterrupt

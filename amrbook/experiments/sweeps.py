@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from amrlib.adversary import perturb
-from amrlib.datasets import load_dataset
 from amrlib.datasets.dataset import Dataset
 from amrlib.evaluation import sample_candidates
 from amrlib.models import VBPR
 
 from .chain import ChainTraining, Look, train_chain
+from .efficientnet import efficientnet
 from .forms import form_grid, penalty
-from .measure import main_entry, mean_norm, measures, ranks_of, rounded, sweep_entry
+from .measure import main_entry, mean_norm, measures, ranks_of, sweep_entry
 from .names import (
     BLIND,
     EPSILON_POINTS,
@@ -31,6 +29,7 @@ from .names import (
 )  # fmt: skip
 from .pixels import pixels
 from .rates import authors_run, frontier, rates, sizes
+from .worlds import describe, redrawn, refeatured, world_grid, worlds
 
 __all__ = ["EXPERIMENTS", "main_experiment"]
 
@@ -117,24 +116,12 @@ def starts(shop: Dataset, settings: dict[str, Any], seed: int, **options: Any) -
     return result
 
 
-def _redrawn(shop: Dataset, **changes: Any) -> Dataset:
-    if shop.name != "boutique":
-        raise ValueError(f"this experiment draws the boutique anew, and {shop.name!r} cannot be drawn; leave --dataset out")
-    return load_dataset("boutique", **changes)
-
-
-def _describe(shop: Dataset) -> dict[str, Any]:
-    held_out = shop.test[shop.test_users]
-    return {"users": shop.n_users, "items": shop.n_items, "rows": len(shop.train),
-            "cold share": rounded(shop.cold[held_out].mean()), "norm": rounded(mean_norm(shop))}  # fmt: skip
-
-
 def _over_shops(
     shops: dict[str, Dataset], settings: dict[str, Any], seed: int, only: Sequence[str], **options: Any
 ) -> dict[str, Any]:
     result: dict[str, Any] = {name: {} for name in ("shop", *only)}
     for point, shop in shops.items():
-        result["shop"][point] = _describe(shop)
+        result["shop"][point] = describe(shop)
         for name, model in train_chain(shop, settings, seed, only, **options).items():
             result[name][point] = sweep_entry(model, shop)
     return result
@@ -142,22 +129,22 @@ def _over_shops(
 
 def visual_share(shop: Dataset, settings: dict[str, Any], seed: int, **options: Any) -> dict[str, Any]:
     """When does it help? Shops whose tastes are more or less visible, drawn anew by each seed."""
-    shops = {point: _redrawn(shop, visual_share=float(point), seed=seed) for point in SHARE_POINTS}
+    shops = {point: redrawn(shop, visual_share=float(point), seed=seed) for point in SHARE_POINTS}
     only = ("MF-BPR", "DUIF", "VBPR", "VBPR, continued", "AMR, ε → 0", "AMR", WEAK)
     return _over_shops(shops, settings, seed, only, **options)
 
 
 def sparsity(shop: Dataset, settings: dict[str, Any], seed: int, **options: Any) -> dict[str, Any]:
     """When does it help? The same number of items with more or fewer people to buy them."""
-    shops = {point: _redrawn(shop, seed=seed, size=(int(point), 4830)) for point in SPARSITY_POINTS}
+    shops = {point: redrawn(shop, seed=seed, size=(int(point), 4830)) for point in SPARSITY_POINTS}
     return _over_shops(shops, settings, seed, ("MF-BPR", "VBPR", "VBPR, continued", "AMR", WEAK), **options)
 
 
 def controls(shop: Dataset, settings: dict[str, Any], seed: int, **options: Any) -> dict[str, Any]:
     """In every shop of the map: what AMR's second stage does without pictures, and without an adversary."""
     shared = {"boutique": shop}
-    shared |= {f"visual_share={p}": _redrawn(shop, visual_share=float(p), seed=seed) for p in SHARE_POINTS}
-    sizes = {f"users={p}": _redrawn(shop, seed=seed, size=(int(p), 4830)) for p in SPARSITY_POINTS}
+    shared |= {f"visual_share={p}": redrawn(shop, visual_share=float(p), seed=seed) for p in SHARE_POINTS}
+    sizes = {f"users={p}": redrawn(shop, seed=seed, size=(int(p), 4830)) for p in SPARSITY_POINTS}
     first = _over_shops(shared, settings, seed, (BLIND,), **options)
     second = _over_shops(sizes, settings, seed, (BLIND, "AMR, ε → 0"), **options)
     return {name: first.get(name, {}) | second[name] for name in second}
@@ -166,24 +153,15 @@ def controls(shop: Dataset, settings: dict[str, Any], seed: int, **options: Any)
 def features_sweep(shop: Dataset, settings: dict[str, Any], seed: int, **options: Any) -> dict[str, Any]:
     """Features longer or shorter at the same ε and at the same ε/‖c‖, and in fewer dimensions."""
     result: dict[str, Any] = {n: {} for n in ("shop", "VBPR", "VBPR, continued", "AMR, same ε", "AMR, same ε/‖c‖")}
-    c = np.asarray(shop.features, dtype=np.float64)
-    left, singular, _ = np.linalg.svd(c, full_matrices=False)
     epsilon = settings["AMR"]["epsilon"]
     for point in FEATURE_POINTS:
-        scale, features = 1.0, c
-        if point.startswith("D="):
-            d = int(point[2:])
-            features = left[:, :d] * singular[:d]
-            features = features * (mean_norm(shop) / np.linalg.norm(features, axis=1).mean())
-        else:
-            scale = float(point[1:])
-        changed = shop.replace(features=(scale * features).astype(np.float32))
+        changed, scale = refeatured(shop, point)
         train = ChainTraining(changed, settings, seed, **options)
         vbpr = train.vbpr()
         absolute = train.second(vbpr, "AMR")
         models = {"VBPR": vbpr, "VBPR, continued": train.second(vbpr, "VBPR, continued"), "AMR, same ε": absolute}
         models["AMR, same ε/‖c‖"] = absolute if scale == 1 else train.second(vbpr, "AMR", epsilon=scale * epsilon)
-        result["shop"][point] = _describe(changed)
+        result["shop"][point] = describe(changed)
         for name, model in models.items():
             result[name][point] = sweep_entry(model, changed)
     return result
@@ -193,5 +171,6 @@ EXPERIMENTS: dict[str, Callable[..., dict[str, Any]]] = {
     "main": main_experiment, "curves": curves, "epsilon": epsilon_sweep, "lambda": lambda_sweep,
     "starts": starts, "visual_share": visual_share, "sparsity": sparsity, "features": features_sweep,
     "controls": controls, "rates": rates, "authors": authors_run, "frontier": frontier, "form_grid": form_grid,
-    "penalty": penalty, "sizes": sizes, "pixels": pixels,
+    "penalty": penalty, "sizes": sizes, "pixels": pixels, "world_grid": world_grid, "worlds": worlds,
+    "efficientnet": efficientnet,
 }  # fmt: skip

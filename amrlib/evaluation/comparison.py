@@ -34,6 +34,8 @@ def paired_test(
     same = (np.array_equal(getattr(a, column), getattr(b, column)) for column in ("users", "items", "n_candidates"))
     require(a.ranking == b.ranking and all(same),
             "the two reports are not of the same users, held-out items and candidates: nothing to pair")  # fmt: skip
+    counted = [(report.ties, report.ideal, report.auc_of) for report in (a, b)]
+    require(counted[0] == counted[1], "the two reports count ties, the ideal or AUC in different ways: nothing to pair")
     differences = a.values(measure, k) - b.values(measure, k)
     low, high, means = bootstrap(differences, level, n, seed)
     p = min(1.0, 2 * (1 + min((means <= 0).sum(), (means >= 0).sum())) / (1 + n))

@@ -21,15 +21,23 @@ TILE_USERS = 512
 LOOK_FOR_NAN = "look for NaN in the parameters or the features"
 
 
-def gains(measure: str, ranks: np.ndarray, k: int = 0, n_candidates: np.ndarray | int = 0) -> np.ndarray:
+def gains(
+    measure: str, ranks: np.ndarray, k: int = 0, n_candidates: np.ndarray | int = 0, ideal: str = "achievable", auc: str = "all"
+) -> np.ndarray:
     """What each rank adds to ``"hr"`` (or ``"recall"``, the same with one held-out item) or ``"ndcg"``, both at k, to
-    ``"mrr"`` or to ``"auc"``: float64, (n,). The measures are the means. :eq:`eq-hr-ndcg`, :eq:`eq-mrr-auc`"""
+    ``"mrr"`` or to ``"auc"``: float64, (n,). The measures are the means. :eq:`eq-hr-ndcg`, :eq:`eq-mrr-auc` ``ideal`` and
+    ``auc`` are those of :func:`amrlib.evaluate`."""
     one_of(measure := measure.lower(), "measure", ("hr", "ndcg", "mrr", "auc", "recall"))
     if measure == "mrr":
         return 1.0 / (ranks + 1.0)
     if measure == "auc":
-        return 1.0 - ranks / np.maximum(n_candidates, 1)
-    return np.where(ranks < k, np.log(2) / np.log(ranks + 2.0) if measure == "ndcg" else 1.0, 0.0)
+        n = np.maximum(n_candidates, 1)
+        whole = 1.0 - ranks / n
+        return whole if auc == "all" else np.where(ranks < k, whole, np.maximum(n - k, 0) / (2.0 * n))
+    values = np.where(ranks < k, np.log(2) / np.log(ranks + 2.0) if measure == "ndcg" else 1.0, 0.0)
+    if measure == "ndcg" and ideal == "k":
+        values /= (np.log(2) / np.log(np.arange(k) + 2.0)).sum()
+    return values
 
 
 def hr(ranks: np.ndarray, k: int) -> float:
@@ -78,14 +86,17 @@ def _twins(V: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 @full_precision()
 def held_out_ranks(
     user_vectors: Tensor, item_vectors: Tensor, dataset: Dataset, candidates: np.ndarray | None = None,
-    margin: Tensor | None = None, progress: bool = False, items: np.ndarray | None = None,
+    margin: Tensor | None = None, progress: bool = False, items: np.ndarray | None = None, ties: str = "lost",
 ) -> np.ndarray:  # fmt: skip
     """Rank of each test user's held-out item: int64, 0 is best, users ascending. Implements :eq:`eq-rank`.
 
     Scores are ``user_vectors`` (M, K) times ``item_vectors`` (N, K); vectors that are not finite are a ValueError. Rivals are
     ``candidates``, int (M, C), and by default all items but the user's training items. ``margin`` (M,) is added to every
     rival's score, per user: the worst case of :func:`amrlib.worst_case_ranks`. ``items``, int (M,), are ranked instead of the
-    held-out ones, ``dataset.test``; -1 is none."""
+    held-out ones, ``dataset.test``; -1 is none. With ``ties="won"`` a rival that scores the same is behind, so that the
+    difference to ``"lost"`` is how many those are."""
+    one_of(ties, "ties", ("lost", "won"))
+    won = ties == "won"
     dtype = torch.promote_types(torch.result_type(user_vectors, item_vectors), torch.float32)
     U, V = user_vectors.to(dtype), item_vectors.to(dtype)
     for name, vectors in (("user", U), ("item", V)):
@@ -113,20 +124,24 @@ def held_out_ranks(
             other = seen != held[ids][at]
             at, seen = np.concatenate([at[other], np.arange(len(ids))]), np.concatenate([seen[other], held[ids]])
             out = torch.as_tensor(at, device=device), column[torch.as_tensor(seen, device=device)]
-            beaten = _count(u, distinct, weight, bar, column[target], out, budget)
+            beaten = _count(u, distinct, weight, bar, column[target], out, budget, won)
         else:
             rivals = torch.as_tensor(candidates[ids], device=device)  # (b, C)
             theirs = V.index_select(0, rivals.flatten()).view(*rivals.shape, -1)  # (b, C, K)
             scores = theirs.mul_(u[:, None]).sum(2)  # (b, C)
-            reached = (scores >= bar) | (column[rivals] == column[target][:, None])
+            same = column[rivals] == column[target][:, None]
+            reached = (scores > bar) & ~same if won else (scores >= bar) | same
             beaten = (reached & (rivals != target[:, None])).sum(1)
         ranks[start : start + block] = beaten.cpu().numpy()
     return ranks
 
 
-def _count(u: Tensor, v: Tensor, weight: Tensor, bar: Tensor, own: Tensor, out: tuple[Tensor, Tensor], budget: int) -> Tensor:
-    """Σ_j weight_j [u·v_j ≥ bar] for each row of ``u``, less one for each (row, column) in ``out``; int64, (b,).
-    Works through the columns in tiles of ``budget`` bytes, each compared in place: nothing but the tile is held."""
+def _count(
+    u: Tensor, v: Tensor, weight: Tensor, bar: Tensor, own: Tensor, out: tuple[Tensor, Tensor], budget: int, won: bool = False
+) -> Tensor:
+    """Σ_j weight_j [u·v_j ≥ bar] for each row of ``u``, less one for each row and column in ``out`` counted: int64, (b,).
+    With ``won`` it is > in place of ≥. Works through the columns in tiles of ``budget`` bytes, each compared in place: nothing
+    but the tile is held."""
     b = len(u)
     beaten = torch.zeros(b, dtype=torch.int64, device=u.device)
     width = max(1, min(len(v), budget // (u.element_size() * b)))
@@ -138,8 +153,9 @@ def _count(u: Tensor, v: Tensor, weight: Tensor, bar: Tensor, own: Tensor, out: 
     for left, (cut, mine), (next_cut, next_mine) in zip(range(0, len(v), width), cuts, cuts[1:]):
         part = v[left : left + width]
         s = torch.mm(u, part.T, out=tile[: b * len(part)].view(b, len(part)))  # (b, width)
-        s[who[mine:next_mine], own[mine:next_mine] - left] = torch.inf  # a tie with itself and its twins, however rounded
-        s.ge_(bar)  # 1.0 or 0.0
+        # a tie with itself and its twins, however rounded
+        s[who[mine:next_mine], own[mine:next_mine] - left] = -torch.inf if won else torch.inf
+        s.gt_(bar) if won else s.ge_(bar)  # 1.0 or 0.0
         beaten += (s.to(weight.dtype) @ weight[left : left + len(part)]).long()
         at = out[0][order[cut:next_cut]]
         beaten.index_add_(0, at, -s[at, columns[cut:next_cut] - left].long())

@@ -1,6 +1,6 @@
 """How well a model ranks the item held out of each user's history: HR@K, NDCG@K and their kin, for any model."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Self
@@ -19,7 +19,8 @@ from . import ranks as measures
 @dataclass
 class Report:
     """Where each test user's held-out item stands, and every measure that follows from it. Arrays (n,), int64 but for
-    ``cold``. ``measure`` is ``"hr"`` (or ``"recall"``, the same), ``"ndcg"``, ``"mrr"`` or ``"auc"``; these two have no k."""
+    ``cold``. ``measure`` is ``"hr"`` (or ``"recall"``, the same), ``"ndcg"``, ``"mrr"`` or ``"auc"``; these two have no k,
+    but for an AUC of the first k. How ties, the ideal and AUC are counted is :func:`evaluate`'s."""
 
     ranks: np.ndarray  # 0 is best; ties count against the held-out item
     users: np.ndarray
@@ -31,26 +32,43 @@ class Report:
     k: tuple[int, ...] = (5, 10, 20)
     name: str = ""
     ranking: str = "full"
+    ties: str = "lost"
+    tied: np.ndarray | None = None  # where ties are shared: how many of ``ranks`` are rivals with the same score
+    ideal: str = "achievable"
+    auc_of: str = "all"
 
     def values(self, measure: str = "ndcg", k: int = 10) -> np.ndarray:
         """Each user's figure, float64 (n,); the measure is their mean."""
-        return measures.gains(measure, self.ranks, whole_number(k, "k", 1), self.n_candidates)
+        k = whole_number(k, "k", 1)
+        return self._mean_over_ties(lambda ranks, n: measures.gains(measure, ranks, k, n, self.ideal, self.auc_of))
+
+    def _mean_over_ties(self, gain: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
+        """What each user's rank gains, (n,); where ties are shared the mean over the places that they leave open, each as
+        likely; 0 for a user of whom nothing is held out."""
+        values = gain(self.ranks, self.n_candidates)
+        if self.tied is not None:
+            width = self.tied + 1
+            user = np.repeat(np.arange(len(width)), width)
+            places = self.ranks[user] - (np.arange(len(user)) - (np.cumsum(width) - width)[user])
+            values = np.bincount(user, gain(places, self.n_candidates[user]), len(width)) / width
+        nothing = self.items < 0
+        return np.where(nothing, 0.0, values) if nothing.any() else values
 
     def hr(self, k: int) -> float:
         """Hit ratio HR@k."""
-        return measures.hr(self.ranks, k)
+        return float(self.values("hr", k).mean())
 
     def ndcg(self, k: int) -> float:
         """NDCG@k."""
-        return measures.ndcg(self.ranks, k)
+        return float(self.values("ndcg", k).mean())
 
     def mrr(self) -> float:
         """Mean reciprocal rank, the mean of 1 / (rank + 1)."""
         return float(self.values("mrr").mean())
 
-    def auc(self) -> float:
-        """The chance that the held-out item beats a random other candidate; a tie is lost."""
-        return float(self.values("auc").mean())
+    def auc(self, k: int = 10) -> float:
+        """The chance that the held-out item beats a random other candidate; k matters to an AUC of the first k alone."""
+        return float(self.values("auc", k).mean())
 
     def only(self, which: np.ndarray) -> Self:
         """The report on some of its users: a boolean mask or positions, e.g. ``report.only(report.cold)``."""
@@ -76,7 +94,7 @@ class Report:
             require(labels.shape == (n,), f"groups needs one label for each of {n} users, not {labels.shape}")
             names, group = np.unique(labels, return_inverse=True)
         elif groups == "cold":
-            group = self.cold.astype(int)
+            group, names = np.where(self.items < 0, 2, self.cold), [*names, "no item"]
         elif groups == "activity":
             group = np.frexp(self.activity)[1]  # 0; 1; 2 for 2–3; 3 for 4–7; …
             names = ["0", "1", *(f"{2**n // 2}–{2**n - 1}" for n in range(2, group.max() + 1))]
@@ -109,9 +127,10 @@ class Report:
         values = self.values(measure, k)
         require(0 < gamma <= 1, f"gamma must be above 0 and at most 1, not {gamma!r}")
         R, n = int(np.median(self.n_pool)), int(np.median(self.n_candidates))
-        if measure.lower() != "auc" and n < R:
+        if (measure.lower() != "auc" or self.auc_of != "all") and n < R:
             ranks, solver = correction_solver(R, n, gamma)
-            values = (solver @ measures.gains(measure, ranks, k))[np.minimum(self.ranks, n)]  # f̂ (n + 1,) at the sampled ranks
+            f_hat = solver @ measures.gains(measure, ranks, k, R, self.ideal, self.auc_of)  # (n + 1,)
+            values = self._mean_over_ties(lambda ranks, _: f_hat[np.minimum(ranks, n)])
         return float(values.mean())
 
 
@@ -153,7 +172,8 @@ def cutoffs(k: int | Sequence[int] | None, n_items: int) -> tuple[int, ...]:
 @measures.full_precision()
 def evaluate(
     model: Ranked, dataset: Dataset, k: int | Sequence[int] | None = None, ranking: str = "full",
-    features: Any = None, n_candidates: int = 999, seed: int = 0, progress: bool = True,
+    features: Any = None, n_candidates: int = 999, seed: int = 0, progress: bool = True, ties: str = "lost",
+    ideal: str = "achievable", missing: str = "left out", auc: str = "all",
 ) -> Report:  # fmt: skip
     """Rank the held-out item of every user who has one, as in the AMR paper (§4.1.3); ties count against it.
 
@@ -162,8 +182,18 @@ def evaluate(
     way, to compare with its tables. Krichene & Rendle (KDD 2020) show why sampled figures can order models wrongly; the table
     then shows each figure's correction beside it (:meth:`amrlib.evaluation.Report.corrected`). ``features`` (N, D) are changed
     ones, as :func:`amrlib.perturb` makes them. With one item held out recall@K is HR@K, and precision@K is HR@K / K. An unknown
-    ``ranking``, a ``k``, one or several, outside the catalogue, no test user, and sizes that do not agree are a ValueError."""
+    word, a ``k``, one or several, outside the catalogue, no test user, and sizes that do not agree are a ValueError.
+
+    Four switches meet figures that others published, who count otherwise; leave them alone to compare models. ``ties``: a
+    rival with the same score is ahead, ``"lost"``; behind, ``"won"``; or ``"shared"``, the mean over all orders of the tied.
+    ``ideal``, what NDCG is divided by: the best DCG that is ``"achievable"``, 1 with one item held out, or that of ``"k"``
+    relevant items, Σ_{r<k} 1/log₂(r + 2). ``missing``: users of whom nothing is held out are ``"left out"`` of the mean, or
+    count ``"zero"``. ``auc`` over ``"all"`` rivals, or from the ``"first k"`` places: a held-out item behind them gets half of
+    the n − k other rivals, (n − k) / 2n."""
     one_of(ranking, "ranking", ("full", "sampled"))
+    for word, name, words in ((ties, "ties", ("lost", "won", "shared")), (ideal, "ideal", ("achievable", "k")),
+                              (missing, "missing", ("left out", "zero")), (auc, "auc", ("all", "first k"))):  # fmt: skip
+        one_of(word, name, words)
     ks, users = cutoffs(k, dataset.n_items), dataset.test_users
     require(len(users), "test holds no item out (-1 for every user): there is nothing to rank")
     U, V = model.user_vectors(), model.item_vectors(features)
@@ -175,5 +205,23 @@ def evaluate(
     if ranking == "sampled":
         candidates = sample_candidates(dataset, n_candidates, seed) if dataset.candidates is None else dataset.candidates
         rivals = (candidates[users] != items[:, None]).sum(1)
-    ranks = measures.held_out_ranks(U, V, dataset, candidates, progress=progress)
-    return Report(ranks, users, items, dataset.cold[items], rivals, pool, activity, ks, type(model).__name__, ranking)
+    ranked = {rule: measures.held_out_ranks(U, V, dataset, candidates, progress=progress, ties=rule)
+              for rule in (("lost", "won") if ties == "shared" else (ties,))}  # fmt: skip
+    ranks = ranked["won" if ties == "won" else "lost"]
+    tied = ranks - ranked["won"] if ties == "shared" else None
+    report = Report(ranks, users, items, dataset.cold[items], rivals, pool, activity, ks, type(model).__name__, ranking, ties,
+                    tied, ideal, auc)  # fmt: skip
+    return report if missing == "left out" else _with_everyone(report, dataset)
+
+
+def _with_everyone(report: Report, dataset: Dataset) -> Report:
+    """The report with the users of whom nothing is held out: item -1, behind every rival that they could have."""
+    activity = np.diff(dataset.indptr)
+    rivals = dataset.n_items - activity if report.ranking == "full" else np.full(len(activity), report.n_candidates.max())
+    rows = {"ranks": rivals, "users": np.arange(dataset.n_users), "items": np.full(dataset.n_users, -1),
+            "cold": np.zeros(dataset.n_users, dtype=bool), "n_candidates": rivals, "n_pool": dataset.n_items - activity,
+            "activity": activity, "tied": np.zeros(dataset.n_users, dtype=np.int64)}  # fmt: skip
+    whole: dict[str, Any] = {name: rows[name].copy() for name, x in vars(report).items() if isinstance(x, np.ndarray)}
+    for name, column in whole.items():
+        column[report.users] = getattr(report, name)
+    return replace(report, **whole)

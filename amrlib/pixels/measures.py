@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
 
 from ..checks import item_ids, list_length, require
 from ..datasets.dataset import Dataset
@@ -23,19 +22,16 @@ def psnr(a: Any, b: Any) -> np.ndarray:
 def ssim(a: Any, b: Any) -> np.ndarray:
     """Structural similarity of pairs of uint8 pictures (n, H, W) or (n, H, W, 3), (n,); 1 where they are equal.
 
-    Wang, Bovik, Sheikh & Simoncelli 2004, with their settings: a Gaussian window of σ = 1.5 cut at 3.5 σ, K₁ = .01, K₂ = .03,
-    a range of 255, population (co)variances; the mean leaves out the border that the window does not fit into, and a
-    colour picture's is the mean over its colours. (scikit-image's ``structural_similarity`` under the same settings gives
-    the same number; its own default is another window.) Pictures of at least 11×11 pixels, otherwise a ValueError."""
+    scikit-image's, under the settings of Wang, Bovik, Sheikh & Simoncelli 2004 (its own defaults are others): a Gaussian
+    window of σ = 1.5, population (co)variances, a range of 255; a colour picture's is the mean over its colours. Pictures of
+    at least 11×11 pixels, the window's size, otherwise a ValueError."""
+    from skimage.metrics import structural_similarity  # late: half a second that only this needs
+
     a, b = _pairs(a, b)
     require(min(a.shape[1:3]) >= 11, f"pictures must have at least 11×11 pixels for SSIM, not {a.shape[1]}×{a.shape[2]}")
-    window = [0, 1.5, 1.5] + [0] * (a.ndim - 3)
-    mean = lambda x: gaussian_filter(x, window, truncate=3.5, mode="reflect")  # noqa: E731
-    u, v = mean(a), mean(b)
-    var_a, var_b, cov = mean(a * a) - u * u, mean(b * b) - v * v, mean(a * b) - u * v
-    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-    s = (2 * u * v + c1) * (2 * cov + c2) / ((u * u + v * v + c1) * (var_a + var_b + c2))
-    return s[:, 5:-5, 5:-5].reshape(len(a), -1).mean(1)
+    settings: dict[str, Any] = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255}
+    axis = 2 if a.ndim == 4 else None
+    return np.array([structural_similarity(p, q, channel_axis=axis, **settings) for p, q in zip(a, b, strict=True)])
 
 
 def feature_distance(a: Any, b: Any, look: PixelExtractor) -> np.ndarray:

@@ -77,9 +77,9 @@ def train(
             if not np.isfinite(objective):
                 raise FloatingPointError(f"the loss is no longer finite at epoch {epoch}; lower lr={lr!r}")
             history.append(dict(epoch=epoch, bpr=bpr, adversarial=adversarial, objective=objective))
-            word = run_callbacks(watchers, model, history[-1])
+            word = step.agreed(run_callbacks(watchers, model, history[-1]))
             bar.set_postfix_str(f"loss {bpr:.4f}", refresh=False)
-            if saved is not None and (word or epoch % every == 0 or epoch == epochs):
+            if saved is not None and step.writes and (word or epoch % every == 0 or epoch == epochs):
                 saved.write(history)
             if word:
                 break

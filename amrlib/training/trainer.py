@@ -31,6 +31,7 @@ class PairwiseTrainer:
     name: ClassVar[str] = "closed_form"
     gradients: ClassVar[Callable[..., Gradients]] = staticmethod(closed_form.gradients)
     can_be_recorded: ClassVar[bool] = True  # it never waits for the card
+    writes: bool = True  # the checkpoint; of several processes one does
 
     def __init__(
         self, model: Trainable, lr: float | Sequence[float] = 0.05, reg: float | Sequence[float] = 0.0,
@@ -63,6 +64,10 @@ class PairwiseTrainer:
                     self.gather.fetch(features, pos[part], neg[part], both[:, part].flatten())
             sums += torch.stack(self.step(users[batch], pos[batch], neg[batch]))
         return sums
+
+    def agreed(self, word: str | None) -> str | None:
+        """Why to stop after an epoch, if so: what several processes have to agree on."""
+        return word
 
     def step(self, users: Tensor, pos: Tensor, neg: Tensor) -> Losses:
         """One mini-batch of B triples: int64 ids, each ``(B,)``. Returns the losses before the update."""

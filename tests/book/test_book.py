@@ -15,7 +15,7 @@ import yaml
 from tools import chapter_files, checks, pages, runner
 
 ROOT = chapter_files.ROOT
-CHAPTERS = chapter_files.chapters()
+CHAPTERS = chapter_files.notebooks()
 
 
 # ---------------------------------------------------------------- the book as it lies
@@ -35,8 +35,9 @@ def test_the_table_of_contents_and_the_folder_agree():
     inside = [f.relative_to(ROOT) for f in (ROOT / "book").rglob("*") if f.suffix in (".md", ".ipynb")]
     there = [f.with_suffix("").as_posix() for f in inside if not any(part.startswith(".") for part in f.parts)]
     assert sorted(listed) == sorted(there)
-    numbered = [name for name in listed if re.match(r"book/\d\d_", name)]
-    assert numbered == sorted(numbered)
+    for kind in (r"book/\d\d_", r"book/A\d_"):
+        numbered = [name for name in listed if re.match(kind, name)]
+        assert numbered == sorted(numbered)
 
 
 MOVED = {
@@ -217,6 +218,10 @@ def edit(at, old, new):
     return change
 
 
+def refused(notebook):
+    notebook.cells[-2].outputs[0].text = "✓ solution: half of it.\n✗ solution: the rest. It gave 1; expected 2.\n"
+
+
 def silenced(notebook):
     notebook.cells[-2].metadata["tags"] = ["nbval-ignore-output"]
 
@@ -226,6 +231,7 @@ FAULTS = {
     "one cell not run": (lambda n: n.cells[-1].update(execution_count=None), "execution count None"),
     "a warning on stderr": (stderr, "stderr"),
     "a stored error": (error, "an error is stored"),
+    "a solution that is wrong": (refused, "its own check refuses"),
     "nan in a sentence": (not_a_number, "nan or inf"),
     "no alt text": (lambda n: n.cells[-1].metadata.mystnb.pop("image"), "alt text"),
     "no caption": (lambda n: n.cells[-1].metadata.mystnb.pop("figure"), "caption"),
@@ -266,6 +272,26 @@ def test_a_planted_fault_is_found(chapter, fault):
 )
 def test_numbers_that_may_be_typed(text):
     assert checks.typed_numbers(text) == []
+
+
+@pytest.mark.parametrize(
+    ("link", "word"),
+    [
+        ("02_other.ipynb", None),
+        ("02_other.ipynb#whats-here-a", None),
+        ("words.md#b", None),
+        ("02_other.ipynb#gone", "no heading of that page"),
+        ("words.md#a-comment", "no heading of that page"),
+        ("03_gone.ipynb", "not there"),
+    ],
+)
+def test_a_link_within_the_book_leads_somewhere(tmp_path, link, word):
+    other = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# What's here (a)")])
+    nbformat.write(other, tmp_path / "02_other.ipynb")
+    (tmp_path / "words.md").write_text("# Words\n\n## B\n\n```bash\n# a comment\n```\n")
+    page = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(f"See [there]({link}).")])
+    found = checks.link_problems(page, tmp_path)
+    assert word in found[0][1] if word else found == []
 
 
 PAGE_FAULTS = {

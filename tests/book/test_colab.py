@@ -20,7 +20,7 @@ ROOT = chapter_files.ROOT
 
 # As on Colab in 2026: what is there already, and must stay as it is.
 COLAB = ["torch==2.13.0", "numpy==2.2.*", "pandas==2.3.*", "matplotlib==3.10.*", "ipykernel==6.*",
-         "scipy", "seaborn", "tqdm", "safetensors", "numba", "nbclient", "nbformat"]  # fmt: skip
+         "scipy", "scikit-image", "seaborn", "tqdm", "safetensors", "numba", "nbclient", "nbformat"]  # fmt: skip
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="Colab has git and this machine has not")
 

@@ -8,15 +8,23 @@ mpl.use("Agg")
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from amrbook import diagrams, figures
+from tools.chapter_files import ROOT
 
 BOOT = np.array([[0, 0, 1], [0, 1, 1], [1, 1, 1]])
 DRAWN = {
+    "book_map": diagrams.book_map,
     "leave_one_out": diagrams.leave_one_out,
+    "own_data": diagrams.own_data,
+    "retrieve_and_rank": diagrams.retrieve_and_rank,
     "choice": diagrams.choice,
     "bpr_step": lambda: diagrams.bpr_step((1.2, 0.5), (0.3, 1.2), (1.1, -0.4), 0.6),
     "convolution": lambda: diagrams.convolution(BOOT, np.array([[-1, 0, 1]] * 3), (1, 1)),
+    "sum_of_arrows": lambda: diagrams.sum_of_arrows((1.7, 0.5), (0.3, 1.0), (0.9, -0.2)),
+    "flat_direction": lambda: diagrams.flat_direction((-0.1, 1.1), (0.9, 0.25), (0.8, 0.5), (0, 1, 2)),
+    "worst_moves": lambda: diagrams.worst_moves((1.7, 0.9), (0.6, 1.5), (1.1, 0.3), 0.42),
 }
 
 
@@ -63,3 +71,51 @@ def test_the_map_that_is_drawn_is_a_convolution(shown):
     numbers = [t.get_text() for t in shown[0].axes[0].texts]
     written = [float(t) for t in numbers if re.fullmatch(r"-?[\d.]+", t)]
     assert np.allclose(written[-9:], expected.numpy())
+
+
+def test_the_map_has_the_parts_and_chapters_of_the_book(shown):
+    parts = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))["parts"]
+    found = {
+        part["caption"]: [int(f[1]) for c in part["chapters"] if (f := re.match(r"book/(\d\d)_", c["file"]))] for part in parts
+    }
+    assert {part: list(chapters) for part, chapters in diagrams.PARTS.items()} == {p: n for p, n in found.items() if n}
+    diagrams.book_map()
+    text = texts(shown[0])
+    for part, chapters in diagrams.PARTS.items():
+        assert part in text and all(name in text for name in chapters.values())
+
+
+def arrows(fig) -> list:
+    """(panel, from, to) of every arrow."""
+    return [(n, np.array(t.xyann), np.array(t.xy)) for n, ax in enumerate(fig.axes) for t in ax.texts
+            if getattr(t, "arrow_patch", None) is not None]  # fmt: skip
+
+
+def test_the_sum_that_is_drawn_is_the_item_vector_and_its_score(shown):
+    p, q, picture = np.array([1.7, 0.5]), np.array([0.3, 1.0]), np.array([0.9, -0.2])
+    diagrams.sum_of_arrows(p, q, picture)
+    fig = shown[0]
+    assert f"a warm item: score {p @ q:.1f} + {p @ picture:.1f} = {p @ (q + picture):.1f}" in texts(fig)
+    assert f"a cold item: score {p @ picture:.1f}" in texts(fig)
+    tips = [end for panel, _, end in arrows(fig) if panel == 0]
+    assert any(np.allclose(tip, q + picture) for tip in tips), "the picture's arrow starts where the history's ends"
+
+
+def test_along_the_flat_direction_a_warm_item_stays_and_a_cold_one_goes(shown):
+    q, picture, cold = np.array([-0.1, 1.1]), np.array([0.9, 0.25]), np.array([0.8, 0.5])
+    diagrams.flat_direction(q, picture, cold, (0, 1, 2))
+    fig = shown[0]
+    history = [(start, end) for panel, start, end in arrows(fig) if panel == 0 and np.allclose(end, q + picture)]
+    assert len(history) == 3 and {tuple(start.round(9)) for start, _ in history} == {tuple(t * picture) for t in (0, 1, 2)}
+    assert not any(np.allclose(start, t * cold) for panel, start, _ in arrows(fig) for t in (1, 2) if panel == 1)
+
+
+def test_the_moves_that_are_drawn_cost_what_the_bound_says(shown):
+    c_i, c_j, like, epsilon = np.array([1.7, 0.9]), np.array([0.6, 1.5]), np.array([1.1, 0.3]), 0.42
+    diagrams.worst_moves(c_i, c_j, like, epsilon)
+    before = like @ (c_i - c_j)
+    assert f"lead {before:+.2f} before, {before - 2 * epsilon * np.linalg.norm(like):+.2f} after both moves" in texts(shown[0])
+    (moved_i,) = [end for _, start, end in arrows(shown[0]) if np.allclose(start, c_i)]
+    (moved_j,) = [end for _, start, end in arrows(shown[0]) if np.allclose(start, c_j)]
+    assert np.isclose(like @ (moved_i - moved_j), before - 2 * epsilon * np.linalg.norm(like))
+    assert np.isclose(np.linalg.norm(moved_i - c_i), epsilon), "the move ends on the ball"

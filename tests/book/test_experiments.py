@@ -8,7 +8,7 @@ import torch
 
 import amrlib
 from amrbook import experiments
-from amrbook.experiments import chain, measure, rates, sweeps
+from amrbook.experiments import chain, measure, rates, sweeps, worlds
 
 SETTINGS = {
     "MF-BPR": {"lr": 0.05, "reg": 0.01, "epochs": 2},
@@ -259,7 +259,7 @@ def test_shops_are_drawn_by_the_seed(shop, monkeypatch):
         asked.append(options)
         return shop
 
-    monkeypatch.setattr(sweeps, "load_dataset", load)
+    monkeypatch.setattr(worlds, "load_dataset", load)
     boutique = shop.replace(name="boutique")
     shares = sweeps.visual_share(boutique, SETTINGS, 3, dim=4, device="cpu", epochs=1)
     assert asked == [{"visual_share": s, "seed": 3} for s in (0, 0.5, 1)]

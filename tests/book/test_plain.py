@@ -56,15 +56,34 @@ def test_numbers_of_a_name_are_not_counted():
     assert plain.numbers("HR@10 and NDCG@20 of C3 are 0.5 and 1,000") == 2
 
 
-@pytest.mark.parametrize("stem", sorted(plain.CONVERTED))
+@pytest.mark.parametrize("stem", sorted(plain.CONVERTED) + [path.stem for path in chapter_files.appendices()])
 def test_a_converted_chapter_keeps_the_rules(stem):
     assert plain.problems(stem, chapter_files.read(chapter_files.BOOK / f"{stem}.ipynb")) == []
+
+
+def test_an_appendix_keeps_the_language_and_needs_no_quiz_and_no_card():
+    long = V4.new_markdown_cell("**1. Build.** " + "word " * 41 + ".\n\n<details><summary>Hint</summary>\n\nNo.\n\n</details>")
+    book = V4.new_notebook(cells=[long, V4.new_code_cell("x = 1  # " + "wide " * 20)])
+    wrong = [text for _, text in plain.problems("A9_new", book)]
+    for word in ("a sentence of", "the column has", "of <summary>Solution</summary>", "amrbook.check", "how long"):
+        assert any(word in text for text in wrong), word
+    assert not any("quiz" in text or "card" in text or "grade" in text for text in wrong)
+    assert plain.problems("99_new", book) == [], "a chapter that nobody has gone through yet"
 
 
 def test_a_converted_chapter_must_offer_everything():
     wrong = plain.teaching_problems(V4.new_notebook(cells=[V4.new_markdown_cell("# A")]))
     for word in ("'Recall'", "'Open'", "0 exercises", "check", "quiz", "card", "how long"):
         assert any(word in text for text in wrong), word
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [("word " * 1200, "minutes to read"), ("Let $x$ be.", "no formula"), ("## Exercises", "no exercise"), ("Short.", None)],
+)
+def test_an_opening_stays_short_and_asks_for_nothing(text, wrong):
+    found = plain.opening_problems(V4.new_notebook(cells=[V4.new_markdown_cell("# A"), V4.new_markdown_cell(text)]))
+    assert wrong in found[0] if wrong else found == []
 
 
 @pytest.mark.parametrize(

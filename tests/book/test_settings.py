@@ -27,7 +27,7 @@ def test_unknown_parameters_are_refused_with_the_known_ones():
         check_parameters("fast", "boutique")
 
 
-@pytest.mark.parametrize("path", chapter_files.chapters(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", chapter_files.notebooks(), ids=lambda path: path.stem)
 def test_every_chapter_checks_its_parameters_in_its_first_cell(path):
     code = [cell for cell in chapter_files.read(path).cells if cell.cell_type == "code"]
     assert code[1].metadata.tags == ["parameters"]

