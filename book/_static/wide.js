@@ -26,7 +26,7 @@
       for (const formula of box.querySelectorAll("mjx-container")) formula.style.fontSize = formula.dataset.size ?? formula.style.fontSize;
     }
     let wide = boxes.filter(tooWide);
-    for (const step of innerWidth < 1200 ? STEPS : [...STEPS, SMALL]) {
+    for (const step of innerWidth < 1200 && !matchMedia("print").matches ? STEPS : [...STEPS, SMALL]) {
       for (const box of wide) box.classList.add(step);
       wide = wide.filter(tooWide);
     }

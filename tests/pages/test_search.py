@@ -30,6 +30,8 @@ QUERIES = {
     "Pinterest": "13_papers_tables",
     "csv": "14_your_own_data",
     "verdict": "claims",
+    "pytorch": "A2_pytorch_in_an_hour",
+    "proof": "A3_derivations",
     "warm item": "glossary",
 }
 FIRST = """
