@@ -6,6 +6,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/ready
 PYTEST := $(RUN) -m pytest -q -p no:cacheprovider
+TWO := -n 2 --dist loadfile # two processes, a file's tests in one of them
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 unexport MPLBACKEND
@@ -34,8 +35,8 @@ book: ours ## run every chapter whose code, library or data has changed, and bui
 	@$(RUN) tools/notebooks.py site
 
 test: ours ## unit tests, stored outputs, a smoke run of each chapter, the rules of the book
-	$(PYTEST) tests
-	$(PYTEST) --nbval book/
+	$(PYTEST) $(TWO) tests
+	$(PYTEST) $(TWO) --nbval book/
 	@$(RUN) tools/notebooks.py smoke
 	@$(RUN) tools/notebooks.py check
 
@@ -49,7 +50,7 @@ zip: ours ## the built pages as one file to read without a network
 	@$(RUN) tools/zip_pages.py
 
 units: ours ## the unit tests alone
-	$(PYTEST) tests
+	$(PYTEST) $(TWO) tests
 
 smoke: ours ## each chapter with tiny sizes, on the boutique and on a made public set
 	@$(RUN) tools/notebooks.py smoke

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any
 from math import exp
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt

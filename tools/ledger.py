@@ -57,8 +57,7 @@ def claims_of(name: str, notebook: nbformat.NotebookNode) -> list[dict[str, Any]
             section = section_of(cell.source, section)
             title = title or section
         for output in cell.get("outputs", []):
-            # a chapter stored before the record became something that is compared has it in the metadata
-            record = output.get("data", {}).get(RECORD) or output.get("metadata", {}).get("claim")
+            record = output.get("data", {}).get(RECORD)
             if record and record["verdict"] != "not judged":
                 link = f"{name}.ipynb" if section == title else f"{name}.ipynb#{slug(section)}"
                 found.append({**record, "section": section, "link": link})

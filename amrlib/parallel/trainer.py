@@ -27,7 +27,7 @@ ASK_EVERY = 16  # steps: how often a process hears that another was told to stop
 
 
 class ParallelTrainer(PairwiseTrainer):
-    """``fit(trainer=ParallelTrainer)``, in every process that torchrun started, after :func:`amrlib.parallel.start`.
+    """``fit(trainer=ParallelTrainer)``, in every process that torchrun started, after :func:`amrlib.parallel.team.start`.
 
     The parameters after an epoch are those of ``trainer="closed_form"`` up to rounding, for any number of processes, and
     every process has all of them then; so ranks, checkpoints and files are made as ever. A checkpoint goes on with any other
