@@ -113,7 +113,7 @@ def eals(folder: Path) -> str:
     like = [trial for trial in tried if all(trial[word] == value for word, value in PUBLISHED_EALS.items())]
     rows = [[what, f"{t['c0']:g}", f"{t['alpha']:g}", f"{t['reg']:g}", f"{t['ndcg@10']:.4f}"]
             for what, t in (("best", best), ("as its own paper has it", like[0]), ("worst", worst))]  # fmt: skip
-    table = grid([f"of {len(tried)} settings", "$c_0$", "α", "λ", "NDCG@10 on validation"], rows)
+    table = grid([f"of {len(tried)} settings", "weight $c_0$", "α", "λ", "NDCG@10 on validation"], rows)
     results = _choices(folder)
     if results is None:
         return table

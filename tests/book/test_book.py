@@ -324,7 +324,7 @@ def test_a_fault_in_a_page_is_found(tmp_path, html):
 @pytest.fixture
 def small_book(tmp_path):
     """A folder with this repository's conftest.py and one chapter that needs nothing but Python."""
-    for name in ("conftest.py", "pyproject.toml", "tools", "tests/book/sanitize.cfg"):
+    for name in ("conftest.py", "pyproject.toml", "_toc.yml", "tools", "tests/book/sanitize.cfg"):
         target = tmp_path / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copytree(ROOT / name, target) if (ROOT / name).is_dir() else shutil.copy(ROOT / name, target)
