@@ -329,18 +329,17 @@ def test_precision_compares_each_type_with_float32(tmp_path):
 
 
 def test_the_plain_promotion_is_ours():
-    """What is timed against each other does the same: the pixels after three steps, before rounding, lie on one another."""
+    """What is timed against each other does the same step, up to the rounding to 8 bits."""
     from amrlib.pixels import attack, pixel_extractor
     from bench.pixels import EPSILON, K, plain_promotion
 
     shop, look = amrlib.load_dataset("boutique"), pixel_extractor("shop", "cpu")
     model = amrlib.VBPR(dim=8, seed=0).bind(shop)
     model.fit(shop, 1, device="cpu", progress=False)
-    ours = attack(model, shop, look, EPSILON, "promote", [7], steps=3, k=K, progress=False)[7].astype(float)
     plain = plain_promotion(model, shop, look, 7, 1)[0, 0].numpy()
     one = attack(model, shop, look, EPSILON, "promote", [7], k=K, progress=False)[7].astype(float)
     assert np.abs(plain - one).max() < 1 and (np.abs(plain - one) < 1e-3).mean() > 0.99
-    assert np.abs(ours - shop.images[7]).max() <= EPSILON
+    assert (np.abs(plain - shop.images[7]) == EPSILON).mean() > 0.3  # most of the others are white already, or flat
 
 
 def test_the_table_of_attacks_says_what_was_left_out():

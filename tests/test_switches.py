@@ -15,6 +15,7 @@ import amrlib
 from amrlib import Dataset, evaluate
 from amrlib.evaluation import Report, paired_test
 from amrlib.evaluation.ranks import held_out_ranks
+from measures.adapters.amrlib import as_asked
 from measures.cases import BY_NAME, ITEMS
 
 M, N = 40, 30
@@ -166,18 +167,7 @@ def stored():
 def asked(name, **words):
     """Ours on a stored case."""
     case = BY_NAME[name]
-    n = max(case.users) + 1
-    scores, test, train = np.zeros((n, ITEMS), dtype=np.float32), np.full(n, -1), []
-    for user, rows in case.lists.items():
-        for item, score in rows:
-            scores[user, item] = score
-        train += [(user, item) for item in sorted(set(range(ITEMS)) - {item for item, _ in rows})]
-    for user, items in case.held.items():
-        test[user] = items[0]
-    U, V = torch.as_tensor(scores), torch.eye(ITEMS)
-    model = SimpleNamespace(user_vectors=lambda: U, item_vectors=lambda features=None: V)
-    shop = Dataset(train, test, n_users=n, n_items=ITEMS)
-    return evaluate(model, shop, case.k, progress=False, **words), case.k
+    return evaluate(*as_asked(case), case.k, progress=False, **words), case.k
 
 
 def said(stored, library, case, measure):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 from ..cases import DRAWN, ITEMS, SHOP, SHOP_ITEMS, Case
 from . import CannotAsk
@@ -10,20 +11,13 @@ from . import CannotAsk
 DISTRIBUTION = "amrlib"
 
 
-def measure(case: Case) -> dict[str, float]:
+def as_asked(case: Case) -> tuple[Any, Any]:
+    """A model with the scores of ``case``, and its shop."""
     import numpy as np
     import torch
 
     import amrlib
 
-    if any(len(items) > 1 for items in case.held.values()):
-        raise CannotAsk("one held-out item per user")
-    if not all(case.lists.get(user) for user in case.users):
-        raise CannotAsk("a model scores every item for every user")
-    if case.name == "twice in the list":
-        raise CannotAsk("every item has one score")
-    if case.name == "not in the list":
-        raise CannotAsk("the held-out item is always ranked")
     n = max(case.users) + 1
     scores, test = np.zeros((n, ITEMS)), np.full(n, -1)
     train = []
@@ -35,8 +29,21 @@ def measure(case: Case) -> dict[str, float]:
         test[user] = items[0]
     vectors = torch.as_tensor(scores), torch.eye(ITEMS, dtype=torch.float64)
     model = SimpleNamespace(user_vectors=lambda: vectors[0], item_vectors=lambda features=None: vectors[1])
-    shop = amrlib.Dataset(train, test, n_users=n, n_items=ITEMS)
-    report = amrlib.evaluate(model, shop, k=case.k, progress=False)
+    return model, amrlib.Dataset(train, test, n_users=n, n_items=ITEMS)
+
+
+def measure(case: Case) -> dict[str, float]:
+    import amrlib
+
+    if any(len(items) > 1 for items in case.held.values()):
+        raise CannotAsk("one held-out item per user")
+    if not all(case.lists.get(user) for user in case.users):
+        raise CannotAsk("a model scores every item for every user")
+    if case.name == "twice in the list":
+        raise CannotAsk("every item has one score")
+    if case.name == "not in the list":
+        raise CannotAsk("the held-out item is always ranked")
+    report = amrlib.evaluate(*as_asked(case), k=case.k, progress=False)
     return {"HR": report.hr(case.k), "NDCG": report.ndcg(case.k), "recall": float(report.values("recall", case.k).mean()),
             "MRR": report.mrr(), "AUC": report.auc()}  # fmt: skip
 
