@@ -17,7 +17,7 @@ import torch.nn.functional as F
 
 import amrlib
 from amrlib.pixels import attack, pixel_extractor, to_eight_bits
-from amrlib.pixels.bounds import direction, into_bounds
+from amrlib.pixels.bounds import direction
 from amrlib.progress import progress_bar
 
 __all__ = ["BATCHES", "pixels", "plain_promotion"]
@@ -67,8 +67,8 @@ def ours_given(look: Any, images: np.ndarray, gamma: torch.Tensor) -> None:
     """Our step with Γ given, as the others have it: from pictures in 8 bits to pictures in 8 bits."""
     for rows in look.batches(len(images), "", False):
         x = look.pixels(images[rows])
-        delta = into_bounds(x, EPSILON * direction(look.slope(x, gamma[rows]), "linf"), EPSILON, "linf")
-        to_eight_bits(x, delta, EPSILON, "linf").to(torch.uint8)
+        step = direction(look.slope(x, gamma[rows]), "linf").mul_(EPSILON)
+        to_eight_bits(x, step, EPSILON, "linf").numpy()
 
 
 def plain_promotion(model: Any, shop: Any, look: Any, item: int, steps: int) -> torch.Tensor:

@@ -116,7 +116,7 @@ def pixel_extractor(name: str = "shop", device: str | torch.device = "auto", bat
         ``"shop"`` made the boutique's features; ``"shop_other"`` is the same network trained with another seed,
         ``"shop_robust"`` adversarially (8/255); ``"efficientnet_lite0"`` needs its weights, the last two torchvision.
     batch_size : int, optional
-        256 pictures for the small CNNs, 16 for the others.
+        128 pictures for the small CNNs, 16 for the others.
 
     Raises
     ------
@@ -125,7 +125,7 @@ def pixel_extractor(name: str = "shop", device: str | torch.device = "auto", bat
     """
     one_of(name, "name", PIXEL_NETWORKS)
     target = resolve_device(device)
-    size = batch_size or (256 if name.startswith("shop") else 16)
+    size = batch_size or (128 if name.startswith("shop") else 16)  # so many fit a cache
     if name.startswith("shop"):
         cnn = small_cnn.load_cnn(target, "cnn" + name.removeprefix("shop"))
         return PixelExtractor(name, cnn.features, (1, 28, 28), 128, [0.0], [255.0], as_in_the_shop, cnn, size)

@@ -166,8 +166,10 @@ class _Climb:
         gamma, out = self._gamma(self.gradient(None)[0]), np.empty_like(pictures)
         for rows in self._batches(len(pictures), bar):
             x = self.look.pixels(pictures[rows])
-            step = self.epsilon * direction(self.look.slope(x, gamma[rows]), self.norm)
-            out[rows] = self._pictures(x, into_bounds(x, step, self.epsilon, self.norm), pictures[rows])
+            step = direction(self.look.slope(x, gamma[rows]), self.norm).mul_(self.epsilon)
+            if self.norm == "l2":  # of ε times signs the rounding to 8 bits is all that is left to do
+                step = into_bounds(x, step, self.epsilon, self.norm)
+            out[rows] = self._pictures(x, step, pictures[rows])
         return out
 
     def _ascend(self, x: Tensor, delta: Tensor, bar: Any) -> tuple[Tensor, Tensor]:

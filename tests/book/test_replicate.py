@@ -331,3 +331,21 @@ def test_noise_is_that_of_perturb_at_every_strength(pinterest):
             report = amrlib.evaluate(model, shop, 10, ranking="sampled", features=moved, progress=False)
             assert value == pytest.approx(report.ndcg(10), abs=1e-6), (triples, epsilon)
     assert len({value for levels in entry["noise"].values() for value in levels.values()}) > 1
+
+
+def test_paper_mode_of_chapter_13_makes_the_run(tmp_path, monkeypatch):
+    """The chapter's own cell: in paper mode it runs Pinterest and hands the record in; in the others it only shows."""
+    from amrbook import replicate
+    from amrbook.replicate import submit
+
+    chapter = json.loads((ROOT / "book" / "13_papers_tables.ipynb").read_text(encoding="utf-8"))
+    cell = next("".join(cell["source"]) for cell in chapter["cells"] if cell["id"] == "13-replicate")
+    did = []
+    monkeypatch.setattr(run, "replicate", lambda *given, **more: did.append(("ran", *given, more)) or tmp_path / "record.json")
+    monkeypatch.setattr(submit, "submit", lambda path: did.append(("handed in", path)) or (path, "text"))
+    monkeypatch.setattr(replicate, "show", lambda: did.append("shown"))
+    for mode in ("book", "smoke"):
+        exec(cell, {"MODE": mode, "DEVICE": "cpu"})
+    assert did == ["shown", "shown"]
+    exec(cell, {"MODE": "paper", "DEVICE": "cuda"})
+    assert did[2:] == [("ran", "pinterest", None, {"device": "cuda"}), ("handed in", tmp_path / "record.json"), "shown"]
