@@ -11,6 +11,7 @@ in Jupyter. Nothing is drawn or counted, so the output is the same in every run.
 from __future__ import annotations
 
 import html
+import re
 from dataclasses import dataclass
 
 from .claims import _show
@@ -59,7 +60,8 @@ def question(text: str, *answers: Answer) -> Question:
     Raises
     ------
     ValueError
-        Not exactly one right answer, no wrong one, an empty text, or a formula in an answer.
+        Not exactly one right answer, no wrong one, an empty text, a formula in an answer, or a doubled backslash before a
+        letter, which a raw string keeps and a formula takes for a new line.
     """
     if sum(a.is_right for a in answers) != 1 or len(answers) < 2:
         raise ValueError(f"one answer must be right(...) and at least one wrong(...): {text!r}")
@@ -67,6 +69,8 @@ def question(text: str, *answers: Answer) -> Question:
         raise ValueError(f"the question, every answer and the word on it must say something: {text!r}")
     if formulas := [a.text for a in answers if "$" in a.text or "`" in a.text or "\n" in a.text]:
         raise ValueError(f"an answer is shown as it is typed, so write it without $, ` and line breaks: {formulas[0]!r}")
+    if doubled := [t for t in (text, *(a.why for a in answers)) if re.search(r"\\\\[A-Za-z]", t)]:
+        raise ValueError(f"a doubled backslash is a new line in a formula; in a raw string write it once: {doubled[0]!r}")
     return Question(text, answers)
 
 

@@ -45,7 +45,7 @@ class Recipe:
 
 
 def published_grids(shop: Dataset) -> Grids:
-    """The paper's grids, with its eq. (9): ‖p_u‖², ‖q‖² and ‖E‖² apart. MF-eALS's it does not give, so ours are tried."""
+    """The paper's grids, with its eq. (7): ‖p_u‖², ‖q‖² and ‖E‖² apart. MF-eALS's it does not give, so ours are tried."""
     pairs = [{"lr": lr, "reg": [reg] * 3, "reg_form": "apart"} for lr, reg in itertools.product(RATES, PENALTIES)]
     return {
         "MF-BPR": pairs,

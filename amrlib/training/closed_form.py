@@ -5,7 +5,7 @@ The objective of B triples (u, i, j) is the paper's eqs. (7)–(8), as its autho
     Σ −ln σ(ŷ_ui − ŷ_uj)  +  λ Σ −ln σ(ŷ'_ui − ŷ'_uj)
       + reg_P Σ ‖p_u‖²  +  reg_item Σ (‖q̃_i‖² + ‖q̃_j‖²)  +  reg_E ‖E‖²
 
-where q̃ is the whole item vector; in the penalty, where that takes q and E ``apart`` (eq. 9), it is q alone. ŷ' is computed
+where q̃ is the whole item vector; in the penalty, where that takes q and E ``apart`` (eq. 7), it is q alone. ŷ' is computed
 at c + Δ, Δ_n = ε Γ_n / ‖Γ_n‖, Γ_n the gradient of the first sum with respect to c_n (added up over the batch where an item
 recurs), held constant when the parameters' gradient is taken. With s_n = Σ (∂L/∂ŷ) p_u over item n's occurrences, (K,),
 

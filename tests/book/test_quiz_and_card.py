@@ -66,10 +66,11 @@ def test_the_same_quiz_shows_the_same_every_time(capsys):
         (right("a", "b"), right("c", "d")),
         (right("a", " "), wrong("c", "d")),
         (right("$a$", "b"), wrong("c", "d")),
+        (right("a", r"$E^\\top$"), wrong("c", "d")),
     ],
 )
 def test_a_question_that_would_not_work_is_refused(answers):
-    with pytest.raises(ValueError, match=r"answer|word on it"):
+    with pytest.raises(ValueError, match=r"answer|word on it|doubled backslash"):
         question("What?", *answers)
 
 
