@@ -1,7 +1,12 @@
-"""What the theme's pages lack, mended when they are written: names for those who do not see, and a small script of icons."""
+"""What the theme's pages lack, mended when they are written: names for those who do not see, and less to load.
+
+Icons become drawings in the page, so that no page loads a script of 1.5 MB and two fonts for a dozen of them; code bears
+spans only for what has a colour of its own; and of the style sheets only rules stay that a page can use.
+"""
 
 from __future__ import annotations
 
+import functools
 import re
 from pathlib import Path
 
@@ -21,44 +26,131 @@ MENDED = (
      '<div class="sidebar-primary-item" role="navigation" aria-label="Front page">'),
 )  # fmt: skip
 
+# Names, punctuation and space in code have the colour of the code itself, in either theme: their spans say nothing.
+PLAIN_TOKEN = re.compile(r'<span class="(?:n|p|w)">([^<]*)</span>')
+# A style sheet as braces see it: comments and texts in quotes may hold braces of their own.
+PIECE = re.compile(r"""/\*.*?\*/|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[{}]""", re.DOTALL)
+# How a page asks for a style of icon, and an icon that only this style has
+STYLES = {"fa-solid": "sun-plant-wilt", "fas": "sun-plant-wilt", "fa-brands": "github", "fab": "github"}
+CLASS = re.compile(r"\.(-?[A-Za-z_][\w-]*)")
+MADE = ("bs-", "MathJax")  # names that a script puts together from parts, or that MathJax gives
+
 
 def mended(html: str) -> str:
     for pattern, instead in MENDED:
         html = re.sub(pattern, instead, html)
-    return html
+    return PLAIN_TOKEN.sub(r"\1", html)
 
 
-def icons_of(script: str, used: set[str]) -> str:
-    """The theme's script of icons less those that no page shows: 1.5 MB become 0.1."""
-    entry = re.compile(r'(?:"([\w-]+)"|([\w$]+)):\[\d+,\d+,\[([^\]]*)\],"[0-9a-f]+",(?:"[^"]*"|\[[^\]]*\])\],?')
+@functools.cache
+def icons_of(script: str) -> list[dict[str, tuple[str, str, str]]]:
+    """The drawings in the theme's script of icons, a dictionary for each style: name → width, height, path."""
+    entry = re.compile(r'(?:"([\w-]+)"|([\w$]+)):\[(\d+),(\d+),\[([^\]]*)\],"[0-9a-f]+",(?:"([^"]*)"|\[[^\]]*\])\],?')
+    styles: list[dict[str, tuple[str, str, str]]] = []
+    end = -1
+    for found in entry.finditer(script):
+        if found.start() != end:  # one style's icons stand side by side
+            styles.append({})
+        end = found.end()
+        for name in (found[1] or found[2], *re.findall(r'"([\w-]+)"', found[5])):
+            styles[-1][name] = (found[3], found[4], found[6] or "")
+    return styles
 
-    def kept(found: re.Match[str]) -> str:
-        names = {found[1] or found[2], *re.findall(r'"([\w-]+)"', found[3])}
-        return found[0] if names & used else ""
 
-    return entry.sub(kept, script).replace(",}", "}")
+def with_icons(html: str, script: str) -> str:
+    """A page whose icons stand in it as drawings, and that loads no script to draw them."""
+
+    def drawn(found: re.Match[str]) -> str:
+        names = found[3].split()
+        styles = [n for n in names if n in STYLES]
+        icons = [n for n in names if n.startswith("fa-") and n not in STYLES]
+        if not styles:
+            return found[0]
+        of_style = next((s for s in icons_of(script) if STYLES[styles[0]] in s), {})
+        drawing = next((of_style[n[3:]] for n in icons if n[3:] in of_style), None)
+        if drawing is None:
+            return found[0]
+        wide, high, path = drawing
+        kept = " ".join(n for n in names if n not in STYLES)
+        hidden = "" if "aria-hidden" in found[0] else ' aria-hidden="true"'
+        return (
+            f'<svg{found[2]}class="svg-inline--fa {kept}"{found[4]}{hidden} viewBox="0 0 {wide} {high}">'
+            f'<path fill="currentColor" d="{path}"></path></svg>'
+        )
+
+    html = re.sub(r'<(i|span)\b([^<>]*)class="([^"]*\bfa[\w-]*[^"]*)"([^<>]*)></\1>', drawn, html)
+    return re.sub(r"\s*<(?:script|link)[^>]*scripts/fontawesome\.js[^>]*>(?:</script>)?", "", html)
 
 
-def style_of_icons(style: str, used: set[str]) -> str:
-    """The theme's style sheet less the names of icons that no page shows."""
-    rule = re.compile(r'((?:\.fa-[\w-]+:before,?)+)\{content:"[^"]*"\}')
-    return rule.sub(lambda m: m[0] if used & set(re.findall(r"\.fa-([\w-]+):", m[1])) else "", style)
+def blocks(style: str) -> list[tuple[str, str]]:
+    """The rules of a style sheet: what stands before a brace, and what within; the inside is not looked at."""
+    found, depth, begin, inner = [], 0, 0, 0
+    for piece in PIECE.finditer(style):
+        if piece[0] == "{":
+            depth += 1
+            if depth == 1:
+                inner = piece.end()
+        elif piece[0] == "}":
+            depth -= 1
+            if depth == 0:
+                found.append((style[begin : inner - 1], style[inner : piece.start()]))
+                begin = piece.end()
+    return [*found, (style[begin:], "")]
+
+
+def needed(selector: str) -> set[str]:
+    """The classes without which a selector finds nothing; what stands in brackets may be one of several, or not be there."""
+    bare = re.sub(r"\[[^\]]*\]", "", selector)
+    while bare != (bare := re.sub(r"\([^()]*\)", "", bare)):
+        pass
+    return {name for name in CLASS.findall(bare) if not name.startswith(MADE)}
+
+
+def selectors(listed: str) -> list[str]:
+    """What commas part, except within brackets."""
+    found, depth = [""], 0
+    for sign in listed:
+        depth += (sign == "(") - (sign == ")")
+        if sign == "," and depth == 0:
+            found.append("")
+        else:
+            found[-1] += sign
+    return found
+
+
+def style_less(style: str, words: set[str]) -> str:
+    """A style sheet less the rules for classes that stand in no page and no script: of 300 kB a third is left."""
+    kept = []
+    for before, inside in blocks(re.sub(r"/\*.*?\*/", "", style, flags=re.DOTALL)):
+        *statements, selector = before.split(";")  # such as @import, which have no block
+        kept += [f"{s};" for s in statements]
+        if selector.lstrip().startswith(("@media", "@supports", "@layer", "@container")):
+            if inner := style_less(inside, words):
+                kept.append(f"{selector}{{{inner}}}")
+        elif selector.lstrip().startswith("@"):
+            kept.append(f"{selector}{{{inside}}}")
+        elif selector.strip():
+            used = [s for s in selectors(selector) if "\\" in s or needed(s) <= words]
+            kept += [f"{','.join(used)}{{{inside}}}"] if used else []
+    return "".join(kept)
 
 
 def finish(out: Path) -> None:
     """Mend the pages of a build; what is mended already stays as it is, byte for byte."""
-    used: set[str] = set()
+    static = out / "_static"
+    script = static / "scripts" / "fontawesome.js"
+    drawings = script.read_text(encoding="utf-8") if script.is_file() else ""
+    words: set[str] = set()
     for file in out.rglob("*.html"):
         text = file.read_text(encoding="utf-8")
-        used |= set(re.findall(r"\bfa-([a-z0-9-]+)", text))
-        if (new := mended(text)) != text:
+        new = with_icons(mended(text), drawings)
+        words |= {name for listed in set(re.findall(r'class="([^"]*)"', new)) for name in listed.split()}
+        if new != text:
             file.write_text(new, encoding="utf-8")
-    for file in [*(out / "_static").glob("*.js"), *(out / "_static" / "scripts").glob("*theme.js")]:
-        used |= set(re.findall(r"\bfa-([a-z0-9-]+)", file.read_text(encoding="utf-8")))
-    static = out / "_static"
-    for file, less in (
-        (static / "scripts" / "fontawesome.js", icons_of),
-        (static / "styles" / "pydata-sphinx-theme.css", style_of_icons),
-    ):
+    script.unlink(missing_ok=True)  # no page loads it any more; the next build brings it again
+    for file in static.rglob("*.js"):
+        if "mathjax" not in file.parts and "locales" not in file.parts:
+            words |= set(re.findall(r"[\w-]+", file.read_text(encoding="utf-8")))
+    for file in (static / "styles" / "pydata-sphinx-theme.css", static / "sphinx-design.min.css", *static.glob("mystnb.*.css")):
         if file.is_file():
-            file.write_text(less(file.read_text(encoding="utf-8"), used), encoding="utf-8")
+            file.write_text(style_less(file.read_text(encoding="utf-8"), words), encoding="utf-8")

@@ -75,6 +75,13 @@ def test_every_address_of_the_repository_is_the_one_in_pyproject():
             assert found == slug, f"{path.name} names {found}; run: python tools/notebooks.py address"
 
 
+def test_what_shapes_the_pages_is_known():
+    """A change in one of these files begins the pages anew: what builds them and all that it imports, and no more."""
+    code = "import sys, tools.pages, tools.book_pages; print(*(m[6:] for m in sys.modules if m.startswith('tools.')))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=120)
+    assert sorted(done.stdout.split()) == sorted(pages.SHAPING)
+
+
 def test_built_pages():
     if not (runner.BUILD / "pages-passed").is_file():
         pytest.skip("the pages are not built, or not finished; make book checks them too")

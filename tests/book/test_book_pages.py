@@ -81,11 +81,62 @@ def test_what_the_theme_lacks_is_mended_once(theirs, ours):
     assert page_html.mended(theirs) == ours and page_html.mended(ours) == ours
 
 
-def test_only_the_icons_that_are_shown_stay():
-    script = 'a={x:1};b={rocket:[512,512,[],"f135","M1 2z"],"half-sun":[1,2,["old"],"f1",["M1","M2"]],gone:[1,1,[],"f2","M3"]};'
-    assert page_html.icons_of(script, {"rocket", "old"}) == script.replace(',gone:[1,1,[],"f2","M3"]', "")
-    style = '.a{x:y}.fa-rocket:before{content:"1"}.fa-b:before,.fa-c:before{content:"2"}.fa-d:before{content:"3"}'
-    assert page_html.style_of_icons(style, {"rocket", "c"}) == style.replace('.fa-d:before{content:"3"}', "")
+SCRIPT = (
+    'a={github:[496,512,[],"f09b","B"]};c={"sun-plant-wilt":[640,512,[],"e5","S"],rocket:[512,448,["ship"],"f135","M1 2z"],'
+    'duo:[1,2,[],"f1",["M1","M2"]]};'
+)
+
+
+def test_an_icon_becomes_a_drawing_in_the_page():
+    assert [sorted(style) for style in page_html.icons_of(SCRIPT)] == [["github"], ["duo", "rocket", "ship", "sun-plant-wilt"]]
+    drawn = page_html.with_icons('<i class="fas fa-ship fa-lg" title="t"></i>', SCRIPT)
+    assert drawn == (
+        '<svg class="svg-inline--fa fa-ship fa-lg" title="t" aria-hidden="true" viewBox="0 0 512 448">'
+        '<path fill="currentColor" d="M1 2z"></path></svg>'
+    )
+    assert page_html.with_icons(drawn, SCRIPT) == drawn
+    assert 'd="B"' in page_html.with_icons('<i class="fab fa-github" aria-hidden="true"></i>', SCRIPT)
+    for other in ('<i class="fas fa-nowhere"></i>', '<span class="fast"></span>'):
+        assert page_html.with_icons(other, SCRIPT) == other
+    assert page_html.with_icons('<script src="../_static/scripts/fontawesome.js?digest=1"></script>', SCRIPT) == ""
+
+
+def test_code_bears_spans_only_for_what_has_a_colour_of_its_own():
+    code = '<span class="n">x</span><span class="w"> </span><span class="o">=</span><span class="p">(</span><i>1</i>'
+    assert page_html.mended(code) == 'x <span class="o">=</span>(<i>1</i>'
+
+
+@pytest.mark.parametrize(
+    "style, left",
+    [
+        (".a{x:y}.b{x:y}", ".a{x:y}"),
+        (".a .b,.a>c{x:y}", ".a>c{x:y}"),
+        ("p:not(.b),a:is(.b,.a){x:y}", "p:not(.b),a:is(.b,.a){x:y}"),
+        ("@media print{.b{x:y}}@media print{.a{x:y}.b{x:y}}", "@media print{.a{x:y}}"),
+        ('@import "u";.b{content:"}"}/* .a{ */.a:after{content:"{"}', '@import "u";.a:after{content:"{"}'),
+        ("@font-face{font-family:b}@keyframes b{to{x:y}}", "@font-face{font-family:b}@keyframes b{to{x:y}}"),
+        (r".b\:c{x:y}.bs-tooltip-auto{x:y}[class*=b]{x:y}", r".b\:c{x:y}.bs-tooltip-auto{x:y}[class*=b]{x:y}"),
+    ],
+)
+def test_rules_for_classes_that_no_page_has_are_left_out(style, left):
+    assert page_html.style_less(style, {"a"}) == left == page_html.style_less(left, {"a"})
+
+
+def test_a_build_is_finished_once(tmp_path):
+    for file, text in {
+        "a.html": '<p class="kept">x</p><i class="fas fa-rocket"></i><script src="_static/scripts/fontawesome.js"></script>',
+        "_static/scripts/fontawesome.js": SCRIPT,
+        "_static/own.js": 'e.className = "made"',
+        "_static/styles/pydata-sphinx-theme.css": ".kept{x:y}.made{x:y}.svg-inline--fa{x:y}.gone{x:y}",
+    }.items():
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text(text)
+    page_html.finish(tmp_path)
+    page = (tmp_path / "a.html").read_text()
+    assert "M1 2z" in page and "fontawesome" not in page and not (tmp_path / "_static/scripts/fontawesome.js").exists()
+    assert (tmp_path / "_static/styles/pydata-sphinx-theme.css").read_text() == ".kept{x:y}.made{x:y}.svg-inline--fa{x:y}"
+    page_html.finish(tmp_path)
+    assert (tmp_path / "a.html").read_text() == page
 
 
 def test_the_figure_of_the_landing_page_shows_the_stored_results():

@@ -39,6 +39,16 @@ def test_who_wants_no_motion_sees_none(tab):
     assert moving == 0
 
 
+@pytest.mark.parametrize("name", ["book/index", "book/11_amr", "book/api"])
+def test_icons_are_drawings_in_the_page(tab, name):
+    tab.open(PAGES / f"{name}.html")
+    assert not [file for file in tab.files if "awesome" in file]  # neither a script nor a font for them
+    icons = tab.run(
+        "[...document.querySelectorAll('svg.svg-inline--fa')].map(i => i.getBoundingClientRect()).map(r => r.height)"
+    )
+    assert len(icons) > 10 and max(icons) > 10
+
+
 @pytest.mark.parametrize("name", MADE)
 def test_sliders_and_folds_work_from_disk(tab, name):
     tab.open(PAGES / f"{name}.html")
@@ -57,6 +67,20 @@ def test_sliders_and_folds_work_from_disk(tab, name):
     assert formulas[1] >= formulas[0]
     tab.listen()
     assert tab.requests == [] and tab.errors == []
+
+
+def test_code_without_spans_keeps_its_colour(tab):
+    """page_html leaves out the spans of names, punctuation and space: in both themes they have the colour of the code."""
+    for dark in (False, True):
+        tab.look(1280, dark=dark)
+        tab.open(PAGES / "book" / "03_mf_bpr.html")
+        colours = tab.run(
+            "(() => { const code = document.querySelector('.highlight pre'); const seen = [getComputedStyle(code).color];"
+            " for (const c of ['n', 'p', 'w']) { const s = document.createElement('span'); s.className = c; code.append(s);"
+            " seen.push(getComputedStyle(s).color) } return seen.map(c => c.match(/\\d+/g).map(Number)) })()"
+        )
+        plain = colours[0]
+        assert all(max(abs(a - b) for a, b in zip(plain, c, strict=True)) < 48 for c in colours[1:]), colours
 
 
 def test_an_old_address_leads_to_the_new_page_and_keeps_the_anchor(tab):
