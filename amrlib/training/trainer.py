@@ -23,8 +23,8 @@ class PairwiseTrainer:
 
     ``lr`` is one rate or (lr_P, lr_Q, lr_E), ``reg`` one weight or (reg_P, reg_item, reg_E), ``optimizer`` ``"adam"`` or
     ``"adagrad"``, from ``initial_accumulator``, 0.1 in the authors' program. ``reg_form="combined"`` penalises whole item
-    vectors, q_i + Eᵀc_i, as that program does; ``"apart"`` q_i and q_j, of Q, and E by reg_E alone, once a batch: eq. (7) with
-    q_j. DUIF then has nothing under reg_item; without E both are the same. ``perturbation="random"`` draws from ``generator``,
+    vectors, q_i + Eᵀc_i, as that program does; ``"apart"`` q_i and q_j, of Q, and E by reg_E alone, once a batch: eq. (7), and
+    q_j too. DUIF then has nothing under reg_item; without E both are the same. ``perturbation="random"`` draws from ``generator``,
     by default of seed 0. With ``cuda_graph``, as in ``fit`` unless the class says ``can_be_recorded = False``, Adagrad's step
     is recorded on a card: ``training.compiled.recorded``. No data, or no such rate, weight, word or id: a ValueError."""
 
