@@ -1,0 +1,224 @@
+"""The loops of :mod:`amrlib.training.compiled.per_triple`: an epoch's blocks, its draws, and its steps one by one.
+
+Every random number is a function of the epoch's key and of a place, so that no order of work changes it."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+AHEAD = 8  # triples: how early their rows are asked for
+LINE = 64  # bytes of memory that come at a time
+TRIES = 100  # at a negative, before what is left to the user is counted out
+
+options: dict[str, Any] = dict(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
+loop, inlined = njit(cache=True, **options), njit(inline="always", **options)  # all in this file, as in loops.py
+SPREAD, FIRST, SECOND = (np.uint64(n) for n in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
+
+
+class Rows(NamedTuple):
+    """What each user has touched: user u has indices[indptr[u] : indptr[u + 1]], ascending."""
+
+    indptr: np.ndarray  # (M + 1,)
+    indices: np.ndarray  # (n,)
+    marks: np.ndarray  # (M,) a bit for each of the last six bits that they have
+
+
+class Triples(NamedTuple):
+    """(user, item, negative), (n,) each."""
+
+    who: np.ndarray
+    what: np.ndarray
+    neg: np.ndarray
+
+
+class Tables(NamedTuple):
+    """The parameters, and how they are trained."""
+
+    P: np.ndarray  # (M, K)
+    Q: np.ndarray  # (N, K)
+    lr_P: Any
+    lr_Q: Any
+    reg_P: Any
+    reg_Q: Any
+
+
+@intrinsic
+def _ask_for(_, table, offset):
+    """Ask for the line of memory at so many bytes from a table's start, without waiting for it."""
+
+    def code(context, builder, signature, arguments):
+        byte, int32 = ir.IntType(8).as_pointer(), ir.IntType(32)
+        start = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        address = builder.gep(builder.bitcast(start, byte), [arguments[1]])
+        kind = ir.FunctionType(ir.VoidType(), [byte, int32, int32, int32])
+        prefetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
+        builder.call(prefetch, [address, int32(0), int32(3), int32(1)])  # to read; the nearest cache; data
+        return context.get_dummy_value()
+
+    return types.void(table, types.intp), code
+
+
+@inlined
+def _bits(key, n):
+    """The n-th 64 random bits under a key: SplitMix64 (Steele, Lea and Flood, 2014), in which n is any place."""
+    x = key + np.uint64(n) * SPREAD
+    x = (x ^ (x >> np.uint64(30))) * FIRST
+    x = (x ^ (x >> np.uint64(27))) * SECOND
+    return x ^ (x >> np.uint64(31))
+
+
+@inlined
+def _below(bits, n):
+    """One of 0…n−1, alike to 2⁻⁵³."""
+    return np.int64(np.float64(bits >> np.uint64(11)) * 2.0**-53 * n)
+
+
+@inlined
+def _has(rows, user, item):
+    """Whether the user has touched the item. Most have not, which the mark of its last six bits says at once; else a look at
+    all the user's items, once they are few."""
+    if not (rows.marks[user] >> np.uint64(item & 63)) & np.uint64(1):
+        return False
+    items, start, end = rows.indices, rows.indptr[user], rows.indptr[user + 1]
+    while end - start > 64:
+        middle = (start + end) // 2
+        start, end = (middle, end) if items[middle] <= item else (start, middle)
+    found = False
+    for k in range(start, end):
+        found |= items[k] == item
+    return found
+
+
+@inlined
+def _shuffle(ids, key):
+    """Fisher and Yates."""
+    for t in range(len(ids) - 1):
+        s = t + _below(_bits(key, t), len(ids) - t)
+        ids[t], ids[s] = ids[s], ids[t]
+
+
+@loop
+def cut(first, last, T, key, users, items, rows, block_of, starts):
+    """Part 0 shuffles the users and finds where their blocks' triples begin; part 1 shuffles and numbers the items' blocks."""
+    if first == 0:
+        _shuffle(users, _bits(key, 0))
+        begin = 0
+        for b in range(T):
+            starts[b, 0] = begin
+            for u in users[len(users) * b // T : len(users) * (b + 1) // T]:
+                begin += rows.indptr[u + 1] - rows.indptr[u]
+    if last == 2:
+        _shuffle(items, _bits(key, 1))
+        for c in range(T):
+            for n in range(len(items) * c // T, len(items) * (c + 1) // T):
+                block_of[items[n]] = c
+
+
+@loop
+def sort_triples(first, last, T, users, rows, block_of, starts, triples):
+    """The rows of user blocks ``first``…``last`` by item block, into ``triples``; ``starts[b, c]`` is where each
+    stratum begins, ``starts[b, 0]`` given, and ``starts[b, c + 1]`` where it ends."""
+    indptr, indices, who, what = rows.indptr, rows.indices, triples.who, triples.what
+    for b in range(first, last):
+        mine, put = users[len(users) * b // T : len(users) * (b + 1) // T], starts[b, 1:]
+        put[:] = 0
+        for u in mine:
+            for k in range(indptr[u], indptr[u + 1]):
+                put[block_of[indices[k]]] += 1
+        begin = starts[b, 0]
+        for c in range(T):
+            put[c], begin = begin, begin + put[c]
+        for u in mine:
+            for k in range(indptr[u], indptr[u + 1]):
+                c = block_of[indices[k]]
+                who[put[c]], what[put[c]] = u, indices[k]
+                put[c] += 1
+
+
+@loop
+def draw(who, what, neg, pool, rows, key):
+    """Put a stratum's triples in random order, and give each an item of ``pool`` that its user has not touched."""
+    for t in range(len(who)):
+        s = t + _below(_bits(key, 2 * t), len(who) - t)
+        u, i = who[s], what[s]
+        who[s], what[s] = who[t], what[t]
+        who[t], what[t] = u, i
+        bits = _bits(key, 2 * t + 1)
+        j, tries = pool[_below(bits, len(pool))], 1
+        while _has(rows, u, j) and tries < TRIES:
+            bits = _bits(bits, 1)
+            j, tries = pool[_below(bits, len(pool))], tries + 1
+        if tries == TRIES:
+            left = 0
+            for item in pool:
+                left += not _has(rows, u, item)
+            left = _below(_bits(bits, 1), left)
+            for item in pool:
+                if not _has(rows, u, item):
+                    if left == 0:
+                        j = item
+                        break
+                    left -= 1
+        neg[t] = j
+
+
+@loop
+def steps(who, what, neg, tables, sums):
+    """A step for each triple, one after the other; Σ −ln σ(x) and the objective are put into ``sums`` (2,)."""
+    P, Q, lr_P, lr_Q, reg_P, reg_Q = tables
+    K, one, width = P.shape[1], P.dtype.type(1), P.shape[1] * P.itemsize
+    decay_P, decay_Q, n = 2 * lr_P * reg_P, 2 * lr_Q * reg_Q, len(who)
+    loss, product, penalty = 0.0, 1.0, 0.0
+    for t in range(n):
+        ahead = min(t + AHEAD, n - 1)
+        for line in range(0, width, LINE):
+            _ask_for(P, who[ahead] * width + line)
+            _ask_for(Q, what[ahead] * width + line)
+            _ask_for(Q, neg[ahead] * width + line)
+        p, q_i, q_j, x = P[who[t]], Q[what[t]], Q[neg[t]], P.dtype.type(0)
+        for k in range(K):
+            x += p[k] * (q_i[k] - q_j[k])
+        if reg_P > 0 or reg_Q > 0:
+            for k in range(K):
+                penalty += reg_P * p[k] * p[k] + reg_Q * (q_i[k] * q_i[k] + q_j[k] * q_j[k])
+        e = np.exp(-abs(x))
+        near = one / (one + e)
+        right, g = (near, e * near) if x > 0 else (e * near, near)  # σ(x), and σ(−x)
+        if x < -30:
+            loss -= x
+        else:  # Σ ln σ as the logarithm of a product, taken before that gets too small
+            product *= right
+            if product < 1e-280:
+                loss -= np.log(product)
+                product = 1.0
+        g_P, g_Q = lr_P * g, lr_Q * g
+        for k in range(K):
+            a, b, c = p[k], q_i[k], q_j[k]
+            p[k] = a + (g_P * (b - c) - decay_P * a)
+            q_i[k] = b + (g_Q * a - decay_Q * b)
+            q_j[k] = c - (g_Q * a + decay_Q * c)
+    sums[0] = loss - np.log(product)
+    sums[1] = sums[0] + penalty
+
+
+@loop
+def strata(first, last, turn, T, key, items, rows, starts, triples, tables, sums):
+    """The strata (b, b + turn) for the user blocks b of ``first``…``last``."""
+    for b in range(first, last):
+        c = (b + turn) % T
+        x, y = starts[b, c], starts[b, c + 1]
+        who, what, neg = triples.who[x:y], triples.what[x:y], triples.neg[x:y]
+        draw(who, what, neg, items[len(items) * c // T : len(items) * (c + 1) // T], rows, _bits(key, 2 + b * T + c))
+        steps(who, what, neg, tables, sums[b, c])
+
+
+@loop
+def whole_epoch(T, key, users, items, rows, block_of, starts, triples, tables, sums):
+    """All of it in one call, for a shop so small that calls count."""
+    cut(0, 2, T, key, users, items, rows, block_of, starts)
+    sort_triples(0, T, T, users, rows, block_of, starts, triples)
+    for turn in range(T):
+        strata(0, T, turn, T, key, items, rows, starts, triples, tables, sums)
