@@ -25,7 +25,7 @@ from ..gradients import Batch, Losses
 from ..trainer import PairwiseTrainer
 
 try:
-    from .triples import Rows, Tables, Triples, cut, sort_triples, steps, strata, whole_epoch
+    from .triples import Rows, Tables, Triples, cut, fill, steps, strata, whole_epoch
 except ImportError as error:
     raise ImportError('trainer="per_triple" needs numba: pip install numba; trainer="closed_form" does without') from error
 
@@ -119,9 +119,9 @@ class PerTripleTrainer(PairwiseTrainer):
             whole_epoch(T, key, everyone, items, rows, block_of, starts, triples, tables, sums)
         else:
             self._share(2, cut, T, key, everyone, items, rows, block_of, starts)
-            self._share(T, sort_triples, T, everyone, rows, block_of, starts, triples)
+            self._share(T, fill, T, key, everyone, items, rows, block_of, starts, triples)
             for turn in range(T):  # in between, Ctrl-C is heard
-                self._share(T, strata, turn, T, key, items, rows, starts, triples, tables, sums)
+                self._share(T, strata, turn, T, starts, triples, tables, sums)
         self._wrote()
         return torch.from_numpy(sums.sum((0, 1))[[0, 0, 1]] * [1, 0, 1])
 

@@ -77,12 +77,14 @@ def _below(bits, n):
 
 
 @inlined
-def _has(rows, user, item):
-    """Whether the user has touched the item. Most have not, which the mark of its last six bits says at once; else a look at
-    all the user's items, once they are few."""
-    if not (rows.marks[user] >> np.uint64(item & 63)) & np.uint64(1):
-        return False
-    items, start, end = rows.indices, rows.indptr[user], rows.indptr[user + 1]
+def _marked(marks, item):
+    """Whether one of the user's items may be this one: whether one has the same last six bits."""
+    return (marks >> np.uint64(item & 63)) & np.uint64(1) == np.uint64(1)
+
+
+@loop
+def among(items, start, end, item):
+    """Whether the item is among items[start:end], ascending: a look at all, once they are few."""
     while end - start > 64:
         middle = (start + end) // 2
         start, end = (middle, end) if items[middle] <= item else (start, middle)
@@ -118,10 +120,46 @@ def cut(first, last, T, key, users, items, rows, block_of, starts):
 
 
 @loop
-def sort_triples(first, last, T, users, rows, block_of, starts, triples):
-    """The rows of user blocks ``first``…``last`` by item block, into ``triples``; ``starts[b, c]`` is where each
-    stratum begins, ``starts[b, 0]`` given, and ``starts[b, c + 1]`` where it ends."""
-    indptr, indices, who, what = rows.indptr, rows.indices, triples.who, triples.what
+def draw_again(pool, items, start, end, bits):
+    """One of ``pool`` that is not among items[start:end]."""
+    for _ in range(TRIES):
+        bits = _bits(bits, 1)
+        j = pool[_below(bits, len(pool))]
+        if not among(items, start, end, j):
+            return j
+    left = 0
+    for j in pool:
+        left += not among(items, start, end, j)
+    left = _below(_bits(bits, 1), left)
+    for j in pool:
+        if not among(items, start, end, j):
+            if left == 0:
+                break
+            left -= 1
+    return j
+
+
+@loop
+def draw(who, what, neg, pool, rows, key):
+    """Put a stratum's triples in random order, and give each an item of ``pool`` that its user has not touched."""
+    indptr, indices, marks = rows
+    for t in range(len(who)):
+        s = t + _below(_bits(key, 2 * t), len(who) - t)
+        u, i = who[s], what[s]
+        who[s], what[s] = who[t], what[t]
+        who[t], what[t] = u, i
+        bits = _bits(key, 2 * t + 1)
+        j = pool[_below(bits, len(pool))]
+        if _marked(marks[u], j) and among(indices, indptr[u], indptr[u + 1], j):
+            j = draw_again(pool, indices, indptr[u], indptr[u + 1], bits)
+        neg[t] = j
+
+
+@loop
+def fill(first, last, T, key, users, items, rows, block_of, starts, triples):
+    """The triples of the user blocks ``first``…``last``, stratum by stratum; those of (b, c) begin at ``starts[b, c]`` and end
+    at ``starts[b, c + 1]``. Where the first of a block's begin, ``starts[b, 0]``, is given."""
+    (who, what, neg), (indptr, indices, _) = triples, rows
     for b in range(first, last):
         mine, put = users[len(users) * b // T : len(users) * (b + 1) // T], starts[b, 1:]
         put[:] = 0
@@ -136,41 +174,17 @@ def sort_triples(first, last, T, users, rows, block_of, starts, triples):
                 c = block_of[indices[k]]
                 who[put[c]], what[put[c]] = u, indices[k]
                 put[c] += 1
-
-
-@loop
-def draw(who, what, neg, pool, rows, key):
-    """Put a stratum's triples in random order, and give each an item of ``pool`` that its user has not touched."""
-    for t in range(len(who)):
-        s = t + _below(_bits(key, 2 * t), len(who) - t)
-        u, i = who[s], what[s]
-        who[s], what[s] = who[t], what[t]
-        who[t], what[t] = u, i
-        bits = _bits(key, 2 * t + 1)
-        j, tries = pool[_below(bits, len(pool))], 1
-        while _has(rows, u, j) and tries < TRIES:
-            bits = _bits(bits, 1)
-            j, tries = pool[_below(bits, len(pool))], tries + 1
-        if tries == TRIES:
-            left = 0
-            for item in pool:
-                left += not _has(rows, u, item)
-            left = _below(_bits(bits, 1), left)
-            for item in pool:
-                if not _has(rows, u, item):
-                    if left == 0:
-                        j = item
-                        break
-                    left -= 1
-        neg[t] = j
+        for c in range(T):
+            x, y, pool = starts[b, c], starts[b, c + 1], items[len(items) * c // T : len(items) * (c + 1) // T]
+            draw(who[x:y], what[x:y], neg[x:y], pool, rows, _bits(key, 2 + b * T + c))
 
 
 @loop
 def steps(who, what, neg, tables, sums):
     """A step for each triple, one after the other; Σ −ln σ(x) and the objective are put into ``sums`` (2,)."""
     P, Q, lr_P, lr_Q, reg_P, reg_Q = tables
-    K, one, width = P.shape[1], P.dtype.type(1), P.shape[1] * P.itemsize
-    decay_P, decay_Q, n = 2 * lr_P * reg_P, 2 * lr_Q * reg_Q, len(who)
+    number, n, K, width = P.dtype.type, len(who), P.shape[1], P.shape[1] * P.itemsize
+    one, decay_P, decay_Q = number(1), number(2 * lr_P * reg_P), number(2 * lr_Q * reg_Q)  # a float64 would slow the rows down
     loss, product, penalty = 0.0, 1.0, 0.0
     for t in range(n):
         ahead = min(t + AHEAD, n - 1)
@@ -178,7 +192,7 @@ def steps(who, what, neg, tables, sums):
             _ask_for(P, who[ahead] * width + line)
             _ask_for(Q, what[ahead] * width + line)
             _ask_for(Q, neg[ahead] * width + line)
-        p, q_i, q_j, x = P[who[t]], Q[what[t]], Q[neg[t]], P.dtype.type(0)
+        p, q_i, q_j, x = P[who[t]], Q[what[t]], Q[neg[t]], number(0)
         for k in range(K):
             x += p[k] * (q_i[k] - q_j[k])
         if reg_P > 0 or reg_Q > 0:
@@ -205,20 +219,18 @@ def steps(who, what, neg, tables, sums):
 
 
 @loop
-def strata(first, last, turn, T, key, items, rows, starts, triples, tables, sums):
-    """The strata (b, b + turn) for the user blocks b of ``first``…``last``."""
+def strata(first, last, turn, T, starts, triples, tables, sums):
+    """The steps of the strata (b, b + turn), for the user blocks b of ``first``…``last``."""
     for b in range(first, last):
         c = (b + turn) % T
         x, y = starts[b, c], starts[b, c + 1]
-        who, what, neg = triples.who[x:y], triples.what[x:y], triples.neg[x:y]
-        draw(who, what, neg, items[len(items) * c // T : len(items) * (c + 1) // T], rows, _bits(key, 2 + b * T + c))
-        steps(who, what, neg, tables, sums[b, c])
+        steps(triples.who[x:y], triples.what[x:y], triples.neg[x:y], tables, sums[b, c])
 
 
 @loop
 def whole_epoch(T, key, users, items, rows, block_of, starts, triples, tables, sums):
     """All of it in one call, for a shop so small that calls count."""
     cut(0, 2, T, key, users, items, rows, block_of, starts)
-    sort_triples(0, T, T, users, rows, block_of, starts, triples)
+    fill(0, T, T, key, users, items, rows, block_of, starts, triples)
     for turn in range(T):
-        strata(0, T, turn, T, key, items, rows, starts, triples, tables, sums)
+        strata(0, T, turn, T, starts, triples, tables, sums)
