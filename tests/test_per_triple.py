@@ -205,27 +205,17 @@ def test_any_number_of_threads_gives_the_same_bits(dtype, blocks, same_threads, 
     rng = np.random.default_rng(0)
     data = amrlib.Dataset(np.unique(rng.integers(0, [400, 600], (4_000, 2)), axis=0), np.full(400, -1), n_items=600)
     found = []
-    for threads, small in ((1, per_triple.SMALL), (1, 0), (2, 0), (2, per_triple.SMALL), (3, 0), (16, 0), (2, 0)):
+    ways = ((1, 1, 2**23), (1, 1, 1), (2, 2, 2**23), (2, 2, 2_000), (3, 3, 2**23), (3, 2, 1), (2, 2, 2**23))
+    for threads, cores, at_once in ways:
         torch.set_num_threads(threads)
-        monkeypatch.setattr(per_triple, "SMALL", small)
+        monkeypatch.setattr(per_triple, "cores", lambda cores=cores: cores)
+        monkeypatch.setattr(per_triple, "AT_ONCE", at_once)
         model = amrlib.MFBPR(dim=16, dtype=dtype).fit(data, epochs=3, reg=0.001, **RUN)
         found.append((model.P, model.Q, torch.tensor(model.history[["bpr", "objective"]].to_numpy())))
     for other in found[1:]:
         assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
     other = amrlib.MFBPR(dim=16, dtype=dtype).fit(data, epochs=3, reg=0.001, seed=1, **RUN)
     assert not torch.equal(other.P, found[0][0])
-
-
-def test_a_fault_in_one_thread_is_everybody_s(same_threads):
-    torch.set_num_threads(2)
-    _, trainer, _ = started(shop())
-
-    def work(first, last):
-        if first == 0:
-            raise MemoryError("none left")
-
-    with pytest.raises(MemoryError, match="none left"):
-        trainer._share(2, work)
 
 
 # ---------------------------------------------------------------- fit

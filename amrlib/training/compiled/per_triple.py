@@ -11,7 +11,8 @@ every draw on the seed, the epoch and its place; so any number of threads gives 
 """
 
 import mmap
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
@@ -25,14 +26,19 @@ from ..gradients import Batch, Losses
 from ..trainer import PairwiseTrainer
 
 try:
-    from .triples import Rows, Tables, Triples, cut, fill, steps, strata, whole_epoch
+    from .triples import Rows, Tables, Triples, steps, turns
 except ImportError as error:
     raise ImportError('trainer="per_triple" needs numba: pip install numba; trainer="closed_form" does without') from error
 
 STRATUM = 1_500  # triples: fewer are not worth a block more
 BLOCKS = 16
-SMALL = 2**18  # triples that are taken in one call: some hundredths of a second
+AT_ONCE = 2**23  # triples in one call: about a second
 LARGE = 2**24  # bytes of a table that large pages are for
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _move_to_large_pages(table: Tensor) -> None:
@@ -90,7 +96,7 @@ class PerTripleTrainer(PairwiseTrainer):
         number = np.dtype(str(model.P.dtype).removeprefix("torch.")).type
         rates = [number(value) for value in (*self.lr[:2], *self.reg[:2])]
         self._tables = Tables(model.P.numpy(), model.Q.numpy(), *rates)
-        self._threads: ThreadPoolExecutor | None = None
+        self._pool: tuple[int, ThreadPoolExecutor] | None = None
         self._taken: tuple[Tensor, Tensor] | None = None
 
     def _wrote(self) -> None:
@@ -112,16 +118,11 @@ class PerTripleTrainer(PairwiseTrainer):
         if self._taken is None or self._taken[0] is not users or self._taken[1] is not pos:
             self._take(users, pos, sampler)
         key = np.uint64(torch.randint(2**62, (), generator=self.generator).item())
-        T, rows, triples, tables, block_of = self.T, self.rows, self.triples, self._tables, self._block_of
-        everyone, items = self._everyone.copy(), self._items.copy()
-        sums, starts = np.zeros((T, T, 2)), self.starts
-        if len(users) < SMALL and torch.get_num_threads() == 1:
-            whole_epoch(T, key, everyone, items, rows, block_of, starts, triples, tables, sums)
-        else:
-            self._share(2, cut, T, key, everyone, items, rows, block_of, starts)
-            self._share(T, fill, T, key, everyone, items, rows, block_of, starts, triples)
-            for turn in range(T):  # in between, Ctrl-C is heard
-                self._share(T, strata, turn, T, starts, triples, tables, sums)
+        T, sums = self.T, np.zeros((self.T, self.T, 2))
+        drawn = (key, self._everyone.copy(), self._items.copy(), self.rows, self._block_of, self.starts, self.triples)
+        some = max(1, T * AT_ONCE // len(users))
+        for first in range(0, T, some):  # in between, Ctrl-C is heard
+            self._together(first, min(first + some, T), *drawn, self._tables, sums)
         self._wrote()
         return torch.from_numpy(sums.sum((0, 1))[[0, 0, 1]] * [1, 0, 1])
 
@@ -141,17 +142,16 @@ class PerTripleTrainer(PairwiseTrainer):
                       if T == 1 or (n >= T * T * STRATUM and len(self._items) // T > owned.max()))  # fmt: skip
         self.starts = np.zeros((self.T, self.T + 1), np.int64)  # where each stratum's triples begin
 
-    def _share(self, n: int, work: Callable[..., None], *arguments: Any) -> None:
-        """``work(first, last, …)`` for all of 0…n, on as many threads as torch has."""
-        parts = min(torch.get_num_threads(), n)
-        ends = [n * part // parts for part in range(parts + 1)]
-        if parts > 1 and self._threads is None:
-            self._threads = ThreadPoolExecutor(torch.get_num_threads())
-        pool = self._threads
-        others = [pool.submit(work, *ends[part : part + 2], *arguments) for part in range(parts - 1)] if pool else []
+    def _together(self, *arguments: Any) -> None:
+        """``turns`` on as many threads as torch has, but no more than there are cores or blocks."""
+        threads = max(1, min(torch.get_num_threads(), self.T, cores()))
+        if self._pool is None or self._pool[0] < threads:
+            self._pool = threads, ThreadPoolExecutor(threads)
+        counter = np.zeros(1, np.int64)
         try:
-            work(*ends[-2:], *arguments)
-        finally:
-            wait(others)  # nobody writes any more, whatever has happened
-        for other in others:
-            other.result()
+            others = [self._pool[1].submit(turns, thread, threads, *arguments, counter) for thread in range(1, threads)]
+        except BaseException:
+            counter[:] = 2**62  # those that have begun wait for no one
+            raise
+        turns(0, threads, *arguments, counter)
+        wait(others)

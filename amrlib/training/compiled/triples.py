@@ -2,6 +2,7 @@
 
 Every random number is a function of the epoch's key and of a place, so that no order of work changes it."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,8 +46,7 @@ class Tables(NamedTuple):
     reg_Q: Any
 
 
-@intrinsic
-def _ask_for(_, table, offset):
+def _prefetch(_, table, offset):
     """Ask for the line of memory at so many bytes from a table's start, without waiting for it."""
 
     def code(context, builder, signature, arguments):
@@ -59,6 +59,43 @@ def _ask_for(_, table, offset):
         return context.get_dummy_value()
 
     return types.void(table, types.intp), code
+
+
+_ask_for: Callable[..., None] = intrinsic(_prefetch)
+
+
+def _add_one(_, counter):
+    """Add 1 to a counter of several threads, (1,) int64, and read it."""
+
+    def code(context, builder, signature, arguments):
+        place = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        one = ir.Constant(ir.IntType(64), 1)
+        return builder.add(builder.atomic_rmw("add", place, one, "seq_cst"), one)
+
+    return types.int64(counter), code
+
+
+def _look(_, counter):
+    """Read it."""
+
+    def code(context, builder, signature, arguments):
+        place = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        return builder.load_atomic(place, "seq_cst", 8)
+
+    return types.int64(counter), code
+
+
+_come: Callable[..., int] = intrinsic(_add_one)
+_come_so_far: Callable[..., int] = intrinsic(_look)
+
+
+@inlined
+def _meet(counter, threads):
+    """Wait here until all threads have come. They watch for one another, since a wait of the system's takes longer than a
+    stratum; so there must be a core for each."""
+    due = (_come(counter) + threads - 1) // threads * threads
+    while _come_so_far(counter) < due:
+        pass
 
 
 @inlined
@@ -102,21 +139,24 @@ def _shuffle(ids, key):
         ids[t], ids[s] = ids[s], ids[t]
 
 
-@loop
-def cut(first, last, T, key, users, items, rows, block_of, starts):
-    """Part 0 shuffles the users and finds where their blocks' triples begin; part 1 shuffles and numbers the items' blocks."""
-    if first == 0:
-        _shuffle(users, _bits(key, 0))
-        begin = 0
-        for b in range(T):
-            starts[b, 0] = begin
-            for u in users[len(users) * b // T : len(users) * (b + 1) // T]:
-                begin += rows.indptr[u + 1] - rows.indptr[u]
-    if last == 2:
-        _shuffle(items, _bits(key, 1))
-        for c in range(T):
-            for n in range(len(items) * c // T, len(items) * (c + 1) // T):
-                block_of[items[n]] = c
+@inlined
+def _cut_users(T, key, users, rows, starts):
+    """Shuffle the users, and find where their blocks' triples begin."""
+    _shuffle(users, _bits(key, 0))
+    begin = 0
+    for b in range(T):
+        starts[b, 0] = begin
+        for u in users[len(users) * b // T : len(users) * (b + 1) // T]:
+            begin += rows.indptr[u + 1] - rows.indptr[u]
+
+
+@inlined
+def _cut_items(T, key, items, block_of):
+    """Shuffle the items, and number their blocks."""
+    _shuffle(items, _bits(key, 1))
+    for c in range(T):
+        for n in range(len(items) * c // T, len(items) * (c + 1) // T):
+            block_of[items[n]] = c
 
 
 @loop
@@ -219,18 +259,21 @@ def steps(who, what, neg, tables, sums):
 
 
 @loop
-def strata(first, last, turn, T, starts, triples, tables, sums):
-    """The steps of the strata (b, b + turn), for the user blocks b of ``first``…``last``."""
-    for b in range(first, last):
-        c = (b + turn) % T
-        x, y = starts[b, c], starts[b, c + 1]
-        steps(triples.who[x:y], triples.what[x:y], triples.neg[x:y], tables, sums[b, c])
-
-
-@loop
-def whole_epoch(T, key, users, items, rows, block_of, starts, triples, tables, sums):
-    """All of it in one call, for a shop so small that calls count."""
-    cut(0, 2, T, key, users, items, rows, block_of, starts)
-    fill(0, T, T, key, users, items, rows, block_of, starts, triples)
-    for turn in range(T):
-        strata(0, T, turn, T, starts, triples, tables, sums)
+def turns(thread, threads, first, last, key, users, items, rows, block_of, starts, triples, tables, sums, counter):
+    """An epoch's turns of strata without a common row, from ``first`` to ``last``; ahead of turn 0 its draws. Each of the
+    ``threads`` calls this with its number, and has its share of the user blocks."""
+    T = len(starts)
+    mine = range(T * thread // threads, T * (thread + 1) // threads)
+    if first == 0:
+        if thread == 0:
+            _cut_users(T, key, users, rows, starts)
+        if thread == threads - 1:
+            _cut_items(T, key, items, block_of)
+        _meet(counter, threads)
+        fill(mine.start, mine.stop, T, key, users, items, rows, block_of, starts, triples)
+    for turn in range(first, last):
+        _meet(counter, threads)
+        for b in mine:
+            c = (b + turn) % T
+            x, y = starts[b, c], starts[b, c + 1]
+            steps(triples.who[x:y], triples.what[x:y], triples.neg[x:y], tables, sums[b, c])
