@@ -23,6 +23,7 @@ class NegativeSampler:
         self, dataset: Dataset, device: torch.device | str = "cpu", kind: str = "uniform", allow_full: bool = False
     ) -> None:
         one_of(kind, "negatives", ("uniform", "popularity"))
+        self.kind = kind
         weight = dataset.item_counts if kind == "popularity" else (dataset.item_counts > 0).astype(np.int64)
         line = np.cumsum(weight)  # (N,) right end of each item
         touched, owned = dataset.indices, np.diff(dataset.indptr)  # each user's items, ascending, and how many, (M,)

@@ -22,7 +22,7 @@ import numpy as np
 
 from .workloads import Clock, Shop, Size, make
 
-__all__ = ["CONTENDERS", "RIVALS", "Contender", "main"]
+__all__ = ["BPR", "CONTENDERS", "RIVALS", "Contender", "main"]
 
 FOREVER = 10**9
 LR, EPSILON = 0.05, 0.1
@@ -49,9 +49,15 @@ RIVALS = {
     "VBPR": ["naive VBPR", "cornac VBPR"],
     "MF-BPR, compiled": ["RecBole BPR", "LensKit FlexMF-BPR", "cornac BPR", "implicit BPR"],
     "MF-BPR": ["RecBole BPR", "LensKit FlexMF-BPR", "cornac BPR", "implicit BPR"],
+    "MF-BPR, per triple": ["cornac BPR", "implicit BPR", "MF-BPR, compiled"],
+    "MF-BPR, per triple, two threads": ["MF-BPR, per triple"],
     "MF-eALS": ["implicit ALS"],
     "ranking": ["cornac ranking", "implicit ranking"],
 }
+
+
+# measured apart, on a larger shop as well
+BPR = ["MF-BPR, per triple", "MF-BPR, per triple, two threads", "cornac BPR", "implicit BPR", "MF-BPR, compiled"]
 
 
 def contender(name: str, kind: str, library: str, driven: str, batched: bool = True) -> Callable:
@@ -120,6 +126,30 @@ for name, kind, reg in (
 ):
     contender(f"{name}, compiled", "train", "amrlib", COMPILED)(ours(kind, reg, compiled=True))
     contender(name, "train", "amrlib", AMRLIB)(ours(kind, reg))
+
+
+def per_triple(threads: int) -> Callable:
+    def run(clock: Clock, shop: Shop, size: Size, batch: int) -> None:
+        import torch
+
+        import amrlib
+        from amrlib.training.compiled.per_triple import PerTripleTrainer
+
+        class Timed(PerTripleTrainer):
+            def new_epoch(self, users: Any, *rest: Any) -> Any:
+                clock.tick(len(users))
+                return super().new_epoch(users, *rest)
+
+        torch.set_num_threads(threads)
+        settings = dict(optimizer="sgd", lr=LR, device="cpu", progress=False, trainer=Timed)
+        amrlib.MFBPR(dim=size.K).fit(dataset(shop, size), epochs=FOREVER, **settings)
+
+    return run
+
+
+PER_TRIPLE = AMRLIB + ', with `trainer="per_triple"`'
+contender("MF-BPR, per triple", "train", "amrlib", PER_TRIPLE, batched=False)(per_triple(1))
+contender("MF-BPR, per triple, two threads", "train", "amrlib", PER_TRIPLE, batched=False)(per_triple(2))
 
 
 @contender("MF-eALS", "train", "amrlib", "`MFeALS.fit`, both sweeps and the exact loss", batched=False)

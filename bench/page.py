@@ -17,7 +17,7 @@ from amrbook import figures
 from amrbook.intervals import t_interval
 from amrlib.atomic_files import write_atomically
 
-from .contenders import CONTENDERS, RIVALS
+from .contenders import BPR, CONTENDERS, RIVALS
 from .growth import AXES
 from .run import RESULTS, ROOT, floor, ratio, units
 
@@ -67,7 +67,8 @@ def ratios(training: dict[str, Any]) -> str:
     runs, rows = training["runs"], []
     for ours, rivals in RIVALS.items():
         for rival in rivals if CONTENDERS[ours].kind == "train" else []:
-            rows.append([f"{ours} against {rival}", *(times(ratio(run["rates"], ours, rival)) for run in runs)])
+            cells = [times(ratio(run["rates"], ours, rival)) for run in runs]
+            rows += [[f"{ours} against {rival}", *cells]] if set(cells) != {"–"} else []
     for kind in (", compiled", ""):
         epochs = [times(ratio(run["rates"], f"VBPR{kind}", f"AMR{kind}")) for run in runs]
         rows.append([f"an AMR epoch in VBPR epochs{kind}", *epochs])
@@ -92,6 +93,38 @@ def rates(training: dict[str, Any]) -> str:
     return grid(["thousand triples (least squares: observed pairs) a second, and seconds an epoch", *map(column, runs)], rows)
 
 
+def triples(bpr: dict[str, Any]) -> str:
+    """Matrix factorisation: million triples a second, then ratios, a column for each shop."""
+    runs, m, rows = bpr["runs"], bpr["machine"], []
+    for name in BPR:
+        found = [units(run["rates"][name]) if name in run["rates"] else None for run in runs]
+        million = lambda x: f"{x / 1e6:.2f}"  # noqa: E731
+        rows.append([name, *("–" if x is None else f"{million(x[0])} ({million(x[1])}–{million(x[2])})" for x in found)])
+    pairs = [(ours, rival) for ours in BPR[:2] for rival in RIVALS[ours]]
+    for ours, rival in pairs:
+        rows.append([f"{ours} against {rival}", *(times(ratio(run["rates"], ours, rival)) for run in runs)])
+    text = grid(["million triples a second; how many times faster", *(run["workload"] for run in runs)], rows)
+    versions = "".join(f"{name} {version}, " for name, version in runs[0]["versions"].items() if name != "numpy")
+    return text + (
+        f"\n\n{m['cpu']}, {m['cores']} cores, Python {m['python']}, {versions}{m['date']}; one thread but where two are "
+        f"named, float32; {runs[0]['rounds']} windows of {runs[0]['seconds']} s each, taken in turns."
+    )
+
+
+def bpr_ranks(accuracy: dict[str, Any]) -> str:
+    """NDCG@10 after as many epochs, and the difference of ours, seed by seed."""
+    rows = []
+    for run in accuracy["runs"]:
+        (ours, own), *others = run["methods"].items()
+        for name, found in [(ours, own), *others]:
+            scores = np.array(found["NDCG@10"])
+            mean, half = t_interval(np.array(own["NDCG@10"]) - scores)
+            rows.append([f"{run['workload']}, {run['epochs']} epochs: {name}", f"{found['lr']:g}, {found['reg']:g}",
+                         f"{scores.mean():.4f}", "" if name == ours else f"{mean:+.4f} ± {half:.4f}"])  # fmt: skip
+    head = ["shop, epochs, program", "rate, penalty", "NDCG@10", "ours minus this"]
+    return f"{grid(head, rows)}\n\nTen seeds each; ± is half the width of the 95 % interval. {accuracy['machine']['date']}."
+
+
 def allocator(training: dict[str, Any]) -> str:
     pair = training["runs"][0], training["kept"]
     found = [[times(ratio(run["rates"], "AMR, compiled", name)) for run in pair] for name in RIVALS["AMR, compiled"]]
@@ -114,10 +147,10 @@ def floors(training: dict[str, Any]) -> str:
     return grid(["this machine", *map(column, runs)], rows)
 
 
-def slower(training: dict[str, Any], ranking: dict[str, Any] | None) -> str:
+def slower(*records: dict[str, Any] | None) -> str:
     """Every rival that is faster than ours somewhere."""
     found = []
-    for record in filter(None, (training, ranking)):
+    for record in filter(None, records):
         for ours, rivals in RIVALS.items():
             for rival in rivals:
                 seen = [(run, ratio(run["rates"], ours, rival)) for run in record["runs"]]
@@ -324,8 +357,8 @@ def picture(fig: Figure, name: str, folder: Path) -> None:
 def write(page: Path = PAGE, results: Path = RESULTS, pictures: Path = PICTURES) -> None:
     """Fill the markers ``<!-- bench: name -->`` … ``<!-- /bench -->`` of the page; what was not measured says so."""
     read = lambda name: json.loads(p.read_text("utf-8")) if (p := results / f"{name}.json").is_file() else None  # noqa: E731
-    training, ranking, growth, gpu, precision, pixels = map(
-        read, ("training", "ranking", "growth", "gpu", "precision", "pixels")
+    training, ranking, growth, gpu, precision, pixels, bpr, accuracy = map(
+        read, ("training", "ranking", "growth", "gpu", "precision", "pixels", "bpr", "bpr_accuracy")
     )
     parts: dict[str, Callable[[], str] | None] = {
         "device": training and (lambda: device(training)),
@@ -333,7 +366,9 @@ def write(page: Path = PAGE, results: Path = RESULTS, pictures: Path = PICTURES)
         "rates": training and (lambda: rates(training)),
         "floor": training and (lambda: floors(training)),
         "allocator": training and "kept" in training and (lambda: allocator(training)),
-        "slower": training and (lambda: slower(training, ranking)),
+        "slower": training and (lambda: slower(training, bpr, ranking)),
+        "bpr": bpr and (lambda: triples(bpr)),
+        "bpr_accuracy": accuracy and (lambda: bpr_ranks(accuracy)),
         "peers": training and (lambda: peers(training, ranking)),
         "ranking": ranking and (lambda: ranks(ranking)),
         "map": growth and (lambda: mapped(growth)),

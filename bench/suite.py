@@ -13,7 +13,7 @@ import torch
 import amrlib
 
 from . import page
-from .contenders import CONTENDERS, RIVALS, dataset, vectors
+from .contenders import BPR, CONTENDERS, RIVALS, dataset, vectors
 from .growth import growth, memory_map
 from .precision import precision
 from .run import KEPT, ROOT, compare, machine, ratio, save, units
@@ -81,7 +81,7 @@ def suite(quick: bool, rounds: int, seconds: float, only: Sequence[str]) -> None
                 if quick and (batch, name) in ((4096, "pinterest"), (512, "medium")):
                     continue
                 # a method without batches is measured once, but where it stands beside one that has them
-                names = [n for n in chosen if CONTENDERS[n].kind != "rank"
+                names = [n for n in chosen if CONTENDERS[n].kind != "rank" and n not in BPR[:2]
                          and (CONTENDERS[n].batched or batch == 512 or n in RIVALS["MF-BPR"])]  # fmt: skip
                 print(f"\ntraining, {name}", flush=True)
                 runs.append({"workload": name, **compare(names, SIZES[name], batch, rounds, seconds)})
@@ -93,6 +93,14 @@ def suite(quick: bool, rounds: int, seconds: float, only: Sequence[str]) -> None
             kept = {"workload": "pinterest", **compare(names, SIZES["pinterest"], 512, rounds, seconds, variables=KEPT)}
             print(table(kept), flush=True)
             save({"machine": machine(), "runs": runs, "kept": kept}, "training", **folder)
+    if "bpr" in only:
+        triples = []
+        for name in ("pinterest", "medium", "women"):
+            print(f"\nmatrix factorisation, {name}", flush=True)
+            names = [n for n in BPR if n in chosen]
+            triples.append({"workload": name, **compare(names, replace(SIZES[name], D=1), 4096, rounds, seconds)})
+            print(table(triples[-1]), flush=True)
+            save({"machine": machine(2), "runs": triples}, "bpr", **folder)
     if "ranking" in only:
         names = [n for n in chosen if CONTENDERS[n].kind == "rank"]
         print("\nranking all items", flush=True)

@@ -37,7 +37,8 @@ def train(
     belongs to this run, training goes on from it and ends as if it had never stopped; with ``features="other"`` it may have
     been begun with other features. ``trainer`` takes the steps: ``"closed_form"``, ``"autograd"``, ``"compiled"``, which is for
     a CPU, needs numba, and compiles for some seconds the first time, or a class; ``"auto"`` is the compiled one where that can
-    be. They differ in the last digits. ``callbacks`` are :class:`Callback`.
+    be. They differ in the last digits. ``"per_triple"``, for ``MFBPR`` on a CPU, is BPR's own way, one triple at a time with
+    ``optimizer="sgd"``, and faster: :mod:`amrlib.training.compiled.per_triple`. ``callbacks`` are :class:`Callback`.
 
     Returns what becomes ``model.history``: rows, one an epoch, of ``epoch``, ``bpr`` and ``adversarial`` (mean per triple),
     ``objective``, and ``hr@10`` and ``ndcg@10`` where ranked; and attrs: ``"trainer"``, and ``"stopped"``, which is "done",
@@ -70,10 +71,8 @@ def train(
                        initial=len(history), total=epochs, unit="epoch")  # fmt: skip
     try:
         for epoch in bar:
-            order = torch.randperm(len(all_users), generator=generator, device=device)
-            users, pos = all_users[order], all_pos[order]  # (n,), (n,)
-            sums = step.epoch(users, pos, sampler(users, generator), batch_size)
-            bpr, adversarial, objective = (sums / len(order)).tolist()
+            sums = step.new_epoch(all_users, all_pos, sampler, batch_size)  # (3,)
+            bpr, adversarial, objective = (sums / len(all_users)).tolist()
             if not np.isfinite(objective):
                 raise FloatingPointError(f"the loss is no longer finite at epoch {epoch}; lower lr={lr!r}")
             history.append(dict(epoch=epoch, bpr=bpr, adversarial=adversarial, objective=objective))

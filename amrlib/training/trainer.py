@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from ..checks import number, one_of, require
+from ..negatives import NegativeSampler
 from ..protocols import Trainable
-from . import closed_form, reference
+from . import closed_form, compiled, reference
 from .compiled.host_gather import HostGather
 from .compiled.recorded import RecordedStep
 from .gather import FeatureGather
@@ -52,6 +53,11 @@ class PairwiseTrainer:
 
     def __init_subclass__(cls) -> None:
         cls.name = cls.__dict__.get("name", cls.__name__)  # what history.attrs["trainer"] says
+
+    def new_epoch(self, users: Tensor, pos: Tensor, sampler: NegativeSampler, batch_size: int) -> Tensor:
+        """:meth:`epoch` of all rows (user, pos), (n,) each, in a new order and with new negatives."""
+        order = torch.randperm(len(users), generator=self.generator, device=users.device)
+        return self.epoch(users[order], pos[order], sampler(users[order], self.generator), batch_size)
 
     def epoch(self, users: Tensor, pos: Tensor, neg: Tensor, batch_size: int) -> Tensor:
         """A step for every ``batch_size`` triples of those, (n,) each; sums of bpr, adversarial and objective, (3,) float64."""
@@ -120,11 +126,12 @@ def trainer_class(trainer: str | type[PairwiseTrainer], model: Trainable, optimi
     name is a ValueError; ``"compiled"`` without numba an ImportError."""
     if isinstance(trainer, type):
         return trainer
-    one_of(trainer, "trainer, where it is no class of one's own,", ("auto", "closed_form", "autograd", "compiled"))
+    one_of(
+        trainer, "trainer, where it is no class of one's own,", ("auto", "closed_form", "autograd", "compiled", "per_triple")
+    )
     has_loop = model.P.is_cpu and optimizer == "adagrad" and (model.perturbation == "gradient" or not model.adv_weight)
-    if trainer == "compiled" or (trainer == "auto" and has_loop and importlib.util.find_spec("numba")):
-        from .compiled.step import CompiledTrainer  # numba is asked for only here
-        return CompiledTrainer
+    if trainer in ("compiled", "per_triple") or (trainer == "auto" and has_loop and importlib.util.find_spec("numba")):
+        return compiled.trainer_class(trainer)
     return AutogradTrainer if trainer == "autograd" else PairwiseTrainer
 
 
