@@ -23,7 +23,8 @@ from .intervals import t_interval
 
 __all__ = [
     "book_map", "bpr_step", "choice", "controls", "convolution", "flat_direction", "game", "leave_one_out",
-    "own_data", "paired", "retrieve_and_rank", "sum_of_arrows", "svg", "threats", "when_it_looks", "worst_moves",
+    "own_data", "paired", "retrieve_and_rank", "sum_of_arrows", "svg", "threats", "when_it_looks", "who_holds_what",
+    "worst_moves",
 ]  # fmt: skip
 
 INK = COLORS["ink"]
@@ -200,7 +201,7 @@ PARTS = {
     "Behaviour": {3: "purchases\nin pairs", 4: "purchases\nas a table"},
     "Pictures": {5: "pixels to\nfeatures", 6: "the picture\nalone", 7: "history\nand picture", 8: "what it\ncannot know"},
     "Adversary": {9: "the worst\nsmall change", 10: "attacks\non pixels", 11: "training\nagainst it", 12: "testing\na claim"},
-    "Use": {13: "the paper's\ntables", 14: "your own\ndata", 15: "where next"},
+    "Use": {13: "the paper's\ntables", 14: "your own\ndata", 15: "where next", 16: "training\nat scale"},
 }
 KNOWN_BY = ("", "who bought it", "who bought it,\nand its picture", "both, and the\nworst change", "")
 
@@ -247,6 +248,28 @@ def retrieve_and_rank() -> None:
     ax.text(0.05, 2.56, "the seller chooses this", ha="left", va="bottom", size=9, color=FRAME)
     ax.text(3.97, 0.85, "from millions", ha="center", va="top", size=8)
     ax.text(5.65, 0.85, "from hundreds", ha="center", va="top", size=8)
+    _show(fig)
+
+
+def who_holds_what() -> None:
+    """Two processes of one training: what each alone moves, what both hold a copy of, and what travels in a step."""
+    fig, ax = _canvas(7.0, 3.5)
+    for left, name, users in ((0.05, "process 0", "users 0, 2, 4, …"), (5.0, "process 1", "users 1, 3, 5, …")):
+        ax.text(left + 0.95, 3.3, name, ha="center", va="center", size=10)
+        _box(ax, left, 2.32, 1.9, 0.72, f"moves $P$'s rows of\n{users}", edge=FRAME, width=2.0, size=8.5)
+        holds = "$Q$, $E$, features:\na copy each\n\nin a step: its users'\ntriples, and half of\nthe items' features"
+        _box(ax, left, 0.35, 1.9, 1.75, holds, fill=PALE, size=8.5)
+    ax.text(3.48, 3.3, "travels in a step", ha="center", va="center", size=10)
+    ax.text(3.48, 2.68, "nothing of $P$", ha="center", va="center", size=8.5, color=FRAME)
+    messages = ("$Z = C E$, dealt by item: $U\\times K$", "$s_n$, summed: $U\\times K$", "$s_n'$, summed: $U\\times K$",
+                "$\\partial L/\\partial E$, summed: $D\\times K$")  # fmt: skip
+    for row, words in enumerate(messages):
+        y = 1.9 - 0.46 * row
+        ax.text(3.48, y + 0.06, words, ha="center", va="bottom", size=8.5, color=PLAIN[0])
+        style = {"arrowstyle": "<|-|>", "color": PLAIN[0], "lw": 1.3}
+        ax.annotate("", xy=(4.95, y), xytext=(2.0, y), arrowprops=style)
+    framed = "framed: one process alone moves it; the others get it after the epoch"
+    ax.text(0.05, 0.12, framed, size=8.5, va="center", color=FRAME)
     _show(fig)
 
 

@@ -1,5 +1,6 @@
 """python -m bench: everything, side by side. `python -m bench gpu` on a graphics card, `pixels` for
-attacks on pictures, `bpr` for how well matrix factorisation ranks, `page` to write the page again."""
+attacks on pictures, `bpr` for how well matrix factorisation ranks, `scale` for several processes, `page` to write
+the page again."""
 
 from __future__ import annotations
 
@@ -44,6 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
         command.add_argument("--device", default="cuda", help="cpu tries the command itself; its figures mean nothing")
     commands.add_parser("pixels", help="attacks on pixels beside torchattacks and ART, in an environment that has them")
     commands.add_parser("bpr", help="how well BPR ranks beside cornac's and implicit's, in an environment that has them")
+    commands.add_parser("scale", help="one, two and four processes beside the cost model; about six minutes")
     commands.add_parser("page", help="write book/speed.md and its figures from bench/results")
     options = parser.parse_args(arguments if arguments is not None else sys.argv[1:] or ["run"])
 
@@ -70,7 +72,12 @@ def main(arguments: list[str] | None = None) -> int:
         from .run import machine, save
 
         save({"machine": machine(), "runs": [accuracy(name) for name in EPOCHS]}, "bpr_accuracy")
-    if options.command in ("page", "pixels", "bpr"):
+    if options.command == "scale":
+        from .run import save
+        from .scale import launches, scale
+
+        save({**scale(), "launches": launches()}, "scale")
+    if options.command in ("page", "pixels", "bpr", "scale"):
         page.write()
         return 0
     from .suite import suite

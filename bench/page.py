@@ -240,6 +240,31 @@ def attacks(found: dict[str, Any]) -> str:
     )
 
 
+def processes(found: dict[str, Any]) -> str:
+    """One, two and four processes at the base size: measured beside what the cost model predicted."""
+    b, m = found["base"], found["machine"]
+    base = next(row for row in found["rows"] if row["axis"] == "batch" and row["value"] == b["batch"])
+    alone, rows = units(base["processes"]["1"]["seconds"])[0], []
+    gain = lambda seconds: times(units([alone / s for s in seconds]))  # noqa: E731
+    for n, run in base["processes"].items():
+        middle, least, most = (1e3 * s for s in units(run["seconds"]))
+        predicted = run["predicted"]
+        kept = [f"{x / 2**20:,.0f}" if x else "–" for x in (run["held"], predicted["held"])]
+        sent = [f"{x / 1e6:.2f}" if x else "–" for x in (run["sent"], predicted["sent"])]
+        rows.append([n, f"{middle:.1f} ({least:.1f}–{most:.1f})", f"{1e3 * sum(predicted['seconds'].values()):.1f}",
+                     gain(run["seconds"]), *sent, *kept])  # fmt: skip
+    middle, least, most = (1e3 * s for s in units(base["compiled"]["seconds"]))
+    faster = gain(base["compiled"]["seconds"])
+    rows.append(["1, compiled", f"{middle:.1f} ({least:.1f}–{most:.1f})", "", faster, "", "", "", ""])
+    head = ["processes", "ms per step", "predicted", "times as fast as one",
+            "MB sent per step", "predicted", "MiB held", "predicted"]  # fmt: skip
+    return grid(head, rows) + (
+        f"\n\n{m['cpu']}, {m['cores']} cores, torch {found['torch']}, {m['date']}; one thread per process, gloo, AMR in the "
+        f"closed form. {b['users']:,} users, {b['items']:,} items, D {b['D']:,}, K {b['K']}, batch {b['batch']:,}; "
+        f"{found['windows']} windows. Other programs had {found['others']:.0%} of the cores meanwhile."
+    )
+
+
 def device(training: dict[str, Any]) -> str:
     m = training["machine"]
     run = training["runs"][0]
@@ -357,8 +382,8 @@ def picture(fig: Figure, name: str, folder: Path) -> None:
 def write(page: Path = PAGE, results: Path = RESULTS, pictures: Path = PICTURES) -> None:
     """Fill the markers ``<!-- bench: name -->`` … ``<!-- /bench -->`` of the page; what was not measured says so."""
     read = lambda name: json.loads(p.read_text("utf-8")) if (p := results / f"{name}.json").is_file() else None  # noqa: E731
-    training, ranking, growth, gpu, precision, pixels, bpr, accuracy = map(
-        read, ("training", "ranking", "growth", "gpu", "precision", "pixels", "bpr", "bpr_accuracy")
+    training, ranking, growth, gpu, precision, pixels, bpr, accuracy, scale = map(
+        read, ("training", "ranking", "growth", "gpu", "precision", "pixels", "bpr", "bpr_accuracy", "scale")
     )
     parts: dict[str, Callable[[], str] | None] = {
         "device": training and (lambda: device(training)),
@@ -374,6 +399,7 @@ def write(page: Path = PAGE, results: Path = RESULTS, pictures: Path = PICTURES)
         "map": growth and (lambda: mapped(growth)),
         "precision": precision and (lambda: precise(precision)),
         "pixels": pixels and (lambda: attacks(pixels)),
+        "scale": scale and (lambda: processes(scale)),
         "card": lambda: card(gpu),
     }
 

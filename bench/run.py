@@ -194,8 +194,12 @@ def floor(ceiling: list[dict[str, float]], size: dict[str, int]) -> list[dict[st
     work = 2 * size["batch"] * size["D"] * size["K"] / 1e9
     moved = 2 * size["batch"] * size["D"] * 4 / 1e9
     return [
-        {"products": work / r["forward"] + work / r["backward"], "square": 2 * work / r["square"],
-         "gather": moved / r["gather"]} for r in ceiling
+        {
+            "products": work / r["forward"] + work / r["backward"],
+            "square": 2 * work / r["square"],
+            "gather": moved / r["gather"],
+        }
+        for r in ceiling
     ]
 
 

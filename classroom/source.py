@@ -45,6 +45,7 @@ CHAPTERS = {
     "claims": "13_papers_tables",
     "own": "14_your_own_data",
     "next": "15_where_next",
+    "scale": "16_training_at_scale",
 }
 
 

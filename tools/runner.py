@@ -24,7 +24,8 @@ BUILD = ROOT / "_build"
 EXECUTED = BUILD / "executed"
 
 # What the stored outputs depend on besides the chapter's own code. Whatever else is given to --also counts too.
-INPUTS = ("amrlib/**/*", "amrbook/**/*", "data/**/*", "book/*.json", "book/results/**/*.json", "requirements.txt")
+INPUTS = ("amrlib/**/*", "amrbook/**/*", "data/**/*", "book/*.json", "book/results/**/*.json", "bench/results/*.json",
+          "requirements.txt")  # fmt: skip
 
 # Stored outputs come from one thread on a CPU, without progress bars: then they are the same everywhere, to the
 # digits that are printed. conftest.py sets the same for the kernels that nbval starts.

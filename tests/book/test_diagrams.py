@@ -31,6 +31,7 @@ DRAWN = {
     "controls": diagrams.controls,
     "game": diagrams.game,
     "threats": diagrams.threats,
+    "who_holds_what": diagrams.who_holds_what,
     "when_it_looks": lambda: diagrams.when_it_looks(CORNERS),
     "paired": lambda: diagrams.paired({"VBPR": [1.0, 2.0, 4.0], "AMR": [1.5, 2.4, 4.6]}, "NDCG@10"),
     "convolution": lambda: diagrams.convolution(BOOT, np.array([[-1, 0, 1]] * 3), (1, 1)),

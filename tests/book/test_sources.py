@@ -1,4 +1,4 @@
-"""Chapter 15 says nothing without a source: what it links is in the bibliography, under the year that it names."""
+"""Chapters 15 and 16 say nothing without a source: what they link is in the bibliography, under the year that they name."""
 
 import re
 
@@ -19,7 +19,8 @@ def entries() -> dict[str, str]:
 
 
 def links() -> list[tuple[str, str, str]]:
-    cells = chapter_files.read(chapter_files.BOOK / "15_where_next.ipynb").cells
+    cells = [cell for name in ("15_where_next", "16_training_at_scale")
+             for cell in chapter_files.read(chapter_files.BOOK / f"{name}.ipynb").cells]  # fmt: skip
     text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
     return sorted({(found[1], found[2], found[4].lower()) for found in LINK.finditer(text)})
 
