@@ -97,7 +97,9 @@ def page(notebooks: Iterable[tuple[str, nbformat.NotebookNode]]) -> str:
     for name, r in paper:
         effects = "".join(f"<br>{amount(e)}" for e in r["effect"])
         behind = f"<br>{runs(r)}" if r["seeds"] else ""
-        rows.append([r["paper"], f"{r['statement']}{effects}{behind}<br>[{called(name)}]({r['link']})", f"**{r['verdict']}**"])
+        rows.append(
+            [r["paper"], f"{r['statement']}{effects}{behind}<br>[{called(name)}]({r['link']})", f"**{r['verdict']}**"]
+        )
     parts.append(table(["the paper says", "here", "verdict"], rows) if rows else "No chapter has judged one yet.\n")
     parts.append("## Every claim of this book\n")
     for name, title, records in books:

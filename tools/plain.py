@@ -176,7 +176,7 @@ def teaching_problems(notebook: nbformat.NotebookNode) -> list[str]:
         values = given.value.values if isinstance(given.value, ast.Dict) else []
         typed = [v for v in values if isinstance(v, ast.Constant)]
         if typed or not values:
-            wrong.append('the card\'s numbers must be formatted from the run: f"{x:.3f}"')
+            wrong.append("the card's numbers must be formatted from the run: f\"{x:.3f}\"")
     return wrong + time_problems(notebook, text)
 
 
