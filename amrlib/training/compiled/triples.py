@@ -12,6 +12,7 @@ from numba.extending import intrinsic
 
 AHEAD = 8  # triples: how early their rows are asked for
 LINE = 64  # bytes of memory that come at a time
+GONE = 2**62  # in place of a count: someone has failed, and nobody waits any more
 TRIES = 100  # at a negative, before what is left to the user is counted out
 
 options: dict[str, Any] = dict(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
@@ -93,7 +94,7 @@ _come_so_far: Callable[..., int] = intrinsic(_look)
 def _meet(counter, threads):
     """Wait here until all threads have come. They watch for one another, since a wait of the system's takes longer than a
     stratum; so there must be a core for each."""
-    due = (_come(counter) + threads - 1) // threads * threads
+    due = min((_come(counter) + threads - 1) // threads * threads, GONE)
     while _come_so_far(counter) < due:
         pass
 
@@ -271,9 +272,10 @@ def turns(thread, threads, first, last, key, users, items, rows, block_of, start
             _cut_items(T, key, items, block_of)
         _meet(counter, threads)
         fill(mine.start, mine.stop, T, key, users, items, rows, block_of, starts, triples)
-    for turn in range(first, last):
         _meet(counter, threads)
+    for turn in range(first, last):
         for b in mine:
             c = (b + turn) % T
             x, y = starts[b, c], starts[b, c + 1]
             steps(triples.who[x:y], triples.what[x:y], triples.neg[x:y], tables, sums[b, c])
+        _meet(counter, threads)
