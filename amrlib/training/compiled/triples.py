@@ -2,6 +2,7 @@
 
 Every random number is a function of the epoch's key and of a place, so that no order of work changes it."""
 
+import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from numba.extending import intrinsic
 
 AHEAD = 8  # triples: how early their rows are asked for
 LINE = 64  # bytes of memory that come at a time
+LOOKS = 50_000  # at a counter: some hundredths of a millisecond
 GONE = 2**62  # in place of a count: someone has failed, and nobody waits any more
 TRIES = 100  # at a negative, before what is left to the user is counted out
 
@@ -90,13 +92,21 @@ _come: Callable[..., int] = intrinsic(_add_one)
 _come_so_far: Callable[..., int] = intrinsic(_look)
 
 
+if os.name == "posix":
+    _usleep = types.ExternalFunction("usleep", types.intc(types.uintc))
+else:
+    _usleep = inlined(lambda microseconds: None)
+
+
 @inlined
 def _meet(counter, threads):
-    """Wait here until all threads have come. They watch for one another, since a wait of the system's takes longer than a
-    stratum; so there must be a core for each."""
-    due = min((_come(counter) + threads - 1) // threads * threads, GONE)
+    """Wait here until all threads have come. They are watched for, since the system takes longer to wake a thread than a turn
+    of a small shop takes; but not for long: another program may have their core, and can give this one's to them."""
+    due, looks = min((_come(counter) + threads - 1) // threads * threads, GONE), 0
     while _come_so_far(counter) < due:
-        pass
+        looks += 1
+        if looks > LOOKS:
+            _usleep(50)
 
 
 @inlined
