@@ -118,4 +118,10 @@ def accuracy(name: str, K: int = 64, say: Callable[[str], None] = print) -> dict
         validation = [[*at, value] for at, value in zip(points, tried, strict=True)]
         found[method] = {"lr": lr, "reg": reg, "NDCG@10": scores, "validation": validation}
         say(f"{name}, {method}: lr {lr}, reg {reg}, NDCG@10 {np.mean(scores):.4f} ({min(scores):.4f}–{max(scores):.4f})")
-    return {"workload": name, "epochs": epochs, "rows": len(shop.train), "methods": found}
+    return {"workload": name, "epochs": epochs, "popularity": popularity(shop), "methods": found}
+
+
+def popularity(shop: Any) -> float:
+    """The same measure of everyone's most popular items."""
+    counts = shop.item_counts.astype(np.float32)[:, None]
+    return measure((np.ones((shop.n_users, 1), np.float32), counts), shop)

@@ -121,6 +121,7 @@ def bpr_ranks(accuracy: dict[str, Any]) -> str:
             mean, half = t_interval(np.array(own["NDCG@10"]) - scores)
             rows.append([f"{run['workload']}, {run['epochs']} epochs: {name}", f"{found['lr']:g}, {found['reg']:g}",
                          f"{scores.mean():.4f}", "" if name == ours else f"{mean:+.4f} ± {half:.4f}"])  # fmt: skip
+        rows.append([f"{run['workload']}: the most popular items", "", f"{run['popularity']:.4f}", ""])
     head = ["shop, epochs, program", "rate, penalty", "NDCG@10", "ours minus this"]
     return f"{grid(head, rows)}\n\nTen seeds each; ± is half the width of the 95 % interval. {accuracy['machine']['date']}."
 

@@ -218,6 +218,22 @@ def test_any_number_of_threads_gives_the_same_bits(dtype, blocks, same_threads, 
     assert not torch.equal(other.P, found[0][0])
 
 
+def test_a_fault_in_one_thread_ends_all(blocks, same_threads, monkeypatch):
+    torch.set_num_threads(2)
+    monkeypatch.setattr(per_triple, "cores", lambda: 2)
+    real = per_triple.turns
+    real_of = lambda faulty: lambda thread, *rest: none_left() if thread == faulty else real(thread, *rest)  # noqa: E731
+
+    def none_left():
+        raise MemoryError("none left")
+
+    for faulty in (0, 1):
+        _, _, epoch = started(shop(M=200, N=400))
+        monkeypatch.setattr(per_triple, "turns", real_of(faulty))
+        with pytest.raises(MemoryError, match="none left"):
+            epoch()
+
+
 # ---------------------------------------------------------------- fit
 
 

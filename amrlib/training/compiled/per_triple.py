@@ -13,7 +13,7 @@ every draw on the seed, the epoch and its place; so any number of threads gives 
 import mmap
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ from ..gradients import Batch, Losses
 from ..trainer import PairwiseTrainer
 
 try:
-    from .triples import Rows, Tables, Triples, steps, turns
+    from .triples import GONE, Rows, Tables, Triples, steps, turns
 except ImportError as error:
     raise ImportError('trainer="per_triple" needs numba: pip install numba; trainer="closed_form" does without') from error
 
@@ -148,10 +148,15 @@ class PerTripleTrainer(PairwiseTrainer):
         if self._pool is None or self._pool[0] < threads:
             self._pool = threads, ThreadPoolExecutor(threads)
         counter = np.zeros(1, np.int64)
-        try:
-            others = [self._pool[1].submit(turns, thread, threads, *arguments, counter) for thread in range(1, threads)]
-        except BaseException:
-            counter[:] = 2**62  # those that have begun wait for no one
-            raise
-        turns(0, threads, *arguments, counter)
-        wait(others)
+
+        def work(thread: int) -> None:
+            try:
+                turns(thread, threads, *arguments, counter)
+            except BaseException:
+                counter[:] = GONE  # the others wait for it no more
+                raise
+
+        others = [self._pool[1].submit(work, thread) for thread in range(1, threads)]
+        work(0)
+        for other in others:
+            other.result()

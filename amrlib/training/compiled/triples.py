@@ -2,6 +2,7 @@
 
 Every random number is a function of the epoch's key and of a place, so that no order of work changes it."""
 
+import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -12,6 +13,8 @@ from numba.extending import intrinsic
 
 AHEAD = 8  # triples: how early their rows are asked for
 LINE = 64  # bytes of memory that come at a time
+LOOKS = 50_000  # at a counter: some hundredths of a millisecond
+GONE = 2**62  # in place of a count: someone has failed, and nobody waits any more
 TRIES = 100  # at a negative, before what is left to the user is counted out
 
 options: dict[str, Any] = dict(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
@@ -89,13 +92,21 @@ _come: Callable[..., int] = intrinsic(_add_one)
 _come_so_far: Callable[..., int] = intrinsic(_look)
 
 
+if os.name == "posix":
+    _usleep = types.ExternalFunction("usleep", types.intc(types.uintc))
+else:
+    _usleep = inlined(lambda microseconds: None)
+
+
 @inlined
 def _meet(counter, threads):
-    """Wait here until all threads have come. They watch for one another, since a wait of the system's takes longer than a
-    stratum; so there must be a core for each."""
-    due = (_come(counter) + threads - 1) // threads * threads
+    """Wait here until all threads have come. They are watched for, since the system takes longer to wake a thread than a turn
+    of a small shop takes; but not for long: another program may have their core, and can give this one's to them."""
+    due, looks = min((_come(counter) + threads - 1) // threads * threads, GONE), 0
     while _come_so_far(counter) < due:
-        pass
+        looks += 1
+        if looks > LOOKS:
+            _usleep(50)
 
 
 @inlined
@@ -271,9 +282,10 @@ def turns(thread, threads, first, last, key, users, items, rows, block_of, start
             _cut_items(T, key, items, block_of)
         _meet(counter, threads)
         fill(mine.start, mine.stop, T, key, users, items, rows, block_of, starts, triples)
-    for turn in range(first, last):
         _meet(counter, threads)
+    for turn in range(first, last):
         for b in mine:
             c = (b + turn) % T
             x, y = starts[b, c], starts[b, c + 1]
             steps(triples.who[x:y], triples.what[x:y], triples.neg[x:y], tables, sums[b, c])
+        _meet(counter, threads)
