@@ -18,16 +18,19 @@ from .gather import FeatureGather
 from .gradients import Batch, Gradients, Losses
 from .optimizer import Optimizer
 
+TRAINERS = ("auto", "closed_form", "autograd", "compiled", "per_triple")
+
 
 class PairwiseTrainer:
     """Takes steps on a bound model, which is updated in place; in closed form, see :mod:`amrlib.training.closed_form`.
 
     ``lr`` is one rate or (lr_P, lr_Q, lr_E), ``reg`` one weight or (reg_P, reg_item, reg_E), ``optimizer`` ``"adam"`` or
     ``"adagrad"``, from ``initial_accumulator``, 0.1 in the authors' program. ``reg_form="combined"`` penalises whole item
-    vectors, q_i + Eᵀc_i, as that program does; ``"apart"`` q_i and q_j, of Q, and E by reg_E alone, once a batch: eq. (7), and
-    q_j too. DUIF then has nothing under reg_item; without E both are the same. ``perturbation="random"`` draws from ``generator``,
-    by default of seed 0. With ``cuda_graph``, as in ``fit`` unless the class says ``can_be_recorded = False``, Adagrad's step
-    is recorded on a card: ``training.compiled.recorded``. No data, or no such rate, weight, word or id: a ValueError."""
+    vectors, q_i + Eᵀc_i, as that program does; ``"apart"`` q_i and q_j, of Q, and E by reg_E alone, once a batch (eq. 7,
+    and q_j). DUIF then has nothing under reg_item; without E both are the same. ``perturbation="random"`` draws from
+    ``generator``, by default of seed 0. With ``cuda_graph``, as in ``fit`` unless the class says ``can_be_recorded = False``,
+    Adagrad's step is recorded on a card: ``training.compiled.recorded``. No data, or no such rate, weight, word or id: a
+    ValueError."""
 
     name: ClassVar[str] = "closed_form"
     gradients: ClassVar[Callable[..., Gradients]] = staticmethod(closed_form.gradients)
@@ -126,9 +129,7 @@ def trainer_class(trainer: str | type[PairwiseTrainer], model: Trainable, optimi
     name is a ValueError; ``"compiled"`` without numba an ImportError."""
     if isinstance(trainer, type):
         return trainer
-    one_of(
-        trainer, "trainer, where it is no class of one's own,", ("auto", "closed_form", "autograd", "compiled", "per_triple")
-    )
+    one_of(trainer, "trainer, where it is no class of one's own,", TRAINERS)
     has_loop = model.P.is_cpu and optimizer == "adagrad" and (model.perturbation == "gradient" or not model.adv_weight)
     if trainer in ("compiled", "per_triple") or (trainer == "auto" and has_loop and importlib.util.find_spec("numba")):
         return compiled.trainer_class(trainer)
