@@ -144,6 +144,28 @@ def test_a_margin_lifts_every_rival_and_only_rivals():
     assert (held_out_ranks(U, V, d, margin=margin) == brute_force(scores, d)[0]).all()
 
 
+@pytest.mark.parametrize("size", [1.0, 1e-200, 1e120])
+@pytest.mark.parametrize("ties", ["lost", "won"])
+@pytest.mark.parametrize("copies", [1, 9], ids=["few twins", "many twins"])
+def test_scores_that_float32_cannot_tell_apart_are_told_apart_in_float64(size, ties, copies):
+    """Item n + 1 is ahead of item n by 1e-12 of its score or the same; all others are far from them, on either side."""
+    rng = np.random.default_rng(0)
+    kind = rng.integers(0, 40, 300)
+    near = 1 + 1e-12 * (kind // 2)  # two kinds, one score
+    far = np.where(rng.random(300) < 0.5, rng.uniform(2, 3, 300), rng.uniform(-3, 0, 300))
+    V = np.stack([np.where(kind < 30, near, far), kind % 2], 1)
+    V = np.concatenate([V] * copies)
+    U = np.stack([rng.uniform(0.5, 2, 60), np.zeros(60)], 1)
+    d = Dataset(np.empty((0, 2)), rng.integers(0, len(V), 60), n_users=60, n_items=len(V))
+    scores = U[:, :1] * V[:, 0]
+    own = scores[np.arange(60), d.test][:, None]
+    same = (V == V[d.test][:, None]).all(2)
+    ahead = ((scores > own) & ~same if ties == "won" else (scores >= own) | same).sum(1) - (ties == "lost")
+    found = held_out_ranks(torch.tensor(U * size), torch.tensor(V), d, ties=ties)
+    assert found.tolist() == ahead.tolist()
+    assert (held_out_ranks(torch.tensor(U).float(), torch.tensor(V).float(), d, ties=ties) != ahead).any()
+
+
 @pytest.mark.parametrize("which", ["user", "item"])
 def test_vectors_must_be_finite(which):
     U, V, d = random_case()
