@@ -10,7 +10,7 @@ from pathlib import Path
 from .gpu import LIMITS, check
 from .workloads import SIZES, Size
 
-PARTS = ("training", "ranking", "growth", "precision")
+PARTS = ("training", "ranking", "two cores", "growth", "precision")
 
 
 def size_of(text: str) -> Size:
