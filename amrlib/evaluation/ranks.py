@@ -72,8 +72,9 @@ def _twins(V: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     bits = torch.int32 if V.dtype == torch.float32 else torch.int64
     odd = torch.randint(2**62, (V.shape[1],), generator=torch.Generator().manual_seed(0)).to(V.device) * 2 + 1
     # each row becomes one number, which sorts much faster than rows do; + 0.0 because −0 and 0 are equal
-    parts = V.split(max(1, 2**16 // max(1, V.shape[1])))
-    key = torch.cat([((part + 0.0).view(bits).long() * odd).sum(1) for part in parts])
+    # (the float64 of a float32 ends in 29 bits of 0: the others are brought down, or many rows would share a number)
+    parts = ((part + 0.0).view(bits).long() for part in V.split(max(1, 2**16 // max(1, V.shape[1]))))
+    key = torch.cat([((part ^ part >> 32) * odd).sum(1) for part in parts])
     items = torch.arange(len(V), device=V.device)
     for rows, dim in ((key, None), (V, 0)):  # the second only if two vectors share a number: hardly ever
         _, of, times = torch.unique(rows, dim=dim, return_inverse=True, return_counts=True)
@@ -110,8 +111,10 @@ def held_out_ranks(
         power = 2.0 ** min(max(math.frexp(float(torch.linalg.vector_norm(V, dim=1).max()))[1], -1000), 1000)
         U, V = U * power, V / power
     first, column, times = _twins(V)  # twins become one column (so MF scores its cold items, all zero, once)
-    distinct = V[first]
-    screen = torch.cat([distinct, distinct.new_ones(len(distinct), 1)], 1).float() if screened else None
+    distinct, screen = V if len(first) == len(V) else V[first], None
+    if screened:
+        screen = torch.ones(len(distinct), V.shape[1] + 1, dtype=torch.float32)
+        screen[:, :-1] = distinct
     weight = times.to(torch.float32 if len(V) < 2**24 else torch.float64)  # float32 counts exactly up to 2²⁴
     budget, most = (BLOCK_BYTES, 4 * TILE_USERS) if device.type == "cuda" else (min(BLOCK_BYTES, TILE_BYTES), TILE_USERS)
     # a sampled rival brings its whole vector, a ranked one only its score

@@ -57,12 +57,12 @@ class Work(NamedTuple):
     items: np.ndarray  # (2B,)  the distinct items
     slot_of_user: np.ndarray  # (M,) the place of each among them; −1: not in the batch
     slot_of_item: np.ndarray  # (N,)
+    loss: np.ndarray  # (2, B) float64, −ln σ of each triple, clean and attacked
+    g: np.ndarray  # (B,)  its slope times the loss's weight, of one of the two losses
     d: np.ndarray  # (B, K̃)    q̃_i − q̃_j
     A: np.ndarray  # (B, K̄)   ∂L/∂z for z = Eᵀ(c_i − c_j), of one of the two losses
     r_ij: np.ndarray  # (B, K_z)  r_i − r_j
     G: np.ndarray  # (2B + K_z, K̄)  ∂L/∂z, a row for each of X; then M
-    loss: np.ndarray  # (2, B) float64, −ln σ of each triple, clean and attacked
-    g: np.ndarray  # (B,)  its slope times the loss's weight, of one of the two losses
     by_p: np.ndarray  # (B, K̃)   ∂L/∂p of the distinct users
     by_q: np.ndarray  # (2B, K̃)  ∂L/∂q̃ of the distinct items
     r: np.ndarray  # (2B, K_z)  r_n = ε s_n/‖E s_n‖, s_n the visual columns of by_q before the adversary
@@ -522,7 +522,9 @@ def part(which, share, shares, triples, rows, sizes, P, Q, E, features, adversar
     elif which == 1 and K_z > 0:
         start, end = _share(R + K_z if attacked else R, share, shares)
         rows_times_E(features, rows[0], rows[1], work.X, work.E, work.Z, start, end)
-    elif which == 2:
+        if not each_item:  # a row of Z is a triple's
+            _clean(users, pos, neg, P, Q, each_item, first, work, min(start, B), min(end, B))
+    elif which == 2 and (each_item or K_z == 0):
         _clean(users, pos, neg, P, Q, each_item, first, work, b, b_end)
     elif which == 3 or (which == 5 and attacked):
         (u, u_end), (n, n_end) = _share(n_users, share, shares), _share(n_items, share, shares)

@@ -36,8 +36,8 @@ class CompiledTrainer(PairwiseTrainer):
     Implements what it implements (:eq:`eq-bpr-gradient`, :eq:`eq-grad-e`, :eq:`eq-amr-gamma`, :eq:`eq-amr-em`), with
     the same parameters and the same steps: the tests hold it to ``AutogradTrainer`` as they do ``PairwiseTrainer``. Sums
     are taken in another order, so numbers differ in the last digits. Where it has no loop (Adam, random
-    directions) the step is ``PairwiseTrainer``'s own. The large products take as many threads as torch has; their number
-    changes no number.
+    directions) the step is ``PairwiseTrainer``'s own. A step's parts are divided among as many threads as torch has;
+    their number changes no number.
 
     Raises
     ------
@@ -89,13 +89,14 @@ class CompiledTrainer(PairwiseTrainer):
             ids = [np.empty(n, np.int64) for n in (B, B, B, B, 2 * B)]
             slots = [np.full(n, -1, np.int32) for n in (len(P.theta), self._n_items)]
             rows, empty = 2 * B + K_z, self.model.P.new_empty
-            shapes = [(B, K), (B, width), (B, K_z), (rows, width), (1, B), (B, K), (2 * B, K), (2 * B, K_z), (2 * B, width)]
+            shapes = [(B, K), (B, width), (B, K_z), (rows, width), (B, K), (2 * B, K), (2 * B, K_z), (2 * B, width)]
             shapes += [(rows, width), (D, width), (D, width), (K_z, D)]
             # torch's memory begins where a vector may begin, numpy's anywhere. Zeros, for the columns beyond K_z: numbers
             # that happen to be tiny would slow the products down. And room at the end of X's rows: D is often a power of
             # two, and rows of such a length push one another out of the cache.
             numbers = [empty(shape).zero_().numpy() for shape in shapes] + [empty(rows, D + lanes).numpy()]
-            self._work = Work(*ids, *slots, *numbers[:4], np.zeros((2, B)), numbers[4][0], *numbers[5:])
+            losses = [np.empty((2, B)), np.empty(B, self._number)]
+            self._work = Work(*ids, *slots, *losses, *numbers)
         return self._work
 
     def _shares(self, B: int) -> int:
@@ -107,11 +108,11 @@ class CompiledTrainer(PairwiseTrainer):
         """A step's parts, one after another, each by all threads; its penalty."""
         self._threads = self._threads or ThreadPoolExecutor(max(1, torch.get_num_threads()))
         triples, _, sizes, P, Q, E, _, adversary, learned, work = step
-        penalty = 0.0
+        penalty, empty = 0.0, (() if sizes[2] else (2,)) + (() if adversary[0] else (4, 5))
         for which in range(PARTS):
             if which == PENALTIES:
                 penalty = penalties(triples, sizes, P, Q, E, learned, work)
-            if adversary[0] or which not in (4, 5):
+            if which not in empty:
                 others = [self._threads.submit(part, which, share, shares, *step) for share in range(1, shares)]
                 part(which, 0, shares, *step)
                 for other in others:
