@@ -193,6 +193,28 @@ def ranks(ranking: dict[str, Any]) -> str:
     )
 
 
+def two_cores(found: dict[str, Any]) -> str:
+    """Two threads beside one, and ranking for a sample of users beside Cornac."""
+    rows = []
+    for run in found["runs"]:
+        rates, name = run["rates"], run["workload"]
+        for model in ("AMR", "VBPR"):
+            two = f"{model}, compiled, two threads"
+            if two in rates:
+                rows.append([f"{two}, against one ({column(run)})", times(ratio(rates, two, f"{model}, compiled"))])
+        if "ranking, two threads" in rates:
+            users = units(rates["ranking, two threads"])[0]
+            if "cornac ranking" in rates:
+                text = f"ranking, two threads, against cornac ({name}; {units(rates['cornac ranking'])[0]:,.0f} users a second)"
+                rows.append([text, times(ratio(rates, "ranking, two threads", "cornac ranking"))])
+            slower = ratio(rates, "ranking, two threads", "worst-case ranks, two threads")
+            rows.append([f"time of worst-case ranks over that of clean ranks ({name})", times(slower)])
+            whole = f"seconds to rank for all users at that rate ({name}; {users:,.0f} users a second)"
+            rows.append([whole, f"{run['size']['users'] / users:,.0f}"])
+    m = found["machine"]
+    return f"{grid(['on two cores', 'ratio'], rows)}\n\n{m['cpu']}, {m['cores']} cores, {m['date']}."
+
+
 def mapped(growth: dict[str, Any]) -> str:
     found, rows = growth["memory_map"], []
     base = units(found["memory"]["triples"])[0]
@@ -386,6 +408,7 @@ def write(page: Path = PAGE, results: Path = RESULTS, pictures: Path = PICTURES)
     training, ranking, growth, gpu, precision, pixels, bpr, accuracy, scale = map(
         read, ("training", "ranking", "growth", "gpu", "precision", "pixels", "bpr", "bpr_accuracy", "scale")
     )
+    both = read("two_cores")
     parts: dict[str, Callable[[], str] | None] = {
         "device": training and (lambda: device(training)),
         "ratios": training and (lambda: ratios(training)),
@@ -397,6 +420,7 @@ def write(page: Path = PAGE, results: Path = RESULTS, pictures: Path = PICTURES)
         "bpr_accuracy": accuracy and (lambda: bpr_ranks(accuracy)),
         "peers": training and (lambda: peers(training, ranking)),
         "ranking": ranking and (lambda: ranks(ranking)),
+        "two": both and (lambda: two_cores(both)),
         "map": growth and (lambda: mapped(growth)),
         "precision": precision and (lambda: precise(precision)),
         "pixels": pixels and (lambda: attacks(pixels)),

@@ -74,7 +74,7 @@ class Contest:
             values = ",".join(map(str, (size.users, size.items, size.interactions, size.D, size.K)))
             command = [str(python), "-m", "bench", "worker", name, "--size", values, "--batch", str(batch), "--seed", str(seed)]
             environment = {**os.environ, **ONE_THREAD, "TQDM_DISABLE": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
-            environment |= variables or {}
+            environment |= {f"{key}_NUM_THREADS": str(CONTENDERS[name].threads) for key in LIBRARIES} | (variables or {})
             self.running[name] = subprocess.Popen(
                 command, cwd=ROOT, env=environment, text=True, bufsize=1,
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.notes[name],

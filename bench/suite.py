@@ -67,6 +67,21 @@ def ranking_agrees(size: Size, seed: int = 0, users: int = 200) -> dict[str, Any
     return {"users": len(r), "largest_difference": float(max(different))}
 
 
+def two_cores(rounds: int, seconds: float) -> list[dict[str, Any]]:
+    """Two threads beside one, in training; and beside Cornac, in ranking for the largest shop."""
+    runs = []
+    training = [f"{model}, compiled{threads}" for model in ("AMR", "VBPR") for threads in ("", ", two threads")]
+    ranking = ["ranking, two threads", "worst-case ranks, two threads", "cornac ranking"]
+    for name, size, names in (
+        ("pinterest", SIZES["pinterest"], training), ("medium", SIZES["medium"], training),
+        ("women", replace(SIZES["women"], D=64), ranking),
+    ):  # fmt: skip
+        print(f"\ntwo cores, {name}", flush=True)
+        runs.append({"workload": name, **compare(names, size, 4096, rounds, seconds)})
+        print(table(runs[-1]), flush=True)
+    return runs
+
+
 def suite(quick: bool, rounds: int, seconds: float, only: Sequence[str]) -> None:
     """Measure, print, write. ``quick`` measures ours and the naive port, and leaves the stored results alone."""
     begun = time.perf_counter()
@@ -81,7 +96,7 @@ def suite(quick: bool, rounds: int, seconds: float, only: Sequence[str]) -> None
                 if quick and (batch, name) in ((4096, "pinterest"), (512, "medium")):
                     continue
                 # a method without batches is measured once, but where it stands beside one that has them
-                names = [n for n in chosen if CONTENDERS[n].kind != "rank" and n not in BPR[:2]
+                names = [n for n in chosen if CONTENDERS[n].kind in ("train", "ceiling") and n not in BPR[:2]
                          and (CONTENDERS[n].batched or batch == 512 or n in RIVALS["MF-BPR"])]  # fmt: skip
                 print(f"\ntraining, {name}", flush=True)
                 runs.append({"workload": name, **compare(names, SIZES[name], batch, rounds, seconds)})
@@ -108,6 +123,8 @@ def suite(quick: bool, rounds: int, seconds: float, only: Sequence[str]) -> None
         run = {"workload": "medium", **compare(names, size, 512, rounds, seconds), "agreement": ranking_agrees(size)}
         print(table(run), flush=True)
         save({"machine": machine(), "runs": [run]}, "ranking", **folder)
+    if "two cores" in only and not quick:
+        save({"machine": machine(2), "runs": two_cores(rounds, seconds)}, "two_cores")
     if "growth" in only and not quick:
         print("\ngrowth", flush=True)
         save({"machine": machine(), "rows": growth(), "memory_map": memory_map()}, "growth")

@@ -302,6 +302,24 @@ def test_the_page_is_filled_between_its_markers_and_nowhere_else(tmp_path):
     assert outside(text) == outside(before)
 
 
+def test_two_threads_are_told_from_one_and_a_sample_from_all_users():
+    training = record_of(["AMR, compiled", "AMR, compiled, two threads"], 4096)  # 1 and 2 thousand a second
+    ranking = record_of(["cornac ranking", "worst-case ranks, two threads", "ranking, two threads"], 4096)  # 1, 2, 3
+    text = page.two_cores({"machine": run.machine(2), "runs": [training, ranking]})
+    assert "| AMR, compiled, two threads, against one (medium, batch 4,096) | ×2.00 (2.00–2.00) |" in text
+    assert "against cornac (medium; 1,000 users a second) | ×3.0 (3.0–3.0) |" in text
+    assert "worst-case ranks over that of clean ranks (medium) | ×1.50 (1.50–1.50) |" in text
+    assert {CONTENDERS[name].threads for name in training["rates"]} == {1, 2}
+
+
+def test_the_contenders_of_two_cores_run(shop):
+    for name in ("AMR, compiled, two threads", "ranking, two threads", "worst-case ranks, two threads"):
+        sink = io.StringIO()
+        with pytest.raises(SystemExit):
+            CONTENDERS[name].run(Clock(io.StringIO("0\n" * 2), sink), shop, MICRO, 32)
+        assert [json.loads(line)["count"] > 0 for line in sink.getvalue().splitlines()[1:]] == [True, True]
+
+
 def test_the_stored_results_have_their_keys_and_the_page_is_theirs(tmp_path):
     target = tmp_path / "speed.md"
     target.write_text(page.PAGE.read_text(encoding="utf-8"), encoding="utf-8")

@@ -144,6 +144,42 @@ def test_a_margin_lifts_every_rival_and_only_rivals():
     assert (held_out_ranks(U, V, d, margin=margin) == brute_force(scores, d)[0]).all()
 
 
+@pytest.mark.parametrize("size", [1.0, 1e-4, 1e-200, 1e120])
+@pytest.mark.parametrize("ties", ["lost", "won"])
+@pytest.mark.parametrize("copies", [1, 9], ids=["few twins", "many twins"])
+def test_scores_that_float32_cannot_tell_apart_are_told_apart_in_float64(size, ties, copies):
+    """Item n + 1 is ahead of item n by 1e-12 of its score or the same; all others are far from them, on either side."""
+    rng = np.random.default_rng(0)
+    kind = rng.integers(0, 40, 300)
+    near = 1 + 1e-12 * (kind // 2)  # two kinds, one score
+    far = np.where(rng.random(300) < 0.5, rng.uniform(2, 3, 300), rng.uniform(-3, 0, 300))
+    V = np.stack([np.where(kind < 30, near, far), kind % 2], 1)
+    V = np.concatenate([V] * copies)
+    U = np.stack([rng.uniform(0.5, 2, 60), np.zeros(60)], 1)
+    d = Dataset(np.empty((0, 2)), rng.integers(0, len(V), 60), n_users=60, n_items=len(V))
+    scores = U[:, :1] * V[:, 0]
+    own = scores[np.arange(60), d.test][:, None]
+    same = (V == V[d.test][:, None]).all(2)
+    ahead = ((scores > own) & ~same if ties == "won" else (scores >= own) | same).sum(1) - (ties == "lost")
+    found = held_out_ranks(torch.tensor(U * size), torch.tensor(V / size), d, ties=ties)
+    assert found.tolist() == ahead.tolist()
+    assert (held_out_ranks(torch.tensor(U).float(), torch.tensor(V).float(), d, ties=ties) != ahead).any()
+
+
+@pytest.mark.parametrize("apart", [1e-8, 1e-6, 1e-4])
+def test_float64_ranks_are_float64_s_where_float32_errs(apart):
+    """All scores lie about as close together as float32 is off; far and near ones at once."""
+    rng = np.random.default_rng(0)
+    U, V = rng.normal(size=(100, 64)), rng.normal(size=64) + apart * rng.normal(size=(900, 64))
+    d = Dataset(np.empty((0, 2)), rng.integers(0, 900, 100), n_users=100, n_items=900)
+    margin = torch.tensor(apart * rng.normal(size=100))
+    scores = U @ V.T
+    scores -= scores[np.arange(100), d.test][:, None]
+    beaten = scores + margin.numpy()[:, None] >= 0
+    wanted = beaten.sum(1) - beaten[np.arange(100), d.test]
+    assert held_out_ranks(torch.tensor(U), torch.tensor(V), d, margin=margin).tolist() == wanted.tolist()
+
+
 @pytest.mark.parametrize("which", ["user", "item"])
 def test_vectors_must_be_finite(which):
     U, V, d = random_case()
@@ -319,3 +355,12 @@ def test_rows_that_share_a_number_are_told_apart(monkeypatch):
     monkeypatch.undo()
     assert torch.equal(V[first][of], V) and len(first) == n and times.sum() == 40 and (first.diff() > 0).all()
     assert (held_out_ranks(U, V, d) == whole).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_small_whole_numbers_do_not_share_a_number(dtype, monkeypatch):
+    """Their float64 ends in zeros; rows are sorted as rows only where two share a number, which takes ten times as long."""
+    dims, unique = [], torch.unique
+    monkeypatch.setattr(torch, "unique", lambda *a, dim, **k: dims.append(dim) or unique(*a, dim=dim, **k))
+    ranking._twins(torch.cartesian_prod(*[torch.arange(16.0)] * 3).to(dtype))
+    assert dims == [None]

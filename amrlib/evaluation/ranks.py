@@ -4,6 +4,7 @@ A rank counts from 0: the number of other candidates that score at least as high
 it, as in the authors' program, so one score for all items is the worst there is, not the luckiest. Among the k best, ties go
 to the smaller item number. Scores are float32 at least, and items with the same vector tie exactly, however it is rounded."""
 
+import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -17,7 +18,8 @@ from ..progress import progress_bar
 
 BLOCK_BYTES = 2**27  # the most that scores take at a time: 128 MiB, whatever the size of the catalogue
 TILE_BYTES = 2**21  # on the CPU scores are compared while they are still in its cache
-TILE_USERS = 512
+TILE_USERS = 1024
+WIDEST = 2**13  # columns of a tile: float32 adds up so many ones, and what one of them lacks of 1, without losing that
 LOOK_FOR_NAN = "look for NaN in the parameters or the features"
 
 
@@ -70,8 +72,9 @@ def _twins(V: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     bits = torch.int32 if V.dtype == torch.float32 else torch.int64
     odd = torch.randint(2**62, (V.shape[1],), generator=torch.Generator().manual_seed(0)).to(V.device) * 2 + 1
     # each row becomes one number, which sorts much faster than rows do; + 0.0 because −0 and 0 are equal
-    parts = V.split(max(1, 2**16 // max(1, V.shape[1])))
-    key = torch.cat([((part + 0.0).view(bits).long() * odd).sum(1) for part in parts])
+    # (the float64 of a float32 ends in 29 bits of 0: the others are brought down, or many rows would share a number)
+    parts = ((part + 0.0).view(bits).long() for part in V.split(max(1, 2**16 // max(1, V.shape[1]))))
+    key = torch.cat([((part ^ part >> 32) * odd).sum(1) for part in parts])
     items = torch.arange(len(V), device=V.device)
     for rows, dim in ((key, None), (V, 0)):  # the second only if two vectors share a number: hardly ever
         _, of, times = torch.unique(rows, dim=dim, return_inverse=True, return_counts=True)
@@ -103,9 +106,16 @@ def held_out_ranks(
         require(torch.isfinite(vectors).all(), f"the {name} vectors are not all finite; {LOOK_FOR_NAN}")
     held = dataset.test if items is None else items
     users, device = np.flatnonzero(held >= 0), U.device
+    screened = candidates is None and dtype == torch.float64 and device.type == "cpu"
+    if screened:  # the same scores, by vectors of items that are no longer than 1
+        power = 2.0 ** min(max(math.frexp(float(torch.linalg.vector_norm(V, dim=1).max()))[1], -1000), 1000)
+        U, V = U * power, V / power
     first, column, times = _twins(V)  # twins become one column (so MF scores its cold items, all zero, once)
-    distinct = V[first]
-    weight = times.to(U.dtype if len(V) < 2**24 else torch.float64)  # float32 counts exactly up to 2²⁴
+    distinct, screen = V if len(first) == len(V) else V[first], None
+    if screened:
+        screen = torch.ones(len(distinct), V.shape[1] + 1, dtype=torch.float32)
+        screen[:, :-1] = distinct
+    weight = times.to(torch.float32 if len(V) < 2**24 else torch.float64)  # float32 counts exactly up to 2²⁴
     budget, most = (BLOCK_BYTES, 4 * TILE_USERS) if device.type == "cuda" else (min(BLOCK_BYTES, TILE_BYTES), TILE_USERS)
     # a sampled rival brings its whole vector, a ranked one only its score
     row_bytes = U.element_size() * (1 if candidates is None else (candidates.shape[1] + 1) * U.shape[1])
@@ -124,7 +134,7 @@ def held_out_ranks(
             other = seen != held[ids][at]
             at, seen = np.concatenate([at[other], np.arange(len(ids))]), np.concatenate([seen[other], held[ids]])
             out = torch.as_tensor(at, device=device), column[torch.as_tensor(seen, device=device)]
-            beaten = _count(u, distinct, weight, bar, column[target], out, budget, won)
+            beaten = _count(u, distinct, weight, bar, column[target], out, budget, won, screen)
         else:
             rivals = torch.as_tensor(candidates[ids], device=device)  # (b, C)
             theirs = V.index_select(0, rivals.flatten()).view(*rivals.shape, -1)  # (b, C, K)
@@ -137,28 +147,50 @@ def held_out_ranks(
 
 
 def _count(
-    u: Tensor, v: Tensor, weight: Tensor, bar: Tensor, own: Tensor, out: tuple[Tensor, Tensor], budget: int, won: bool = False
-) -> Tensor:
+    u: Tensor, v: Tensor, weight: Tensor, bar: Tensor, own: Tensor, out: tuple[Tensor, Tensor], budget: int, won: bool = False,
+    screen: Tensor | None = None,
+) -> Tensor:  # fmt: skip
     """Σ_j weight_j [u·v_j ≥ bar] for each row of ``u``, less one for each row and column in ``out`` counted: int64, (b,).
     With ``won`` it is > in place of ≥. Works through the columns in tiles of ``budget`` bytes, each compared in place: nothing
-    but the tile is held."""
-    b = len(u)
+    but the tile is held. With ``screen``, [v; 1] in float32 of v no longer than 1, float32 decides where it is certain, and
+    float64 in the rows of a tile where it is not: the ranks are float64's."""
+    b, fast, columns_of = len(u), u, v
+    if screen is not None:  # columns of (u·v − bar) / doubt
+        # (b, 1) 1.25 times as far as float32 may be off: K + 1 terms, of rounded numbers (Higham 2002, §3.1)
+        doubt = 1.25 * (u.shape[1] + 4) * 2.0**-24 * (u.norm(dim=1, keepdim=True) + bar.abs())
+        fast, columns_of = (torch.cat([u, -bar], 1) / doubt.clamp_min(1e-300)).float(), screen
+    # what stands for a rival that is behind; with −1 the few that are not quite ±1 do not change the rounded sum
+    no = -1.0 if screen is not None and weight.max() <= 4 else 0.0
     beaten = torch.zeros(b, dtype=torch.int64, device=u.device)
-    width = max(1, min(len(v), budget // (u.element_size() * b)))
+    width = max(1, min(len(v), budget // (fast.element_size() * b), WIDEST))
     edges = torch.arange(0, len(v) + width, width, device=u.device)
     own, who = torch.sort(own)
     columns, order = torch.sort(out[1])
     cuts = torch.stack([torch.searchsorted(columns, edges), torch.searchsorted(own, edges)]).T.tolist()
-    tile = u.new_empty(b * width)
+    tile = fast.new_empty(b * width)
     for left, (cut, mine), (next_cut, next_mine) in zip(range(0, len(v), width), cuts, cuts[1:]):
-        part = v[left : left + width]
-        s = torch.mm(u, part.T, out=tile[: b * len(part)].view(b, len(part)))  # (b, width)
+        part = columns_of[left : left + width]
+        s = torch.mm(fast, part.T, out=tile[: b * len(part)].view(b, len(part)))  # (b, width)
         # a tie with itself and its twins, however rounded
-        s[who[mine:next_mine], own[mine:next_mine] - left] = -torch.inf if won else torch.inf
-        s.gt_(bar) if won else s.ge_(bar)  # 1.0 or 0.0
-        beaten += (s.to(weight.dtype) @ weight[left : left + len(part)]).long()
+        tie = (who[mine:next_mine], own[mine:next_mine] - left), -torch.inf if won else torch.inf
+        s[tie[0]] = tie[1]
+        if screen is None:
+            s.gt_(bar) if won else s.ge_(bar)  # 1.0 or 0.0
+        else:
+            s.clamp_(-1, 1)  # ±1 where float32 is certain; between ±0.8 it may have the wrong sign
+            doubtful = torch.nonzero(~(torch.linalg.vector_norm(s, dim=1) > (len(part) - 0.25) ** 0.5))[:, 0]
+            if no == 0:
+                s.gt_(0)
+            if len(doubtful):
+                again = u[doubtful] @ v[left : left + width].T
+                s[doubtful] = torch.where(again > bar[doubtful] if won else again >= bar[doubtful], 1.0, no)
+                s[tie[0]] = no if won else 1.0
+        times = weight[left : left + len(part)]
+        total = s.to(weight.dtype) @ times  # (b,)
+        beaten += (total if no == 0 else ((total + times.sum()) / 2).round_()).long()
         at = out[0][order[cut:next_cut]]
-        beaten.index_add_(0, at, -s[at, columns[cut:next_cut] - left].long())
+        gone = s[at, columns[cut:next_cut] - left] > 0
+        beaten.index_add_(0, at, -gone.long())
     return beaten
 
 

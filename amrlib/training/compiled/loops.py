@@ -1,7 +1,6 @@
 """The loops of the compiled step, and its two products in D dimensions with the gather of the features inside the first.
 
-:func:`steps` takes all batches of an epoch in one call. Its parts, :func:`before`, :func:`between` and :func:`after` the two
-large products, are there for the trainer to call one by one where several threads share the products.
+:func:`steps` takes all batches of an epoch in one call. Its parts, which several threads can share, are those of :func:`part`.
 
 A library's matrix product wants its rows side by side in memory, so they are gathered first, and the processor waits for
 memory; then it multiplies, and memory waits. Here a few rows are multiplied while the next ones are on their way: each turn
@@ -58,6 +57,8 @@ class Work(NamedTuple):
     items: np.ndarray  # (2B,)  the distinct items
     slot_of_user: np.ndarray  # (M,) the place of each among them; −1: not in the batch
     slot_of_item: np.ndarray  # (N,)
+    loss: np.ndarray  # (2, B) float64, −ln σ of each triple, clean and attacked
+    g: np.ndarray  # (B,)  its slope times the loss's weight, of one of the two losses
     d: np.ndarray  # (B, K̃)    q̃_i − q̃_j
     A: np.ndarray  # (B, K̄)   ∂L/∂z for z = Eᵀ(c_i − c_j), of one of the two losses
     r_ij: np.ndarray  # (B, K_z)  r_i − r_j
@@ -356,70 +357,90 @@ def _distinct(users, pos, neg, work):
     return n_users, n_items
 
 
+@inlined
+def _share(n, share, shares):
+    """From where to where of n things a share of ``shares`` goes. The tiles in it are whole, as they are in one."""
+    return n * share // shares // PANEL * PANEL, n if share + 1 == shares else n * (share + 1) // shares // PANEL * PANEL
+
+
 @loop
-def _lay_out(E, attacked, R, work):
-    """E row by row; and, for an adversary, Eᵀ below the R rows of X."""
-    _turn(E, work.E)
+def _lay_out(E, attacked, R, work, start, end):
+    """E row by row; and, for an adversary, Eᵀ below the R rows of X. From column ``start`` to ``end`` of Eᵀ."""
+    _turn(E[:, start:end], work.E[start:end])
     if attacked:
-        work.X[R : R + len(E), : E.shape[1]] = E
+        work.X[R : R + len(E), start:end] = E[:, start:end]
 
 
 @loop
-def _loss(users, weight, P, first, work):
-    """Σ −ln σ(p_b · d_b); the gradients of ``weight`` times it, added up in ``by_p`` and ``by_q``, by triple in ``A``."""
-    total, number = 0.0, P.theta.dtype.type
-    for b in range(len(users)):
-        p, d, a = P.theta[users[b]], work.d[b], work.A[b]
-        loss, g = _logistic(_dot(p, d))
-        total += loss
+def _loss(users, weight, P, first, loss, work, start, end):
+    """−ln σ(p_b · d_b) of each triple; ``weight`` times its slope, in ``g``, and times p_b, in ``A``."""
+    number = P.theta.dtype.type
+    for b in range(start, end):
+        p, a = P.theta[users[b]], work.A[b]
+        loss[b], g = _logistic(_dot(p, work.d[b]))
         g = number(weight * g)  # a float64 would make the rows below wait
-        _add(work.by_p[work.u[b]], g, d)
-        _add(work.by_q[work.i[b]], g, p)
-        _add(work.by_q[work.j[b]], -g, p)
+        work.g[b] = g
         for k in range(len(p) - first):
             a[k] = g * p[first + k]
-    return total
 
 
 @loop
-def _clean(users, pos, neg, n_users, n_items, P, Q, each_item, first, work):
-    """Σ −ln σ(ŷ_ui − ŷ_uj)."""
-    work.by_p[:n_users] = 0
-    work.by_q[:n_items] = 0
-    for b in range(len(users)):
+def _clean(users, pos, neg, P, Q, each_item, first, work, start, end):
+    """The loss of ŷ_ui − ŷ_uj."""
+    for b in range(start, end):
         d = work.d[b]
         _set_difference(d, Q.theta[pos[b]], Q.theta[neg[b]])
         if each_item:
             _add_difference(d[first:], work.Z[work.i[b]], work.Z[work.j[b]])
         else:
             _sum(d[first:], work.Z[b])
-    bpr = _loss(users, 1.0, P, first, work)
+    _loss(users, 1.0, P, first, work.loss[0], work, start, end)
     if not each_item:
-        work.G[: len(users)] = work.A[: len(users)]
-    return bpr
+        work.G[start:end] = work.A[start:end]
 
 
 @loop
-def _attacked(users, n_items, epsilon, weight, floor, P, each_item, first, work):
-    """Σ −ln σ(ŷ'_ui − ŷ'_uj), every item moved by its Δ_n."""
-    for n in range(n_items):
+def _attacked(users, weight, P, each_item, first, work, start, end):
+    """The loss of ŷ'_ui − ŷ'_uj, every item moved by its Δ_n."""
+    for b in range(start, end):
+        i, j, row = work.i[b], work.j[b], work.r_ij[b]
+        r_i, r_j = work.r[i], work.r[j]
+        for k in range(len(row)):
+            row[k] = r_i[k] - r_j[k]
+        _add_difference(work.d[b, first:], work.t[i], work.t[j])
+    _loss(users, weight, P, first, work.loss[1], work, start, end)
+    if not each_item:
+        for b in range(start, end):
+            _sum(work.G[b], work.A[b])
+
+
+@loop
+def _by_row(users, P, work, first_user, last_user, first_item, last_item):
+    """Add the triples' gradients up, in their order, in some rows of ``by_p`` and ``by_q``."""
+    for b in range(len(users)):
+        u, i, j, g = work.u[b], work.i[b], work.j[b], work.g[b]
+        p = P.theta[users[b]]
+        if first_user <= u < last_user:
+            _add(work.by_p[u], g, work.d[b])
+        if first_item <= i < last_item:
+            _add(work.by_q[i], g, p)
+        if first_item <= j < last_item:
+            _add(work.by_q[j], -g, p)
+
+
+@loop
+def _directions(R, epsilon, floor, first, work, start, end):
+    """r_n and EᵀΔ_n of some items; EᵀE lies in Z from row R on."""
+    K, K_z, width = work.by_q.shape[1], work.r.shape[1], work.t.shape[1]
+    # S EᵀE, the rows of S being s_n, (U, K_z)
+    product(work.by_q, start * K + first, K, 1, work.Z, R * width, width, work.t, start * width, width, end - start, width, K_z)
+    for n in range(start, end):
         s, t, r = work.by_q[n, first:], work.t[n], work.r[n]
         norm = np.sqrt(max(_dot(s, t), 0.0))  # ‖Γ_n‖ = √(s_nᵀ(EᵀE)s_n)
         scale = t.dtype.type(epsilon[work.items[n] if len(epsilon) > 1 else 0] / norm if norm > floor else 0.0)
         for k in range(len(r)):
             r[k] = scale * s[k]
             t[k] *= scale
-    for b in range(len(users)):
-        i, j, row = work.i[b], work.j[b], work.r_ij[b]
-        r_i, r_j = work.r[i], work.r[j]
-        for k in range(len(row)):
-            row[k] = r_i[k] - r_j[k]
-        _add_difference(work.d[b, first:], work.t[i], work.t[j])
-    adversarial = _loss(users, weight, P, first, work)
-    if not each_item:
-        for b in range(len(users)):
-            _sum(work.G[b], work.A[b])
-    return adversarial
 
 
 @loop
@@ -455,80 +476,123 @@ def _regularised(pos, neg, P, Q, users, learned, first, work):
 
 
 @loop
-def after(n_users, n_items, P, Q, E, learned, work):
-    """Adagrad, for the rows that the batch has touched and all of E. Returns reg_E ‖E‖²."""
-    penalty, twice = 0.0, E.theta.dtype.type(2 * E.reg)
-    by_E = work.by_E
-    _turn(work.XG[:, : len(by_E)], by_E)
+def _update(n_users, n_items, P, Q, E, learned, work, share, shares):
+    """Adagrad, for a share of the rows that the batch has touched, and of the columns of Eᵀ."""
+    start, end = _share(E.theta.shape[1], share, shares)
+    by_E, twice = work.by_E[:, start:end], E.theta.dtype.type(2 * E.reg)
+    _turn(work.XG[start:end, : len(by_E)], by_E)
     for k in range(len(E.theta)):
+        theta = E.theta[k, start:end]
         if E.reg > 0:
-            penalty += E.reg * _dot(E.theta[k], E.theta[k])
-            _add(by_E[k], twice, E.theta[k])
-        _adagrad(E.theta[k], E.v[k], by_E[k], E.lr)
-    for n in range(n_items):
+            _add(by_E[k], twice, theta)
+        _adagrad(theta, E.v[k, start:end], by_E[k], E.lr)
+    for n in range(*_share(n_items, share, shares)):
         _adagrad(Q.theta[work.items[n]], Q.v[work.items[n]], work.by_q[n], Q.lr)
-    for n in range(n_users):
+    for n in range(*_share(n_users, share, shares)):
         by_p = work.by_p[n]
         for k in range(len(learned)):
             by_p[k] *= learned[k]
         _adagrad(P.theta[work.users[n]], P.v[work.users[n]], by_p, P.lr)
-    return penalty
 
 
 # ---------------------------------------------------------------- the step
 
 
 @loop
-def before(users, pos, neg, Q, E, attacked, work):
-    """All that comes before Z = X E: the batch's distinct users and items, how many, and whether X has the items' own rows."""
+def begin(users, pos, neg, Q, E, work):
+    """The batch's distinct users and items: how many; and whether X has the items' own rows."""
     n_users, n_items = _distinct(users, pos, neg, work)
-    each_item = (Q.reg > 0 and not Q.apart) or (E.theta.size > 0 and n_items <= len(users))
-    if E.theta.size > 0:
-        _lay_out(E.theta, attacked, n_items if each_item else len(users), work)
-    return n_users, n_items, each_item
+    return n_users, n_items, (Q.reg > 0 and not Q.apart) or (E.theta.size > 0 and n_items <= len(users))
 
 
 @loop
-def between(users, pos, neg, n_users, n_items, each_item, P, Q, E, attacked, epsilon, weight, floor, learned, work):
-    """From Z to G: the losses of the batch, its penalties less E's, and what each row of X brings to ∂L/∂E = XᵀG."""
-    K_z, K, width = len(E.theta), P.theta.shape[1], work.t.shape[1]
-    first, R = K - K_z, n_items if each_item else len(users)  # the first column that features reach
-    bpr, adversarial = _clean(users, pos, neg, n_users, n_items, P, Q, each_item, first, work), 0.0
-    if attacked:
-        # S EᵀE, the rows of S being s_n, (U, K_z)
-        product(work.by_q, first, K, 1, work.Z, R * width, width, work.t, 0, width, n_items, width, K_z)
-        adversarial = _attacked(users, n_items, epsilon, weight, floor, P, each_item, first, work)
-        # M = Σ_n r_n s'_nᵀ = Σ_b (r_i − r_j) a_bᵀ, (K_z, K_z)
-        product(work.r_ij, 0, 1, K_z, work.A, 0, width, work.G, R * width, width, K_z, width, len(users))
-    objective = bpr + weight * adversarial
+def part(which, share, shares, triples, rows, sizes, P, Q, E, features, adversary, learned, work):
+    """A share of one of the PARTS of a step, which come one after another. Shares of one part do not wait for each other, and
+    their number changes no number.
+
+    ``triples`` are (users, pos, neg), ``rows`` what the first product gathers, ``sizes`` what :func:`begin` returns.
+    """
+    (users, pos, neg), (n_users, n_items, each_item) = triples, sizes
+    attacked, epsilon, weight, floor = adversary
+    (K_z, D), B, K, width = E.theta.shape, len(users), P.theta.shape[1], work.t.shape[1]
+    first, R = K - K_z, n_items if each_item else B  # the first column that features reach
+    b, b_end = _share(B, share, shares)
+    if which == 0 and K_z > 0:
+        _lay_out(E.theta, attacked, R, work, *_share(D, share, shares))
+    elif which == 1 and K_z > 0:
+        start, end = _share(R + K_z if attacked else R, share, shares)
+        rows_times_E(features, rows[0], rows[1], work.X, work.E, work.Z, start, end)
+        if not each_item:  # a row of Z is a triple's
+            _clean(users, pos, neg, P, Q, each_item, first, work, min(start, B), min(end, B))
+    elif which == 2 and (each_item or K_z == 0):
+        _clean(users, pos, neg, P, Q, each_item, first, work, b, b_end)
+    elif which == 3 or (which == 5 and attacked):
+        (u, u_end), (n, n_end) = _share(n_users, share, shares), _share(n_items, share, shares)
+        if which == 3:
+            work.by_p[u:u_end] = 0
+            work.by_q[n:n_end] = 0
+        _by_row(users, P, work, u, u_end, n, n_end)
+        if which == 3 and attacked:
+            _directions(R, epsilon, floor, first, work, n, n_end)
+        elif attacked:
+            # M = Σ_n r_n s'_nᵀ = Σ_b (r_i − r_j) a_bᵀ, (K_z, K_z)
+            m, m_end = _share(K_z, share, shares)
+            product(work.r_ij, m, 1, K_z, work.A, 0, width, work.G, (R + m) * width, width, m_end - m, width, B)
+    elif which == 4 and attacked:
+        _attacked(users, weight, P, each_item, first, work, b, b_end)
+    elif which == 6:
+        if K_z > 0:
+            start, end = _share(D, share, shares)
+            rows_transposed_times(work.G, work.X, work.XG, R + K_z if attacked else R, start, end)
+        _update(n_users, n_items, P, Q, E, learned, work, share, shares)
+
+
+PARTS = 7
+PENALTIES = 6  # come before this part
+
+
+@loop
+def penalties(triples, sizes, P, Q, E, learned, work):
+    """What is added to the objective, and to the gradients of vectors; and what each row of X brings to ∂L/∂E = XᵀG, where
+    those are the items'."""
+    (users, pos, neg), (_, n_items, each_item) = triples, sizes
+    K_z, penalty = len(E.theta), 0.0
+    first = P.theta.shape[1] - K_z
     if each_item and K_z > 0 and Q.apart:  # a penalty on q alone does not reach E
-        _by_item(R, first, work)
+        _by_item(n_items, first, work)
     if P.reg > 0 or Q.reg > 0:
-        objective += _regularised(pos, neg, P, Q, users, learned, first, work)
+        penalty += _regularised(pos, neg, P, Q, users, learned, first, work)
     if each_item and K_z > 0 and not Q.apart:
-        _by_item(R, first, work)
-    return bpr, adversarial, objective
+        _by_item(n_items, first, work)
+    if E.reg > 0:
+        for k in range(K_z):
+            penalty += E.reg * _dot(E.theta[k], E.theta[k])
+    return penalty
 
 
 @loop
-def steps(users, pos, neg, batch, P, Q, E, features, attacked, epsilon, weight, floor, learned, work, sums):
+def losses(B, adversary, penalty, work):
+    """bpr, adversarial and objective of a batch of B triples."""
+    attacked, _, weight, _ = adversary
+    bpr = work.loss[0, :B].sum()
+    adversarial = work.loss[1, :B].sum() if attacked else 0.0
+    return bpr, adversarial, bpr + weight * adversarial + penalty
+
+
+@loop
+def steps(users, pos, neg, batch, P, Q, E, features, adversary, learned, work, sums):
     """A step for every ``batch`` triples; their losses and objectives are added to ``sums`` (3,), each rounded first."""
-    (K_z, D), number = E.theta.shape, P.theta.dtype.type
+    number = P.theta.dtype.type
     for start in range(0, len(users), batch):
         u, i, j = users[start : start + batch], pos[start : start + batch], neg[start : start + batch]
-        n_users, n_items, each_item = before(u, i, j, Q, E, attacked, work)
-        R = n_items if each_item else len(u)
-        rows = R + K_z if attacked else R
-        if K_z > 0 and each_item:
-            rows_times_E(features, work.items[:R], j[:0], work.X, work.E, work.Z, 0, rows)
-        elif K_z > 0:
-            rows_times_E(features, i, j, work.X, work.E, work.Z, 0, rows)
-        bpr, adversarial, objective = between(
-            u, i, j, n_users, n_items, each_item, P, Q, E, attacked, epsilon, weight, floor, learned, work
-        )
-        if K_z > 0:
-            rows_transposed_times(work.G, work.X, work.XG, rows, 0, D)
-        objective += after(n_users, n_items, P, Q, E, learned, work)
+        sizes = begin(u, i, j, Q, E, work)
+        rows = (work.items[: sizes[1]], j[:0]) if sizes[2] else (i, j)
+        penalty = 0.0
+        for which in range(PARTS):
+            if which == PENALTIES:
+                penalty = penalties((u, i, j), sizes, P, Q, E, learned, work)
+            part(which, 0, 1, (u, i, j), rows, sizes, P, Q, E, features, adversary, learned, work)
+        bpr, adversarial, objective = losses(len(u), adversary, penalty, work)
         sums[0] += number(bpr)
         sums[1] += number(adversarial)
         sums[2] += number(objective)

@@ -8,10 +8,7 @@ first used, which takes some seconds, and keeps them for the next time.
 >>> model.fit(shop, epochs=100, trainer="compiled")
 """
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -23,7 +20,7 @@ from ..gradients import Batch, Losses
 from ..trainer import PairwiseTrainer
 
 try:
-    from .loops import PANEL, VECTOR, Table, Work, after, before, between, in_range, rows_times_E, rows_transposed_times, steps
+    from .loops import PARTS, PENALTIES, VECTOR, Table, Work, begin, in_range, losses, part, penalties, steps
 except ImportError as error:
     raise ImportError("trainer=\"compiled\" needs numba: pip install numba; trainer=\"closed_form\" does without") from error
 
@@ -39,8 +36,8 @@ class CompiledTrainer(PairwiseTrainer):
     Implements what it implements (:eq:`eq-bpr-gradient`, :eq:`eq-grad-e`, :eq:`eq-amr-gamma`, :eq:`eq-amr-em`), with
     the same parameters and the same steps: the tests hold it to ``AutogradTrainer`` as they do ``PairwiseTrainer``. Sums
     are taken in another order, so numbers differ in the last digits. Where it has no loop (Adam, random
-    directions) the step is ``PairwiseTrainer``'s own. The large products take as many threads as torch has; their number
-    changes no number.
+    directions) the step is ``PairwiseTrainer``'s own. A step's parts are divided among as many threads as torch has;
+    their number changes no number.
 
     Raises
     ------
@@ -98,23 +95,29 @@ class CompiledTrainer(PairwiseTrainer):
             # that happen to be tiny would slow the products down. And room at the end of X's rows: D is often a power of
             # two, and rows of such a length push one another out of the cache.
             numbers = [empty(shape).zero_().numpy() for shape in shapes] + [empty(rows, D + lanes).numpy()]
-            self._work = Work(*ids, *slots, *numbers)
+            losses = [np.empty((2, B)), np.empty(B, self._number)]
+            self._work = Work(*ids, *slots, *losses, *numbers)
         return self._work
 
-    def _parts(self, n: int, each: int) -> int:
-        return max(1, min(torch.get_num_threads(), n * each // PART))
+    def _shares(self, B: int) -> int:
+        """Into how many shares the parts of a step of B triples are divided: a thread for each."""
+        E = self._tables[2].theta
+        return max(1, min(torch.get_num_threads(), (2 * B + len(E)) * E.size // PART))
 
-    def _in_parts(self, work: Callable[[int, int], None], n: int, each: int) -> None:
-        """``work(start, end)`` for all of 0…n, with ``each`` so many multiplications, on as many threads as torch has."""
-        parts = self._parts(n, each)
-        if parts == 1:
-            return work(0, n)
-        self._threads = self._threads or ThreadPoolExecutor(torch.get_num_threads())
-        ends = [n * part // parts // PANEL * PANEL for part in range(parts)] + [n]
-        others = [self._threads.submit(work, *part) for part in pairwise(ends[:-1])]
-        work(*ends[-2:])
-        for other in others:
-            other.result()
+    def _in_shares(self, shares: int, *step: Any) -> float:
+        """A step's parts, one after another, each by all threads; its penalty."""
+        self._threads = self._threads or ThreadPoolExecutor(max(1, torch.get_num_threads()))
+        triples, _, sizes, P, Q, E, _, adversary, learned, work = step
+        penalty, empty = 0.0, (() if sizes[2] else (2,)) + (() if adversary[0] else (4, 5))
+        for which in range(PARTS):
+            if which == PENALTIES:
+                penalty = penalties(triples, sizes, P, Q, E, learned, work)
+            if which not in empty:
+                others = [self._threads.submit(part, which, share, shares, *step) for share in range(1, shares)]
+                part(which, 0, shares, *step)
+                for other in others:
+                    other.result()
+        return penalty
 
     def _check(self, batch: Batch) -> None:
         n = self._n_items
@@ -148,7 +151,7 @@ class CompiledTrainer(PairwiseTrainer):
         """Whether numba reads the features as they are stored, and no other thread would be worth its while."""
         features, E = self.model.features, self.model.E
         readable = E is None or features is None or features.dtype in (torch.float32, torch.float64)
-        return readable and (E is None or self._parts(2 * B + E.shape[1], E.numel()) == 1)
+        return readable and self._shares(B) == 1
 
     def epoch(self, users: Tensor, pos: Tensor, neg: Tensor, batch_size: int) -> Tensor:
         B, own_step = min(batch_size, len(users)), type(self).step is not ITS_STEP  # somebody's, to be called
@@ -163,7 +166,7 @@ class CompiledTrainer(PairwiseTrainer):
     def _steps(self, triples: Batch, batch_size: int, sums: np.ndarray) -> None:
         model, (P, Q, E) = self.model, self._tables
         features = P.theta if model.features is None else model.features.numpy()
-        steps(*(ids.numpy() for ids in triples), batch_size, P, Q, E, features, *self._adversary(), self._learned,
+        steps(*(ids.numpy() for ids in triples), batch_size, P, Q, E, features, self._adversary(), self._learned,
               self._memory(batch_size), sums)  # fmt: skip
         self._tell()
 
@@ -185,14 +188,11 @@ class CompiledTrainer(PairwiseTrainer):
         if self._in_one_call(B):
             self._steps(batch, B, sums := np.zeros(3))
             return Losses(*torch.from_numpy(sums.astype(self._number)))
-        (P, Q, E), (u, i, j), adversary, work = self._tables, (ids.numpy() for ids in batch), self._adversary(), self._memory(B)
-        n_users, n_items, each_item = before(u, i, j, Q, E, adversary[0], work)
-        R, (K_z, D) = n_items if each_item else B, E.theta.shape
-        rows = R + K_z if adversary[0] else R
-        features, plus, minus = self._to_gather(work.X, *((work.items[:R], i[:0]) if each_item else (i, j)))
-        self._in_parts(partial(rows_times_E, features, plus, minus, work.X, work.E, work.Z), rows, D * K_z)
-        bpr, adversarial, objective = between(u, i, j, n_users, n_items, each_item, P, Q, E, *adversary, self._learned, work)
-        self._in_parts(partial(rows_transposed_times, work.G, work.X, work.XG, rows), D, rows * K_z)
-        objective += after(n_users, n_items, P, Q, E, self._learned, work)
+        u, i, j = triples = tuple(ids.numpy() for ids in batch)
+        (P, Q, E), adversary, work = self._tables, self._adversary(), self._memory(B)
+        _, n_items, each_item = sizes = begin(u, i, j, Q, E, work)
+        features, *rows = self._to_gather(work.X, *((work.items[:n_items], i[:0]) if each_item else (i, j)))
+        step = triples, tuple(rows), sizes, P, Q, E, features, adversary, self._learned, work
+        penalty = self._in_shares(self._shares(B), *step)
         self._tell()
-        return Losses(*torch.from_numpy(np.array([bpr, adversarial, objective], self._number)))
+        return Losses(*torch.from_numpy(np.array(losses(B, adversary, penalty, work), self._number)))
