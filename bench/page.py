@@ -148,12 +148,12 @@ def floors(training: dict[str, Any]) -> str:
     return grid(["this machine", *map(column, runs)], rows)
 
 
-def slower(*records: dict[str, Any] | None) -> str:
+def slower(training: dict[str, Any], bpr: dict[str, Any] | None, ranking: dict[str, Any] | None) -> str:
     """Every rival that is faster than ours somewhere."""
     found = []
-    for record in filter(None, records):
-        for ours, rivals in RIVALS.items():
-            for rival in rivals:
+    for record in filter(None, (training, bpr, ranking)):
+        for ours in RIVALS if record is not bpr else BPR[:1]:
+            for rival in (name for name in RIVALS[ours] if CONTENDERS[name].library != "amrlib"):
                 seen = [(run, ratio(run["rates"], ours, rival)) for run in record["runs"]]
                 lost = [(run, r) for run, r in seen if r and r[0] < 1]
                 if lost:

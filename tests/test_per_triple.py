@@ -28,8 +28,9 @@ def shop(M=60, N=80, each=6, seed=0, half=False):
 
 @pytest.fixture
 def blocks(monkeypatch):
-    """As many blocks as the items allow, however few triples come into one."""
+    """As many blocks and threads as the items allow, however few triples come into one."""
     monkeypatch.setattr(per_triple, "STRATUM", 1)
+    monkeypatch.setattr(per_triple, "THREADED", 1)
 
 
 def started(data, seed=0, dtype=torch.float64, K=5, **settings):
@@ -184,7 +185,7 @@ def test_negatives_are_uniform(kind, blocks):
 
 
 def test_as_many_blocks_as_the_shop_allows():
-    for data, T in ((shop(), 1), (shop(M=1_200, N=300), 2), (shop(M=1_200, N=300, half=True), 1)):
+    for data, T in ((shop(), 1), (shop(M=2_100, N=300), 2), (shop(M=2_100, N=300, half=True), 1)):
         _, trainer, epoch = started(data)
         epoch()
         assert trainer.T == T

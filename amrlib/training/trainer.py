@@ -18,8 +18,6 @@ from .gather import FeatureGather
 from .gradients import Batch, Gradients, Losses
 from .optimizer import Optimizer
 
-TRAINERS = ("auto", "closed_form", "autograd", "compiled", "per_triple")
-
 
 class PairwiseTrainer:
     """Takes steps on a bound model, which is updated in place; in closed form, see :mod:`amrlib.training.closed_form`.
@@ -129,7 +127,7 @@ def trainer_class(trainer: str | type[PairwiseTrainer], model: Trainable, optimi
     name is a ValueError; ``"compiled"`` without numba an ImportError."""
     if isinstance(trainer, type):
         return trainer
-    one_of(trainer, "trainer, where it is no class of one's own,", TRAINERS)
+    one_of(trainer, "trainer, if no class of one's own,", ("auto", "closed_form", "autograd", "compiled", "per_triple"))
     has_loop = model.P.is_cpu and optimizer == "adagrad" and (model.perturbation == "gradient" or not model.adv_weight)
     if trainer in ("compiled", "per_triple") or (trainer == "auto" and has_loop and importlib.util.find_spec("numba")):
         return compiled.trainer_class(trainer)

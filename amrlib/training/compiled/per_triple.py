@@ -30,8 +30,9 @@ try:
 except ImportError as error:
     raise ImportError('trainer="per_triple" needs numba: pip install numba; trainer="closed_form" does without') from error
 
-STRATUM = 1_500  # triples: fewer are not worth a block more
+STRATUM = 3_000  # triples: fewer are not worth a block more
 BLOCKS = 16
+THREADED = 2**16  # triples: fewer are done before another thread has woken up
 AT_ONCE = 2**23  # triples in one call: about a second
 LARGE = 2**24  # bytes of a table that large pages are for
 
@@ -143,8 +144,8 @@ class PerTripleTrainer(PairwiseTrainer):
         self.starts = np.zeros((self.T, self.T + 1), np.int64)  # where each stratum's triples begin
 
     def _together(self, *arguments: Any) -> None:
-        """``turns`` on as many threads as torch has, but no more than there are cores or blocks."""
-        threads = max(1, min(torch.get_num_threads(), self.T, cores()))
+        """``turns`` on as many threads as torch has, but no more than there are cores or blocks; one if that is sooner done."""
+        threads = max(1, min(torch.get_num_threads(), self.T, cores())) if len(self.triples.who) >= THREADED else 1
         if self._pool is None or self._pool[0] < threads:
             self._pool = threads, ThreadPoolExecutor(threads)
         counter = np.zeros(1, np.int64)

@@ -92,6 +92,7 @@ _come: Callable[..., int] = intrinsic(_add_one)
 _come_so_far: Callable[..., int] = intrinsic(_look)
 
 
+_usleep: Callable[..., Any]
 if os.name == "posix":
     _usleep = types.ExternalFunction("usleep", types.intc(types.uintc))
 else:
