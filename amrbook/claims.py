@@ -117,8 +117,12 @@ def claim(
         raise AssertionError(f"this run does not bear out: {text}" + (f" ({listed})" if listed else ""))
 
 
+ROUNDING = 1e-12
+
+
 def _rounded(effect: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Effects as plain JSON, to the digits that mean something: two of the half width, else three of the estimate.
+    """Effects as plain JSON, to the digits that mean something: two of the half width, else three of the estimate. Below
+    :data:`ROUNDING` a number is how this processor rounds, and another's would be another: it is given as 0.
 
     Text, not numbers: 0.0040 ± 0.0010 keeps its zeros, and a stored notebook repeats byte for byte.
     """
@@ -130,6 +134,8 @@ def _rounded(effect: Mapping[str, Any]) -> list[dict[str, Any]]:
             raise ValueError(f"effect {name!r} must be a number or (estimate, half width), not {value!r}") from None
         if not math.isfinite(estimate) or (half is not None and not (math.isfinite(half) and half >= 0)):
             raise ValueError(f"effect {name!r} must be finite, its half width not negative: {value!r}")
+        estimate = estimate if abs(estimate) >= ROUNDING else 0.0
+        half = half if half is None or half >= ROUNDING else 0.0
         size, digits = (half, 2) if half else (abs(estimate), 3)
         places = max(0, digits - 1 - math.floor(math.log10(size))) if size else 0
         entry: dict[str, Any] = {"name": name, "estimate": f"{round(estimate, places) + 0.0:.{places}f}"}

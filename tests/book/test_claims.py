@@ -26,7 +26,8 @@ def test_a_claim_that_fails_stops_the_run_and_shows_nothing(shown):
 
 
 def test_a_claim_leaves_its_record_in_digits_that_repeat(shown):
-    effect = {"NDCG@10, A − B": (0.0039812, 0.0010023), "times chance": 6.8251, "none": (0.0, 0.0)}
+    effect = {"NDCG@10, A − B": (0.0039812, 0.0010023), "times chance": 6.8251, "none": (0.0, 0.0),
+              "rounding": (2.2e-16, 1e-17), "exact": (0.5, 1e-16)}  # fmt: skip
     claims.claim("A leads over {seeds} seeds.", True, "book", seeds=5, effect=effect)
     text, record = shown[0]
     assert text == "✓ A leads over 5 seeds." and record["verdict"] == "holds" and record["seeds"] == 5
@@ -35,6 +36,8 @@ def test_a_claim_leaves_its_record_in_digits_that_repeat(shown):
         {"name": "NDCG@10, A − B", "estimate": "0.0040", "half_width": "0.0010"},
         {"name": "times chance", "estimate": "6.83"},
         {"name": "none", "estimate": "0", "half_width": "0"},
+        {"name": "rounding", "estimate": "0", "half_width": "0"},
+        {"name": "exact", "estimate": "0.500", "half_width": "0.000"},
     ]
 
 
