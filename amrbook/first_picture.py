@@ -1,6 +1,6 @@
 """The book's first picture: one photograph changed so that nobody sees it, and one shopper's list before and after.
 
-    python -m amrbook picture        # draws it again for index.md and README, into book/_static
+python -m amrbook picture        # draws it again for index.md and README, into book/_static
 """
 
 from __future__ import annotations
@@ -60,11 +60,14 @@ def find_story(model: Any, shop: Dataset, look: PixelExtractor, levels: int, sel
     features = model.features.clone()
     features[torch.as_tensor(tried, device=features.device)] = features_of(look, shop, changed[tried])
     V = model.item_vectors(features)
+    ladder = torch.as_tensor(np.sort(scores.cpu().numpy(), axis=1), device=U.device)  # (M, N)  lowest first
     best, gains = (-1, 0, 0, 0, 0), []
     for item in tried.tolist():
         old, new = scores[:, item], U @ V[item]  # (M,); among the others as they were
         new = torch.where(old.isneginf(), -torch.inf, new)
-        ahead = (scores >= old[:, None]).sum(1) - 1, (scores >= new[:, None]).sum(1) - (old >= new).long()
+        both = torch.stack([old, new], 1)  # (M, 2)
+        of_old, of_new = (len(V) - torch.searchsorted(ladder, both)).unbind(1)  # items with at least that score
+        ahead = of_old - 1, of_new - (old >= new).long()
         before, after = (a.cpu().numpy() for a in ahead)
         has = old.isneginf().cpu().numpy()
         counts = [int(((place < PLACES) & ~has).sum()) for place in (before, after)]

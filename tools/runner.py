@@ -106,7 +106,7 @@ class Runner:
     def papermill(self, source: Path, part: Path, parameters: dict[str, str]) -> tuple[bool, list[str]]:
         """Did it run, and papermill's log."""
         command = [sys.executable, "-m", "papermill", str(source), str(part), "-k", "python3", "--cwd", str(BOOK)]
-        command += ["--no-progress-bar", "--log-level", "INFO"]
+        command += ["--no-progress-bar", "--log-level", "INFO", "--log-output"]  # else it tells of no cell
         for name, value in parameters.items():
             command += ["-p", name, value]
         cells, started = len(read(source).cells), time.monotonic()

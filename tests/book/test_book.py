@@ -427,6 +427,27 @@ def test_a_smoke_run_needs_every_parameter_and_stops_at_a_failure(small_book):
             tool(folder, "smoke")
 
 
+@pytest.mark.slow
+def test_two_chapters_run_side_by_side(small_book):
+    """Each waits for a file that the other writes, so one after the other neither would end."""
+    folder, other = small_book.parents[1], small_book.with_name("92_other.ipynb")
+    whole = chapter_files.read(small_book)
+    for path, mine, theirs in ((small_book, "one", "two"), (other, "two", "one")):
+        meet = (
+            "import pathlib, time\n"
+            f"pathlib.Path({str(folder / mine)!r}).touch()\n"
+            "end = time.monotonic() + 120\n"
+            f"while not pathlib.Path({str(folder / theirs)!r}).exists():\n"
+            "    assert time.monotonic() < end, 'the other one did not begin'\n"
+            "    time.sleep(0.1)\n"
+        )
+        notebook = copy.deepcopy(whole)
+        edit(4, "print", meet + "print")(notebook)
+        chapter_files.write(notebook, path)
+    said = tool(folder, "execute", "--jobs", "2")
+    assert "2 to run" in said and "done    91_tiny" in said and "done    92_other" in said
+
+
 def test_make_goes_on_where_the_amrlib_is_ours():
     done = subprocess.run([sys.executable, "tools/same_name.py"], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -436,8 +457,12 @@ def test_the_ten_lines_of_the_readme_run(tmp_path):
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     code = re.search(r"^```python\n(.*?)^```", text, flags=re.S | re.M)[1]
     done = subprocess.run(
-        [sys.executable, "-c", code], env=runner.kernel_environment() | {"PYTHONPATH": str(ROOT)}, cwd=tmp_path,
-        capture_output=True, text=True, timeout=300,
+        [sys.executable, "-c", code],
+        env=runner.kernel_environment() | {"PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("NDCG@10") == 2
