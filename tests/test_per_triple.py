@@ -37,7 +37,7 @@ def started(data, seed=0, dtype=torch.float64, K=5, **settings):
     model = amrlib.MFBPR(dim=K, seed=seed, init_std=0.5, dtype=dtype).bind(data)
     trainer = PerTripleTrainer(model, generator=torch.Generator().manual_seed(seed), **settings)
     users, pos = torch.tensor(data.train).T.contiguous()
-    return model, trainer, lambda: trainer.new_epoch(users, pos, NegativeSampler(data), 1)
+    return model, trainer, lambda: trainer.new_epoch(users, pos, NegativeSampler(data), 1, trainer.generator)
 
 
 def in_turn(trainer):

@@ -71,7 +71,7 @@ def train(
                        initial=len(history), total=epochs, unit="epoch")  # fmt: skip
     try:
         for epoch in bar:
-            sums = step.new_epoch(all_users, all_pos, sampler, batch_size)  # (3,)
+            sums = step.new_epoch(all_users, all_pos, sampler, batch_size, generator)  # (3,)
             bpr, adversarial, objective = (sums / len(all_users)).tolist()
             if not np.isfinite(objective):
                 raise FloatingPointError(f"the loss is no longer finite at epoch {epoch}; lower lr={lr!r}")

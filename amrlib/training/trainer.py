@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from ..checks import number, one_of, require
 from ..negatives import NegativeSampler
@@ -37,14 +37,14 @@ class PairwiseTrainer:
 
     def __init__(
         self, model: Trainable, lr: float | Sequence[float] = 0.05, reg: float | Sequence[float] = 0.0,
-        optimizer: str = "adagrad", initial_accumulator: float = 0.1, generator: torch.Generator | None = None,
+        optimizer: str = "adagrad", initial_accumulator: float = 0.1, generator: Generator | None = None,
         cuda_graph: bool = True, reg_form: str = "combined",
     ) -> None:  # fmt: skip
         require(model.P is not None, f"this {type(model).__name__} has no parameters yet; call bind(shop) first")
         self.model, self.lr, self.reg = model, _three(lr, "lr"), _three(reg, "reg")
         one_of(reg_form, "reg_form", ("combined", "apart"))
         self.reg_form, self.apart = reg_form, reg_form == "apart" and model.E is not None  # without E they are the same
-        self.generator = generator or torch.Generator(model.P.device).manual_seed(0)
+        self.generator = generator or Generator(model.P.device).manual_seed(0)
         parameters = {name: theta for name in "PQE" if (theta := getattr(model, name)) is not None}
         self.optimizer = Optimizer(parameters, dict(zip("PQE", self.lr, strict=True)), optimizer, initial_accumulator)
         self.on_host = model.features is not None and model.features.device != model.P.device
@@ -55,10 +55,10 @@ class PairwiseTrainer:
     def __init_subclass__(cls) -> None:
         cls.name = cls.__dict__.get("name", cls.__name__)  # what history.attrs["trainer"] says
 
-    def new_epoch(self, users: Tensor, pos: Tensor, sampler: NegativeSampler, batch_size: int) -> Tensor:
-        """:meth:`epoch` of all rows (user, pos), (n,) each, in a new order and with new negatives."""
-        order = torch.randperm(len(users), generator=self.generator, device=users.device)
-        return self.epoch(users[order], pos[order], sampler(users[order], self.generator), batch_size)
+    def new_epoch(self, users: Tensor, pos: Tensor, sampler: NegativeSampler, batch_size: int, generator: Generator) -> Tensor:
+        """:meth:`epoch` of all rows (user, pos), (n,) each, in an order and with negatives that ``generator`` draws."""
+        order = torch.randperm(len(users), generator=generator, device=users.device)
+        return self.epoch(users[order], pos[order], sampler(users[order], generator), batch_size)
 
     def epoch(self, users: Tensor, pos: Tensor, neg: Tensor, batch_size: int) -> Tensor:
         """A step for every ``batch_size`` triples of those, (n,) each; sums of bpr, adversarial and objective, (3,) float64."""

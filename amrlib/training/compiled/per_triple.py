@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from ...checks import require
 from ...negatives import NegativeSampler
@@ -114,11 +114,11 @@ class PerTripleTrainer(PairwiseTrainer):
     def _step(self, batch: Batch) -> Losses:
         return Losses(*self.epoch(*batch).to(self.model.P.dtype))
 
-    def new_epoch(self, users: Tensor, pos: Tensor, sampler: NegativeSampler, batch_size: int) -> Tensor:
+    def new_epoch(self, users: Tensor, pos: Tensor, sampler: NegativeSampler, batch_size: int, generator: Generator) -> Tensor:
         """Every row (user, pos) once, in the order and with the items that this epoch's draw gives it."""
         if self._taken is None or self._taken[0] is not users or self._taken[1] is not pos:
             self._take(users, pos, sampler)
-        key = np.uint64(torch.randint(2**62, (), generator=self.generator).item())
+        key = np.uint64(torch.randint(2**62, (), generator=generator).item())
         T, sums = self.T, np.zeros((self.T, self.T, 2))
         drawn = (key, self._everyone.copy(), self._items.copy(), self.rows, self._block_of, self.starts, self.triples)
         some = max(1, T * AT_ONCE // len(users))
