@@ -26,8 +26,9 @@ MENDED = (
      '<div class="sidebar-primary-item" role="navigation" aria-label="Front page">'),
 )  # fmt: skip
 
-# Names, punctuation and space in code have the colour of the code itself, in either theme: their spans say nothing.
-PLAIN_TOKEN = re.compile(r'<span class="(?:n|p|w)">([^<]*)</span>')
+# Names, punctuation and space in code have the colour of the code itself; signs like = and + stand in it as well: there are
+# so many of them that their spans would weigh as much as a picture.
+PLAIN_TOKEN = re.compile(r'<span class="(?:n|o|p|w)">([^<]*)</span>')
 # A style sheet as braces see it: comments and texts in quotes may hold braces of their own.
 PIECE = re.compile(r"""/\*.*?\*/|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[{}]""", re.DOTALL)
 # How a page asks for a style of icon, and an icon that only this style has
