@@ -184,19 +184,20 @@ def test_a_model_on_another_device_is_refused():
         CompiledTrainer(model)
 
 
-def test_without_numba_it_says_what_to_install(monkeypatch):
+@pytest.mark.parametrize(("module", "loops"), [("step", "loops"), ("per_triple", "triples")])
+def test_without_numba_it_says_what_to_install(module, loops, monkeypatch):
     real = builtins.__import__
 
     def without(name, *rest):
-        if name == "numba":
-            raise ImportError("No module named 'numba'")
+        if name in ("numba", "llvmlite"):
+            raise ImportError(f"No module named {name!r}")
         return real(name, *rest)
 
-    for module in (".step", ".loops"):
-        monkeypatch.delitem(sys.modules, f"amrlib.training.compiled{module}")
+    for name in (module, loops):
+        monkeypatch.delitem(sys.modules, f"amrlib.training.compiled.{name}", raising=False)
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(ImportError, match=r"pip install numba; .*does without"):
-        importlib.import_module("amrlib.training.compiled.step")
+        importlib.import_module(f"amrlib.training.compiled.{module}")
 
 
 def test_amrlib_itself_does_without_numba():

@@ -1,8 +1,9 @@
 """BPR one triple at a time: against a plain loop in float64, its draws, and the same bits on any number of threads."""
 
-import builtins
-import importlib
-import sys
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import amrlib
 from amrlib.negatives import NegativeSampler
 from amrlib.training.compiled import per_triple
 from amrlib.training.compiled.per_triple import PerTripleTrainer
+from amrlib.training.compiled.threads import together
 
 RUN = dict(trainer="per_triple", optimizer="sgd", lr=0.1, device="cpu", progress=False)
 
@@ -235,6 +237,24 @@ def test_a_fault_in_one_thread_ends_all(blocks, same_threads, monkeypatch):
             epoch()
 
 
+def test_nobody_writes_any_more_when_ctrl_c_is_raised():
+    begun, ended = threading.Event(), []
+
+    def work(share):
+        if share == 0:
+            begun.wait(60)
+            raise KeyboardInterrupt
+        begun.set()
+        time.sleep(0.3)  # as if in the middle of a turn
+        ended.append(share)
+
+    with ThreadPoolExecutor(1) as pool, pytest.raises(KeyboardInterrupt):
+        try:
+            together(pool, work, 2)
+        finally:
+            assert ended == [1]
+
+
 # ---------------------------------------------------------------- fit
 
 
@@ -274,18 +294,3 @@ def test_what_it_is_not_for_is_said():
     with pytest.raises(ValueError, match="optimizer must be"):
         amrlib.MFBPR(dim=4).fit(data, epochs=1, **RUN | dict(trainer="compiled"))
     assert amrlib.MFBPR(dim=4).fit(data, epochs=1, device="cpu", progress=False).history.attrs["trainer"] == "compiled"
-
-
-def test_without_numba_it_says_what_to_install(monkeypatch):
-    real = builtins.__import__
-
-    def without(name, *rest):
-        if name in ("numba", "llvmlite"):
-            raise ImportError(f"No module named {name!r}")
-        return real(name, *rest)
-
-    for module in (".per_triple", ".triples"):
-        monkeypatch.delitem(sys.modules, f"amrlib.training.compiled{module}")
-    monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(ImportError, match=r"pip install numba; .*does without"):
-        importlib.import_module("amrlib.training.compiled.per_triple")

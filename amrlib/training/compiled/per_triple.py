@@ -11,7 +11,6 @@ every draw on the seed, the epoch and its place; so any number of threads gives 
 """
 
 import mmap
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -21,9 +20,11 @@ import torch
 from torch import Generator, Tensor
 
 from ...checks import require
+from ...device import cores
 from ...negatives import NegativeSampler
 from ..gradients import Batch, Losses
 from ..trainer import PairwiseTrainer
+from .threads import together
 
 try:
     from .triples import GONE, Rows, Tables, Triples, steps, turns
@@ -35,11 +36,6 @@ BLOCKS = 16
 THREADED = 2**16  # triples: fewer are done before another thread has woken up
 AT_ONCE = 2**23  # triples in one call: about a second
 LARGE = 2**24  # bytes of a table that large pages are for
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _move_to_large_pages(table: Tensor) -> None:
@@ -157,7 +153,4 @@ class PerTripleTrainer(PairwiseTrainer):
                 counter[:] = GONE  # the others wait for it no more
                 raise
 
-        others = [self._pool[1].submit(work, thread) for thread in range(1, threads)]
-        work(0)
-        for other in others:
-            other.result()
+        together(self._pool[1], work, threads)

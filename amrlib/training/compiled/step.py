@@ -18,6 +18,7 @@ from torch import Tensor
 from ..closed_form import NORM_FLOOR
 from ..gradients import Batch, Losses
 from ..trainer import PairwiseTrainer
+from .threads import together
 
 try:
     from .loops import PARTS, PENALTIES, VECTOR, Table, Work, begin, in_range, losses, part, penalties, steps
@@ -113,10 +114,7 @@ class CompiledTrainer(PairwiseTrainer):
             if which == PENALTIES:
                 penalty = penalties(triples, sizes, P, Q, E, learned, work)
             if which not in empty:
-                others = [self._threads.submit(part, which, share, shares, *step) for share in range(1, shares)]
-                part(which, 0, shares, *step)
-                for other in others:
-                    other.result()
+                together(self._threads, lambda share, which=which: part(which, share, shares, *step), shares)  # type: ignore[misc]
         return penalty
 
     def _check(self, batch: Batch) -> None:
