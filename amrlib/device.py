@@ -1,4 +1,6 @@
-"""Where tensors live."""
+"""Where tensors live, and how many cores there are."""
+
+import os
 
 import torch
 
@@ -14,3 +16,8 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
     except (RuntimeError, AssertionError, ImportError, TypeError) as error:
         raise ValueError(f"device '{device}' is not available here ({str(error).splitlines()[0]}); try device='auto'") from None
     return resolved
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..atomic_files import write_atomically
+from ..device import cores
 from ..progress import progress_bar
 from .download import cache_folder
 from .extractors import NETWORKS, Extractor, extractor
@@ -191,7 +191,7 @@ def _opened(
             advice = "" if path.suffix.lower() in PICTURES[:7] else "; save it as .png or .jpg"
             return None, False, "", f"{path.as_posix()} cannot be read as a picture ({why}), left out{advice}"
 
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         waiting: list[list[Future[Any]]] = []
         for start in range(0, len(paths), batch_size):
             waiting.append([pool.submit(one, path) for path in paths[start : start + batch_size]])
