@@ -1,6 +1,6 @@
 """The book's first picture: one photograph changed so that nobody sees it, and one shopper's list before and after.
 
-python -m amrbook picture        # draws it again for index.md and README, into book/_static
+    python -m amrbook picture        # draws it again for index.md and README, into book/_static
 """
 
 from __future__ import annotations

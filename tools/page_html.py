@@ -1,7 +1,7 @@
 """What the theme's pages lack, mended when they are written: names for those who do not see, and less to load.
 
 Icons become drawings in the page, so that no page loads a script of 1.5 MB and two fonts for a dozen of them; code bears
-spans only for what has a colour of its own; and of the style sheets only rules stay that a page can use.
+spans only for words and numbers that have a colour of their own; and of the style sheets only rules stay that a page can use.
 """
 
 from __future__ import annotations

@@ -102,7 +102,8 @@ def test_an_icon_becomes_a_drawing_in_the_page():
 
 
 def test_code_bears_spans_only_for_what_has_a_colour_of_its_own():
-    code = '<span class="n">x</span><span class="w"> </span><span class="o">=</span><span class="p">(</span><span class="mi">1</span>'
+    code = '<span class="n">x</span><span class="w"> </span><span class="o">=</span><span class="p">(</span>'
+    code += '<span class="mi">1</span>'
     assert page_html.mended(code) == 'x =(<span class="mi">1</span>'
 
 

@@ -70,7 +70,8 @@ def test_sliders_and_folds_work_from_disk(tab, name):
 
 
 def test_code_without_spans_keeps_its_colour(tab):
-    """page_html leaves out the spans of names, punctuation and space: in both themes they have the colour of the code."""
+    """page_html leaves out the spans of names, punctuation and space, which have the colour of the code in both themes; and of
+    signs, which had another and need none."""
     for dark in (False, True):
         tab.look(1280, dark=dark)
         tab.open(PAGES / "book" / "03_mf_bpr.html")
