@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 import amrlib
-from amrlib.training import callbacks
+from amrlib.training import PairwiseTrainer, callbacks
 
 KINDS = [amrlib.MFBPR, amrlib.DUIF, amrlib.VBPR, amrlib.VBPRTwoVector, amrlib.AMR]
 RUN = dict(epochs=6, batch_size=16, lr=0.1, reg=0.01, every=2, progress=False)
@@ -115,6 +115,32 @@ def test_a_run_is_another_one_in_another_file_and_where_its_file_is_gone(tmp_pat
     model.fit(data, checkpoint=tmp_path / "c", **RUN)
     with pytest.raises(ValueError, match="it began with other parameters"):
         twin.fit(data, checkpoint=tmp_path / "c", **RUN)
+
+
+class OwnNoise(PairwiseTrainer):
+    """Draws its noise from a generator of its own, as the control of random noise does."""
+
+    def __init__(self, model, *settings, generator, **words):
+        own = torch.Generator().manual_seed(generator.initial_seed())
+        super().__init__(model, *settings, generator=own, **words)
+
+
+@pytest.mark.parametrize("trainer", ["closed_form", OwnNoise])
+def test_noise_goes_on_where_it_was_and_so_do_order_and_negatives(trainer, tmp_path):
+    data, path = shop(), tmp_path / "run"
+
+    def fit(epochs, **words):
+        model = amrlib.AMR(dim=4, epsilon=0.1, adv_weight=1.0, perturbation="random")
+        return model.fit(data, **RUN | dict(epochs=epochs, trainer=trainer), **words)
+
+    whole = fit(6)
+    fit(4, checkpoint=path)
+    assert same(whole, fit(6, checkpoint=path))
+    if trainer is OwnNoise:
+        with pytest.raises(ValueError, match="is of another run: its draws"):
+            amrlib.AMR(dim=4, epsilon=0.1, adv_weight=1.0, perturbation="random").fit(
+                data, **RUN | dict(trainer="closed_form"), checkpoint=path
+            )
 
 
 def test_a_warm_started_run_goes_on(tmp_path):

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
-from torch import Tensor
+from torch import Generator, Tensor
 
 from ..checks import require, whole_number
 from ..datasets.dataset import Dataset, digest
@@ -68,10 +68,14 @@ class EarlyStopping:
 class Checkpoint:
     """A file of one run: parameters, the optimiser, the random state, the best parameters so far, the history. What makes it
     this run and no other is its ``identity``, which is compared when the file is read: settings, those of the model among
-    them, and digests of the data and of the parameters it began with. ``features="other"`` lets other features pass."""
+    them, and digests of the data and of the parameters it began with. ``features="other"`` lets other features pass.
 
-    def __init__(self, path: Any, model: Any, step: PairwiseTrainer, early: EarlyStopping, run: dict, features: str) -> None:
+    The random state is that of ``draws``, for order and negatives, and of the trainer's own generator where it has one."""
+
+    def __init__(self, path: Any, model: Any, step: PairwiseTrainer, early: EarlyStopping, run: dict, features: str,
+                 draws: Generator) -> None:  # fmt: skip
         self.path, self.model, self.step, self.early, self.features = Path(path).resolve(), model, step, early, features
+        self.draws = {"generator": step.generator} | ({} if draws is step.generator else {"order": draws})
         start, (file, began, left) = self._stand(), model.last_run
         if (file, left) == (self.path, start) and self.path.exists():  # where that run left this very model: the same run
             start = began
@@ -79,12 +83,12 @@ class Checkpoint:
         table = model.data.feature_table if model.uses_features else None
         identity = dict(model=type(model).__name__, **settings, train=model.data.train_digest, ids=model.data.ids_digest,
                         features=table and table.fingerprint, start=start)  # fmt: skip
-        self.identity = json.loads(json.dumps(identity | run, default=str))
+        self.identity = json.loads(json.dumps(identity | run | {"draws": list(self.draws)}, default=str))
 
     def write(self, history: list[dict[str, Any]]) -> None:
         tensors = self._tensors() | {f"best.{name}": theta for name, theta in self.early.best.items()}
-        tensors["generator"] = self.step.generator.get_state()
-        write_tensors(self.path, dict(identity=self.identity, history=history, device=self.step.generator.device.type), tensors)
+        tensors |= {name: generator.get_state() for name, generator in self.draws.items()}
+        write_tensors(self.path, dict(identity=self.identity, history=history, device=self.model.P.device.type), tensors)
 
     def read(self, epochs: int) -> list[dict[str, Any]]:
         """Put everything back; the history so far, empty when there is no file yet. A file that cannot be read, of another
@@ -92,20 +96,19 @@ class Checkpoint:
         if not self.path.exists():
             return []
         header, tensors = read_tensors(self.path, "a checkpoint", ("identity", "history", "device"), RESTART)
-        self._compare({"reg_form": "combined"} | header["identity"])  # which older files do not say
-        history, generator = header["history"], self.step.generator
+        self._compare({"reg_form": "combined", "draws": ["generator"]} | header["identity"])  # which older files do not say
+        history, device, anew = header["history"], self.model.P.device, self.identity["seed"] + len(header["history"])
         require(len(history) <= epochs, f"checkpoint {self.path} is {len(history)} epochs old already, epochs={epochs}; "
                                         f"ask for more, or {RESTART}")  # fmt: skip
         for name, tensor in self._tensors().items():
             tensor.copy_(tensors[name])
-        self.early.best = {name[5:]: theta.to(generator.device) for name, theta in tensors.items() if name.startswith("best.")}
+        self.early.best = {name[5:]: theta.to(device) for name, theta in tensors.items() if name.startswith("best.")}
         self.early.scores = [row["ndcg@10"] for row in history if "ndcg@10" in row]
-        if header["device"] == generator.device.type:
-            generator.set_state(tensors["generator"])
-        else:
-            warnings.warn(f"checkpoint {self.path} was begun on {header['device']} and goes on on {generator.device.type}: "
+        for name, g in self.draws.items():
+            g.set_state(tensors[name]) if header["device"] == device.type else g.manual_seed(anew)
+        if header["device"] != device.type:
+            warnings.warn(f"checkpoint {self.path} was begun on {header['device']} and goes on on {device.type}: "
                           "order and negatives are drawn anew from here", stacklevel=5)  # fmt: skip
-            generator.manual_seed(self.identity["seed"] + len(history))
         return history
 
     def leave(self) -> None:

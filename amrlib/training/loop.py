@@ -59,7 +59,7 @@ def train(
     step.checks_ids = False  # the data set's ids are in range
     run = dict(batch_size=batch_size, lr=step.lr, reg=step.reg, reg_form=reg_form, seed=seed, optimizer=optimizer,
                negatives=negatives, validation=validation)  # fmt: skip
-    saved = None if checkpoint is None else Checkpoint(checkpoint, model, step, early, run, features)
+    saved = None if checkpoint is None else Checkpoint(checkpoint, model, step, early, run, features, generator)
     history = [] if saved is None else saved.read(epochs)
     if validation and model.Q is not None:  # an item whose only interaction is held out is cold in this run
         model.Q[torch.tensor(dataset.cold, device=device)] = 0
