@@ -11,7 +11,7 @@ from pathlib import Path
 from .gpu import LIMITS, check
 from .workloads import SIZES, Size
 
-PARTS = ("training", "bpr", "ranking", "two cores", "growth", "precision")
+PARTS = ("training", "bpr", "ranking", "two cores", "products", "growth", "precision")
 
 
 def size_of(text: str) -> Size:

@@ -22,14 +22,14 @@ import numpy as np
 
 from .workloads import Clock, Shop, Size, make
 
-__all__ = ["BPR", "CONTENDERS", "RIVALS", "Contender", "main"]
+__all__ = ["BPR", "CONTENDERS", "LIBRARY_PRODUCTS", "RIVALS", "Contender", "main"]
 
 FOREVER = 10**9
 LR, EPSILON = 0.05, 0.1
 
 
 class Contender(NamedTuple):
-    """kind: "train", "rank" or "two cores" is measured in units a second; "ceiling" is the machine itself."""
+    """kind: "train", "rank", "two cores" or "products" is measured in units a second; "ceiling" is the machine itself."""
 
     run: Callable[[Clock, Shop, Size, int], None]
     kind: str
@@ -55,6 +55,7 @@ RIVALS = {
     "MF-eALS": ["implicit ALS"],
     "ranking": ["cornac ranking", "implicit ranking"],
 }
+LIBRARY_PRODUCTS = {"AMR, compiled, torch's products": "TorchProducts", "AMR, compiled, BLAS in the loops": "BLASInLoops"}
 
 
 # measured apart, on a larger shop as well
@@ -91,7 +92,7 @@ def dataset(shop: Shop, size: Size) -> Any:
     return amrlib.Dataset(shop.train, shop.test, features=features, n_users=size.users, n_items=size.items)
 
 
-def ours(model: str, reg: tuple[float, float, float] = (0.0, 0.0, 0.0), compiled: bool = False) -> Callable:
+def ours(model: str, reg: tuple[float, float, float] = (0.0, 0.0, 0.0), compiled: bool = False, products: str = "") -> Callable:
     """``model.fit`` with a trainer that ticks before each step; sampling, shuffling and the losses' sums are inside."""
 
     def run(clock: Clock, shop: Shop, size: Size, batch: int) -> None:
@@ -101,6 +102,10 @@ def ours(model: str, reg: tuple[float, float, float] = (0.0, 0.0, 0.0), compiled
         trainer = training.PairwiseTrainer
         if compiled:
             from amrlib.training.compiled.step import CompiledTrainer as trainer  # type: ignore[no-redef]
+        if products:
+            from . import products as of_libraries
+
+            trainer = getattr(of_libraries, products)
 
         class Timed(trainer):  # type: ignore[misc, valid-type]
             def step(self, users: Any, pos: Any, neg: Any) -> Any:
@@ -154,6 +159,12 @@ contender("MF-BPR, per triple, two threads", "train", "amrlib", PER_TRIPLE, batc
 for name in ("AMR", "VBPR"):
     contender(f"{name}, compiled, two threads", "two cores", "amrlib", COMPILED + ", two threads", threads=2)(
         ours(name, compiled=True)
+    )
+
+
+for name, products in LIBRARY_PRODUCTS.items():
+    contender(name, "products", "amrlib", COMPILED + ", and a library's matrix products")(
+        ours("AMR", compiled=True, products=products)
     )
 
 

@@ -17,7 +17,7 @@ from amrbook import figures
 from amrbook.intervals import t_interval
 from amrlib.atomic_files import write_atomically
 
-from .contenders import BPR, CONTENDERS, RIVALS
+from .contenders import BPR, CONTENDERS, LIBRARY_PRODUCTS, RIVALS
 from .growth import AXES
 from .run import RESULTS, ROOT, floor, ratio, units
 
@@ -215,6 +215,15 @@ def two_cores(found: dict[str, Any]) -> str:
     return f"{grid(['on two cores', 'ratio'], rows)}\n\n{m['cpu']}, {m['cores']} cores, {m['date']}."
 
 
+def products(found: dict[str, Any]) -> str:
+    """What the hand-written products are worth: the rate of a step with them over that with a library's."""
+    rows = []
+    for name in LIBRARY_PRODUCTS:
+        rows.append([name, *(times(ratio(run["rates"], "AMR, compiled", name)) for run in found["runs"])])
+    m = found["machine"]
+    return f"{grid(['AMR, compiled, is faster than', *map(column, found['runs'])], rows)}\n\n{m['cpu']}, {m['date']}."
+
+
 def mapped(growth: dict[str, Any]) -> str:
     found, rows = growth["memory_map"], []
     base = units(found["memory"]["triples"])[0]
@@ -408,7 +417,7 @@ def write(page: Path = PAGE, results: Path = RESULTS, pictures: Path = PICTURES)
     training, ranking, growth, gpu, precision, pixels, bpr, accuracy, scale = map(
         read, ("training", "ranking", "growth", "gpu", "precision", "pixels", "bpr", "bpr_accuracy", "scale")
     )
-    both = read("two_cores")
+    both, by_library = read("two_cores"), read("products")
     parts: dict[str, Callable[[], str] | None] = {
         "device": training and (lambda: device(training)),
         "ratios": training and (lambda: ratios(training)),
@@ -421,6 +430,7 @@ def write(page: Path = PAGE, results: Path = RESULTS, pictures: Path = PICTURES)
         "peers": training and (lambda: peers(training, ranking)),
         "ranking": ranking and (lambda: ranks(ranking)),
         "two": both and (lambda: two_cores(both)),
+        "products": by_library and (lambda: products(by_library)),
         "map": growth and (lambda: mapped(growth)),
         "precision": precision and (lambda: precise(precision)),
         "pixels": pixels and (lambda: attacks(pixels)),

@@ -13,7 +13,7 @@ import torch
 import amrlib
 
 from . import page
-from .contenders import BPR, CONTENDERS, RIVALS, dataset, vectors
+from .contenders import BPR, CONTENDERS, LIBRARY_PRODUCTS, RIVALS, dataset, vectors
 from .growth import growth, memory_map
 from .precision import precision
 from .run import KEPT, ROOT, compare, machine, ratio, save, units
@@ -126,6 +126,14 @@ def suite(quick: bool, rounds: int, seconds: float, only: Sequence[str]) -> None
         save({"machine": machine(), "runs": [run]}, "ranking", **folder)
     if "two cores" in only and not quick:
         save({"machine": machine(2), "runs": two_cores(rounds, seconds)}, "two_cores")
+    if "products" in only and not quick:
+        by_size = []
+        for size, batch in ((replace(SIZES["pinterest"], D=128), 512), (SIZES["medium"], 512), (SIZES["medium"], 4096)):
+            print("\nhand-written products", flush=True)
+            names = ["AMR, compiled", *LIBRARY_PRODUCTS]
+            by_size.append({"workload": f"D = {size.D:,}", **compare(names, size, batch, rounds, seconds)})
+            print(table(by_size[-1]), flush=True)
+        save({"machine": machine(), "runs": by_size}, "products")
     if "growth" in only and not quick:
         print("\ngrowth", flush=True)
         save({"machine": machine(), "rows": growth(), "memory_map": memory_map()}, "growth")

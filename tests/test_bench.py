@@ -312,6 +312,29 @@ def test_two_threads_are_told_from_one_and_a_sample_from_all_users():
     assert {CONTENDERS[name].threads for name in training["rates"]} == {1, 2}
 
 
+@pytest.mark.parametrize("reg", [0.0, 0.01])
+@pytest.mark.parametrize("name", ["TorchProducts", "BLASInLoops"])
+def test_a_step_with_a_library_s_products_is_the_step(name, reg, shop, monkeypatch):
+    pytest.importorskip("scipy")  # numba takes its BLAS from there
+    products = pytest.importorskip("bench.products")
+    monkeypatch.setattr(products, "TERMS", 20)
+    data, models = dataset(shop, MICRO), []
+    for trainer in (products.CompiledTrainer, getattr(products, name)):
+        model = amrlib.AMR(dim=4, epsilon=0.1, adv_weight=1.0, dtype=torch.float64).bind(data)
+        model.features = model.features.double()
+        model.fit(data, epochs=2, batch_size=64, reg=reg, device="cpu", trainer=trainer, progress=False)
+        models.append(model)
+    for own, theirs in zip(models[0].parameters().values(), models[1].parameters().values(), strict=True):
+        assert (own - theirs).abs().max() < 1e-10 and not own.isnan().any()
+
+
+def test_what_hand_written_products_gain_is_a_ratio_by_size():
+    found = record_of(["AMR, compiled, torch's products", "AMR, compiled, BLAS in the loops", "AMR, compiled"], 512)  # 1, 2, 3
+    text = page.products({"machine": run.machine(), "runs": [found]})
+    assert "| AMR, compiled, torch's products | ×3.0 (3.0–3.0) |" in text
+    assert "| AMR, compiled, BLAS in the loops | ×1.50 (1.50–1.50) |" in text
+
+
 def test_the_contenders_of_two_cores_run(shop):
     for name in ("AMR, compiled, two threads", "ranking, two threads", "worst-case ranks, two threads"):
         sink = io.StringIO()
