@@ -88,9 +88,10 @@ portability: ours ## tests and stored outputs as on three kinds of processor, an
 	$(SSE) $(PYTEST) tests
 	$(SSE) $(PYTEST) --nbval book/
 	@for python in $(PYTHONS); do \
-	  if ! $$python -c pass 2>/dev/null; then echo "SKIPPED: there is no $$python here"; continue; fi; \
-	  echo "units and smoke on $$python"; \
-	  $(MAKE) units smoke PYTHON=$$python VENV=.venv-$$python || exit 1; \
+	  name=$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || \
+	    { echo "SKIPPED: there is no $$python here; PYTHONS=/path/to/one names it"; continue; }; \
+	  echo "units and smoke on Python $$name"; \
+	  $(MAKE) units smoke PYTHON=$$python VENV=.venv-python$$name || exit 1; \
 	done
 
 bench: ours $(if $(QUICK),,.venv-bench/ready) ## speed: ours and other programs side by side; QUICK=1: ours alone
@@ -113,4 +114,4 @@ clean: ## throw away what was built; the next make book runs every chapter
 	rm -rf _build build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
 
 distclean: clean ## the environment too
-	rm -rf $(VENV) .venv-bench .venv-classroom .venv-measures $(PYTHONS:%=.venv-%)
+	rm -rf $(VENV) .venv-bench .venv-classroom .venv-measures .venv-python3.*
