@@ -106,7 +106,7 @@ def triples(bpr: dict[str, Any]) -> str:
     text = grid(["million triples a second; how many times faster", *(run["workload"] for run in runs)], rows)
     versions = "".join(f"{name} {version}, " for name, version in runs[0]["versions"].items() if name != "numpy")
     return text + (
-        f"\n\n{m['cpu']}, {m['cores']} cores, Python {m['python']}, {versions}{m['date']}; one thread but where two are "
+        f"\n\n{processor(m)}, Python {m['python']}, {versions}{m['date']}; one thread but where two are "
         f"named, float32; {runs[0]['rounds']} windows of {runs[0]['seconds']} s each, taken in turns."
     )
 
@@ -211,8 +211,7 @@ def two_cores(found: dict[str, Any]) -> str:
             rows.append([f"time of worst-case ranks over that of clean ranks ({name})", times(slower)])
             whole = f"seconds to rank for all users at that rate ({name}; {users:,.0f} users a second)"
             rows.append([whole, f"{run['size']['users'] / users:,.0f}"])
-    m = found["machine"]
-    return f"{grid(['on two cores', 'ratio'], rows)}\n\n{m['cpu']}, {m['cores']} cores, {m['date']}."
+    return grid(["on two cores", "ratio"], rows)
 
 
 def products(found: dict[str, Any]) -> str:
@@ -220,8 +219,7 @@ def products(found: dict[str, Any]) -> str:
     rows = []
     for name in LIBRARY_PRODUCTS:
         rows.append([name, *(times(ratio(run["rates"], "AMR, compiled", name)) for run in found["runs"])])
-    m = found["machine"]
-    return f"{grid(['AMR, compiled, is faster than', *map(column, found['runs'])], rows)}\n\n{m['cpu']}, {m['date']}."
+    return grid(["AMR, compiled, is faster than", *map(column, found["runs"])], rows)
 
 
 def mapped(growth: dict[str, Any]) -> str:
@@ -266,7 +264,7 @@ def attacks(found: dict[str, Any]) -> str:
         rows.append([text, *(f"{units(seconds[key])[0]:.3f} s" for key in (ours, plain)), in_turns(ours, plain)])
     skipped = "".join(f" {name}: left out, {why}." for name, why in found["skipped"].items())
     return grid(["what", "ours", "theirs", "ours is faster"], rows) + (
-        f"\n\n{m['cpu']}, torch {found['versions']['torch']}, {m['date']}; one thread, CPU seconds, in turns, "
+        f"\n\n{processor(m)}, torch {found['versions']['torch']}, {m['date']}; one thread, CPU seconds, in turns, "
         f"{len(seconds['FGSM, ours'])} rounds; {found['pictures']:,} photographs, "
         f"{found['people']:,} simulated shoppers.{skipped}"
     )
@@ -291,17 +289,27 @@ def processes(found: dict[str, Any]) -> str:
     head = ["processes", "ms per step", "predicted", "times as fast as one",
             "MB sent per step", "predicted", "MiB held", "predicted"]  # fmt: skip
     return grid(head, rows) + (
-        f"\n\n{m['cpu']}, {m['cores']} cores, torch {found['torch']}, {m['date']}; one thread per process, gloo, AMR in the "
+        f"\n\n{processor(m)}, torch {found['torch']}, {m['date']}; one thread per process, gloo, AMR in the "
         f"closed form. {b['users']:,} users, {b['items']:,} items, D {b['D']:,}, K {b['K']}, batch {b['batch']:,}; "
         f"{found['windows']} windows. Other programs had {found['others']:.0%} of the cores meanwhile."
     )
+
+
+def processor(machine: dict[str, Any]) -> str:
+    """What a table's figures were measured on: rates and ratios of another kind of processor are others."""
+    wide = f" with {machine['instructions']}" if machine.get("instructions") else ""
+    return f"{machine['cpu']}{wide}, {machine['cores']} cores"
+
+
+def measured_on(record: dict[str, Any]) -> str:
+    return f"\n\n{processor(record['machine'])}, {record['machine']['date']}."
 
 
 def device(training: dict[str, Any]) -> str:
     m = training["machine"]
     run = training["runs"][0]
     return (
-        f"{m['cpu']}, {m['cores']} cores, {m['system']}, Python {m['python']}, torch {run['versions'].get('torch', '?')}, "
+        f"{processor(m)}, {m['system']}, Python {m['python']}, torch {run['versions'].get('torch', '?')}, "
         f"{m['date']}; {m['threads']} thread, float32; {run['rounds']} windows of {run['seconds']} s each, taken in turns."
     )
 
@@ -420,19 +428,19 @@ def write(page: Path = PAGE, results: Path = RESULTS, pictures: Path = PICTURES)
     both, by_library = read("two_cores"), read("products")
     parts: dict[str, Callable[[], str] | None] = {
         "device": training and (lambda: device(training)),
-        "ratios": training and (lambda: ratios(training)),
-        "rates": training and (lambda: rates(training)),
-        "floor": training and (lambda: floors(training)),
-        "allocator": training and "kept" in training and (lambda: allocator(training)),
+        "ratios": training and (lambda: ratios(training) + measured_on(training)),
+        "rates": training and (lambda: rates(training) + measured_on(training)),
+        "floor": training and (lambda: floors(training) + measured_on(training)),
+        "allocator": training and "kept" in training and (lambda: allocator(training) + measured_on(training)),
         "slower": training and (lambda: slower(training, bpr, ranking)),
         "bpr": bpr and (lambda: triples(bpr)),
         "bpr_accuracy": accuracy and (lambda: bpr_ranks(accuracy)),
         "peers": training and (lambda: peers(training, ranking)),
-        "ranking": ranking and (lambda: ranks(ranking)),
-        "two": both and (lambda: two_cores(both)),
-        "products": by_library and (lambda: products(by_library)),
-        "map": growth and (lambda: mapped(growth)),
-        "precision": precision and (lambda: precise(precision)),
+        "ranking": ranking and (lambda: ranks(ranking) + measured_on(ranking)),
+        "two": both and (lambda: two_cores(both) + measured_on(both)),
+        "products": by_library and (lambda: products(by_library) + measured_on(by_library)),
+        "map": growth and (lambda: mapped(growth) + measured_on(growth)),
+        "precision": precision and (lambda: precise(precision) + measured_on(precision)),
         "pixels": pixels and (lambda: attacks(pixels)),
         "scale": scale and (lambda: processes(scale)),
         "card": lambda: card(gpu),

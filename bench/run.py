@@ -41,12 +41,16 @@ def peers_python() -> Path | None:
 def machine(threads: int = 1) -> dict[str, Any]:
     """What it was measured on, for the record."""
     try:
-        cpu = next(line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
-                   if line.startswith("model name"))  # fmt: skip
-    except (OSError, StopIteration):
-        cpu = platform.processor() or platform.machine()
+        facts = dict(
+            map(str.strip, line.split(":", 1)) for line in Path("/proc/cpuinfo").read_text().splitlines() if ":" in line
+        )
+    except OSError:
+        facts = {}
+    flags = facts.get("flags", "").split()
+    wide = next((name for flag, name in (("avx512f", "AVX-512"), ("avx2", "AVX2")) if flag in flags), "")
     return {
-        "cpu": cpu, "cores": os.cpu_count(), "threads": threads, "system": platform.system(),
+        "cpu": facts.get("model name") or platform.processor() or platform.machine(), "instructions": wide,
+        "cores": os.cpu_count(), "threads": threads, "system": platform.system(),
         "python": platform.python_version(), "date": datetime.date.today().isoformat(),
     }  # fmt: skip
 

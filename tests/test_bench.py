@@ -312,6 +312,15 @@ def test_two_threads_are_told_from_one_and_a_sample_from_all_users():
     assert {CONTENDERS[name].threads for name in training["rates"]} == {1, 2}
 
 
+def test_every_table_of_rates_names_its_processor(tmp_path):
+    assert page.processor({"cpu": "A", "cores": 2, "instructions": "AVX2"}) == "A with AVX2, 2 cores"
+    assert page.processor({"cpu": "A", "cores": 2}) == "A, 2 cores"
+    text = page.PAGE.read_text(encoding="utf-8")
+    for name, part in re.findall(r"<!-- bench: (\w+) -->([\s\S]*?)<!-- /bench -->", text):
+        if name not in ("slower", "card", "peers", "bpr_accuracy") and page.NOTHING not in part:
+            assert " cores, " in part and re.search(r"\d{4}-\d\d-\d\d", part), name
+
+
 @pytest.mark.parametrize("reg", [0.0, 0.01])
 @pytest.mark.parametrize("name", ["TorchProducts", "BLASInLoops"])
 def test_a_step_with_a_library_s_products_is_the_step(name, reg, shop, monkeypatch):
