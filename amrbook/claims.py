@@ -16,9 +16,11 @@ metadata is not: so the record is no metadata, and a stored chapter whose claims
 from __future__ import annotations
 
 import math
+import string
 from collections.abc import Mapping
 from typing import Any
 
+from .formats import zero_has_no_sign
 from .settings import check_mode
 
 __all__ = ["NOT_TESTABLE", "RECORD", "VERDICTS", "claim", "glue", "not_testable", "verdict_of"]
@@ -28,9 +30,14 @@ NOT_TESTABLE = "not testable here"
 RECORD = "application/vnd.amr-book.claim+json"  # the form of an output that holds a claim's record
 
 
+class _Sentences(string.Formatter):
+    def format_field(self, value: Any, format_spec: str) -> str:
+        return zero_has_no_sign(value, format_spec)
+
+
 def _fill(sentence: str, values: dict[str, Any]) -> str:
     try:
-        return sentence.format(**values)
+        return _Sentences().format(sentence, **values)
     except KeyError as missing:
         raise ValueError(f"the sentence asks for {missing}, which was not passed: {sentence!r}") from None
     except (IndexError, ValueError, TypeError) as error:

@@ -262,6 +262,27 @@ def test_more_steps_attack_the_loss_no_less(shop, kind, triples, norm):
     assert losses[1] > losses[0] and losses[2] >= losses[1] - 1e-9 and losses[3] >= losses[1] - 1e-9
 
 
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("triples", ["test", "train"])
+@pytest.mark.parametrize("kind", LOOKING)
+def test_no_step_lowers_the_loss_so_that_none_need_be_computed(monkeypatch, shop, kind, triples, norm):
+    model, passed, step = trained(kind, shop, seed=3), [], attacks._next_step
+
+    def watched(delta, *how):
+        passed.append(delta.clone())
+        step(delta, *how)
+
+    monkeypatch.setattr(attacks, "_next_step", watched)
+    for epsilon, steps in ((0.5, 10), (5.0, 3), (20.0, 10)):  # 2.5 ε/steps: short steps, and long ones where it bends
+        passed.clear()
+        with monkeypatch.context() as none:
+            none.setattr(attacks.F, "softplus", None)
+            moved = perturb(model, shop, epsilon, triples=triples, steps=steps, norm=norm)
+        losses = [the_loss(model, shop, c, triples) for c in (model.features, *(model.features + d for d in passed), moved)]
+        assert len(passed) == steps - 1 and losses[-1] > losses[0]
+        assert (np.diff(losses) >= -1e-9 * losses[-1]).all()
+
+
 def test_more_steps_find_more_where_the_loss_bends(shop):
     model = trained(amrlib.VBPR, shop, seed=3)
     one, many = (the_loss(model, shop, perturb(model, shop, 1.0, steps=n)) for n in (1, 20))

@@ -83,6 +83,15 @@ def output_text(output: nbformat.NotebookNode) -> str:
     return "\n".join(str(value) for kind, value in data.items() if kind.startswith("text/"))
 
 
+def minus_zero(output: nbformat.NotebookNode) -> str:
+    """The first "-0", "-0.0 %" and the like in what an output says; "" where there is none."""
+    said = output.text if output.output_type == "stream" else "\n".join(
+        str(text) for kind, text in output.get("data", {}).items() if kind in ("text/plain", "text/markdown")
+    )  # fmt: skip
+    found = re.search(r"(?<![\w.])[-−]0(?:\.0+)?(?![\w.])[^\n]{,12}", said)
+    return found[0] if found else ""
+
+
 def notebook_problems(path: Path) -> list[str]:
     """Everything that can be said of one chapter without running it."""
     notebook = read(path)
@@ -136,6 +145,8 @@ def notebook_problems(path: Path) -> list[str]:
                 say(at, f"its output names a path of one machine: {found[0]}")
             if re.search(r"^✗ solution", text, flags=re.M):
                 say(at, f"a solution that its own check refuses: {text.splitlines()[0][:80]}")
+            if found := minus_zero(output):
+                say(at, f"a number that is rounded to minus zero: {found!r}; format it with amrbook.formats.plus_minus")
             if re.search(r"(?<![\w.])[-+]?(?:nan|inf)(?!\w)", text) and "text/markdown" in output.get("data", {}):
                 say(at, f"a sentence with nan or inf: {text.splitlines()[0][:80]}")
     if not outputs:

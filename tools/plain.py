@@ -7,6 +7,7 @@
 - a model's colour is used for that model only;
 - a term that is set in bold inside a sentence stands in the glossary;
 - the opening says how long it takes to read, as :func:`reading_minutes` counts it to five minutes;
+- a chapter takes no more than half an hour to read;
 - there are at least five exercises, in four grades and one open, a hint before each solution of a new one, a cell that
   checks the reader's own answer, a quiz of three questions, and a card whose numbers come from the run.
 """
@@ -23,6 +24,7 @@ from tools.chapter_files import chapters, tags
 
 # Chapter 0 is what somebody reads who does not know yet whether to read the book. It has five minutes and nothing to solve.
 OPENINGS, OPENING_MINUTES = {"00_a_photograph_and_a_list"}, 5
+CHAPTER_MINUTES = 30  # one sitting
 
 CLAIM_WORDS, CLAIM_NUMBERS, PROSE_WORDS = 25, 4, 40
 CODE_LINES, CODE_WIDTH = 20, 92  # the pages' column, in a window of 1440 pixels
@@ -177,6 +179,8 @@ def teaching_problems(notebook: nbformat.NotebookNode) -> list[str]:
         typed = [v for v in values if isinstance(v, ast.Constant)]
         if typed or not values:
             wrong.append("the card's numbers must be formatted from the run: f\"{x:.3f}\"")
+    if (minutes := reading_minutes(notebook)) > CHAPTER_MINUTES + 1:
+        wrong.append(f"{minutes:.1f} minutes to read; a chapter has {CHAPTER_MINUTES}")
     return wrong + time_problems(notebook, text)
 
 

@@ -138,13 +138,19 @@ def form_grid(
 FORMS = ("combined", "apart", "two-vector")
 
 
-def best_form(form: str, grid: dict[str, Any], part: str = "validation") -> tuple[dict[str, Any], int]:
-    """The setting of a form, and its number of epochs, with the best mean NDCG@10 over the splits of a stored ``form_grid``."""
+def best_form(
+    form: str, grid: dict[str, Any], part: str = "validation", most: int | None = None
+) -> tuple[dict[str, Any], int]:  # fmt: skip
+    """The setting of a form, and its number of epochs, with the best mean NDCG@10 over the splits of a stored ``form_grid``.
+
+    With ``most`` the best of those that take no more epochs, for a page that has less time than the grid had.
+    """
     names = [name for name, setting in FORM_GRID.items() if setting["form"] == form]
+    points = [e for e in EPOCH_POINTS if most is None or int(e) <= most]
     splits = list(grid["seeds"].values())
-    score = np.array([[np.mean([split[n][part][e]["NDCG@10"] for split in splits]) for e in EPOCH_POINTS] for n in names])
+    score = np.array([[np.mean([split[n][part][e]["NDCG@10"] for split in splits]) for e in points] for n in names])
     at, epoch = np.unravel_index(score.argmax(), score.shape)
-    return FORM_GRID[names[int(at)]], int(EPOCH_POINTS[int(epoch)])
+    return FORM_GRID[names[int(at)]], int(points[int(epoch)])
 
 
 def penalty(

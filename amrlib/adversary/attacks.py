@@ -38,10 +38,11 @@ def perturb(
     ``seed``; cold items stay.
 
     ``steps=1`` is the paper's attack. With more, the first is the same, each that follows has length 2.5 ε/steps along the
-    gradient at the moved features, every item is taken back into its ball, and the features with the highest loss of all
-    passed through are returned. The ball is ‖Δ_i‖₂ ≤ ε, in the units of the features; with ``norm="linf"`` every entry of Δ_i
-    is at most ε, and a step goes along the signs of Γ_i, √D times as long. A model without features (DUIF, VBPR and AMR use
-    them), parameters or an ε that are not finite, a negative ε, and an unknown word are a ValueError."""
+    gradient at the moved features, and every item is taken back into its ball. The loss is convex in Δ, so no step lowers it:
+    the last features are the worst of all passed through. The ball is ‖Δ_i‖₂ ≤ ε, in the units of the features; with
+    ``norm="linf"`` every entry of Δ_i is at most ε, and a step goes along the signs of Γ_i, √D times as long. A model without
+    features (DUIF, VBPR and AMR use them), parameters or an ε that are not finite, a negative ε, and an unknown word are a
+    ValueError."""
     c, E, epsilon, steps = checked(model, epsilon, steps, norm)
     one_of(kind, "kind", ("adversarial", "random"))
     one_of(triples, "triples", ("test", "train"))
@@ -53,13 +54,13 @@ def perturb(
             moved[rows] = c[rows].to(E) + epsilon * direction(noise, norm)
         return moved
     if triples == "test":
-        return _ascend(c, E, partial(test_gradient, model, dataset), epsilon, steps, norm)
+        return _climb(c, E, lambda seen: test_gradient(model, dataset, seen, want_loss=False)[0], epsilon, steps, norm)
     users, pos = torch.as_tensor(np.array(dataset.train), device=E.device).unbind(1)
     sampler = NegativeSampler(dataset, E.device, allow_full=True)
     able = ~torch.isin(users, torch.as_tensor(sampler.full, device=E.device))  # who has everything chose nothing
     users, pos = users[able], pos[able]
     neg = sampler(users, torch.Generator(E.device).manual_seed(seed))  # the same in every step
-    return _ascend(c, E, partial(_train_gradient, model, users, pos, neg), epsilon, steps, norm)
+    return _climb(c, E, partial(_train_gradient, model, users, pos, neg), epsilon, steps, norm)
 
 
 @torch.no_grad()
@@ -168,28 +169,53 @@ def _row_blocks(n: int, D: int) -> Iterator[slice]:
     return (slice(start, stop) for start, stop in zip(starts, [*starts[1:], n]))
 
 
-def _ascend(
-    c: Tensor, E: Tensor, gradient: Gradient, epsilon: float, steps: int, norm: str
-) -> Tensor:
-    """c + Δ (n, D) by projected gradient ascent; Δ and the best Δ are all that it holds in D dimensions. ``gradient`` takes ΔE
-    (n, K), None for Δ = 0, to s (n, K) and the loss: one number, or (n,) where no item's move touches another's."""
-    s, loss = gradient(None)
+def _first_step(c: Tensor, E: Tensor, s: Tensor, epsilon: float, norm: str) -> Tensor:
+    """Δ (n, D): ε in the best direction for the gradient E s at rest."""
     require(torch.isfinite(s).all(), f"the gradient is not finite; {LOOK_FOR_NAN}")
-    blocks, delta = list(_row_blocks(*c.shape)), E.new_empty(c.shape)
-    for rows in blocks:
+    delta = E.new_empty(c.shape)
+    for rows in _row_blocks(*c.shape):
         delta[rows] = epsilon * direction(s[rows] @ E.T, norm)
+    return delta
+
+
+def _next_step(delta: Tensor, E: Tensor, s: Tensor, epsilon: float, steps: int, norm: str) -> None:
+    """Δ (n, D) moved by 2.5 ε/steps along the gradient E s, and each row taken back into its ball, in place."""
+    for rows in _row_blocks(*delta.shape):
+        longer = delta[rows] + 2.5 * epsilon / steps * direction(s[rows] @ E.T, norm)
+        length = longer.norm(dim=1, keepdim=True).clamp_min(NORM_FLOOR)
+        delta[rows] = longer.clamp(-epsilon, epsilon) if norm == "linf" else longer * (epsilon / length).clamp_max(1)
+
+
+def _climb(
+    c: Tensor, E: Tensor, gradient: Callable[[Tensor | None], Tensor], epsilon: float, steps: int, norm: str
+) -> Tensor:  # fmt: skip
+    """c + Δ (n, D) by projected gradient ascent on a convex loss. ``gradient`` takes ΔE (n, K), None for Δ = 0, to s (n, K).
+
+    No loss is computed, since none can fall: the nearest point of the ball to Δ_n + tΓ_n lies on Γ_n's side of Δ_n (and under
+    ℓ∞ each entry goes with its sign or stays), so the tangent rises, and a convex loss lies above its tangent."""
+    delta = _first_step(c, E, gradient(None), epsilon, norm)
+    for _ in range(steps - 1):
+        _next_step(delta, E, gradient(delta @ E), epsilon, steps, norm)
+    for rows in _row_blocks(*c.shape):
+        delta[rows] += c[rows].to(E)
+    return delta
+
+
+def _ascend(c: Tensor, E: Tensor, gradient: Gradient, epsilon: float, steps: int, norm: str) -> Tensor:
+    """As :func:`_climb`, on any loss: c and the best Δ of all passed through. Δ and that one are all that it holds in D
+    dimensions. The loss is (n,), since no item's move touches another's."""
+    s, loss = gradient(None)
+    delta = _first_step(c, E, s, epsilon, norm)
     best, highest = delta if steps == 1 else delta.clone(), torch.full_like(loss, -torch.inf)
     for step in range(1, steps + 1) if steps > 1 else ():
         s, loss = gradient(delta @ E)
-        better = (loss > highest).expand(len(c))
+        better = loss > highest
         highest = torch.maximum(loss, highest)
-        for rows in blocks:
+        for rows in _row_blocks(*c.shape):
             best[rows] = torch.where(better[rows, None], delta[rows], best[rows])
-            if step < steps:
-                longer = delta[rows] + 2.5 * epsilon / steps * direction(s[rows] @ E.T, norm)
-                length = longer.norm(dim=1, keepdim=True).clamp_min(NORM_FLOOR)  # and back into the ball:
-                delta[rows] = longer.clamp(-epsilon, epsilon) if norm == "linf" else longer * (epsilon / length).clamp_max(1)
-    for rows in blocks:
+        if step < steps:
+            _next_step(delta, E, s, epsilon, steps, norm)
+    for rows in _row_blocks(*c.shape):
         best[rows] += c[rows].to(E)
     return best
 
@@ -218,8 +244,11 @@ def _moved_vectors(model: Attackable, seen: Tensor | None) -> tuple[Tensor, Tens
     return (U, V + seen) if visual is U else (torch.cat([U, visual], 1), torch.cat([V, seen], 1))
 
 
-def test_gradient(model: Attackable, dataset: Dataset, seen: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Of the loss Σ_u mean_j −ln σ(ŷ_u,test − ŷ_uj), j over what u may be shown."""
+def test_gradient(
+    model: Attackable, dataset: Dataset, seen: Tensor | None, want_loss: bool = True
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Of the loss Σ_u mean_j −ln σ(ŷ_u,test − ŷ_uj), j over what u may be shown, and the loss: 0 at rest, with which none is
+    compared, and where it is not wanted. It takes as long as all the rest."""
     visual, (U, V) = model.visual_users(), _moved_vectors(model, seen)
     s, loss = visual.new_zeros(len(V), visual.shape[1]), visual.new_zeros((), dtype=torch.float64)
     rivals = dataset.n_items - np.diff(dataset.indptr) - ~dataset.is_train(np.arange(dataset.n_users), dataset.test)
@@ -227,7 +256,7 @@ def test_gradient(model: Attackable, dataset: Dataset, seen: Tensor | None) -> t
     for rows, target, own, scores in score_blocks(U, V, dataset, dataset.test_users):
         share = shares[rows]  # (b, 1)
         behind = scores.sub_(own).scatter_(1, target, -torch.inf)  # (b, N)  −(ŷ_ui − ŷ_uj); −∞ of no rival: no loss
-        if seen is not None:  # the loss at rest is compared with none
+        if want_loss and seen is not None:
             loss += (F.softplus(behind).sum(1, keepdim=True) * share).double().sum()
         g = behind.sigmoid_().mul_(share)  # (b, N)  ∂L/∂ŷ_uj
         g.scatter_(1, target, -g.sum(1, keepdim=True))  # ∂L/∂ŷ_u,test
@@ -235,17 +264,16 @@ def test_gradient(model: Attackable, dataset: Dataset, seen: Tensor | None) -> t
     return s, loss
 
 
-def _train_gradient(model: Attackable, users: Tensor, pos: Tensor, neg: Tensor, seen: Tensor | None) -> tuple[Tensor, Tensor]:
+def _train_gradient(model: Attackable, users: Tensor, pos: Tensor, neg: Tensor, seen: Tensor | None) -> Tensor:
     """Of the BPR loss Σ −ln σ(ŷ_ui − ŷ_uj) over triples."""
     visual, (U, V) = model.visual_users(), _moved_vectors(model, seen)
-    s, loss = visual.new_zeros(len(V), visual.shape[1]), visual.new_zeros((), dtype=torch.float64)
+    s = visual.new_zeros(len(V), visual.shape[1])
     block = max(1, BLOCK_BYTES // (4 * U.shape[1] * U.element_size()))
     for u, i, j in zip(users.split(block), pos.split(block), neg.split(block)):
         x = (U[u] * (V[i] - V[j])).sum(1)
-        loss += F.softplus(-x).double().sum()
         gp = -torch.sigmoid(-x)[:, None] * visual[u]  # (b, K)
         if s.is_cuda:  # index_add_ adds atomically there, in no fixed order; this sorts instead
             s.index_put_((i,), gp, accumulate=True).index_put_((j,), -gp, accumulate=True)
         else:
             s.index_add_(0, i, gp).index_add_(0, j, gp, alpha=-1)
-    return s, loss
+    return s

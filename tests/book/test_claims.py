@@ -7,7 +7,7 @@ from unittest.mock import MagicMock
 import nbformat
 import pytest
 
-from amrbook import claims
+from amrbook import claims, formats
 from tools import checks, ledger, runner
 
 
@@ -17,6 +17,31 @@ def shown(monkeypatch):
     found = []
     monkeypatch.setattr(claims, "_show", lambda text, record=None: found.append((text, record)))
     return found
+
+
+@pytest.mark.parametrize("value, form, text", [
+    (-0.2, ".0f", "0"), (-0.2, "+.0f", "+0"), (-0.0004, ".1%", "0.0%"), (-0.04, ".1f", "0.0"), (-1e-9, "6.2f", "  0.00"),
+    (-0.6, ".0f", "-1"), (-0.05, "+.2f", "-0.05"), (-0.0, "g", "0"), (-0.5, "g", "-0.5"), (-10, "d", "-10"),
+])  # fmt: skip
+def test_no_number_is_minus_zero(shown, value, form, text):
+    assert formats.zero_has_no_sign(value, form) == text
+    claims.glue("It is {x:" + form + "}.", x=value)
+    assert shown == [(f"It is {text}.", None)]
+
+
+def test_a_mean_and_its_half_width_for_a_table():
+    assert formats.plus_minus(-0.2, 0.4) == "0 ± 0" and formats.plus_minus(-0.6, 0.6) == "-1 ± 1"
+    assert formats.plus_minus(-0.04, 0.25, digits=1, sign=True) == "+0.0 ± 0.2"
+
+
+@pytest.mark.parametrize("said, found", [
+    ("AMR  -0 ± 0   -0 ± 0", "-0 ± 0   -0 ± "), ("by −0.0 %.", "−0.0 %."), ("-0.00", "-0.00"),
+    ("by -0.05 and 10-0, 2026-01-02, -0.5, x_-0, 0 ± 0", ""),
+])  # fmt: skip
+def test_a_stored_minus_zero_is_found(said, found):
+    stream = nbformat.v4.new_output("stream", text=said)
+    sentence = nbformat.v4.new_output("display_data", data={"text/markdown": said, "text/html": "<p style='margin:-0'>"})
+    assert checks.minus_zero(stream) == checks.minus_zero(sentence) == found
 
 
 def test_a_claim_that_fails_stops_the_run_and_shows_nothing(shown):

@@ -99,6 +99,13 @@ def test_a_models_colour_stands_for_the_model(code, wrong):
     assert wrong in found[0] if wrong else found == []
 
 
+@pytest.mark.parametrize("minutes, long", [(29, False), (33, True)])
+def test_a_chapter_is_one_sitting(minutes, long):
+    cells = [V4.new_markdown_cell(f"**Time.** About 30 minutes to read.\n\n{'word ' * 180 * minutes}")]
+    wrong = plain.teaching_problems(V4.new_notebook(cells=cells))
+    assert any("a chapter has 30" in text for text in wrong) == long
+
+
 def test_a_typed_number_on_a_card_is_found():
     cells = [V4.new_code_cell('card(equations={}, numbers={"HR@10": "0.5"}, picture=("fig-a", "b"))')]
     assert any("formatted from the run" in text for text in plain.teaching_problems(V4.new_notebook(cells=cells)))
