@@ -29,6 +29,9 @@ MENDED = (
 # Names, punctuation and space in code have the colour of the code itself; signs like = and + stand in it as well: there are
 # so many of them that their spans would weigh as much as a picture.
 PLAIN_TOKEN = re.compile(r'<span class="(?:n|o|p|w)">([^<]*)</span>')
+# An interval stays on one line: no break at the dash between two numbers, nor beside ±. Tags, scripts, code stay as they are.
+TEXT = re.compile(r"(<(script|style|pre|title)\b.*?</\2>|<[^>]*>)|(?<=[\d%])–(?=[-−+×]?\d)|(?<=\d) ± (?=\d)", re.DOTALL)
+KEPT = {"–": "\u2060–\u2060", " ± ": "\u00a0±\u00a0"}  # a word joiner, and a space that does not break
 # A style sheet as braces see it: comments and texts in quotes may hold braces of their own.
 PIECE = re.compile(r"""/\*.*?\*/|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[{}]""", re.DOTALL)
 # How a page asks for a style of icon, and an icon that only this style has
@@ -40,7 +43,7 @@ MADE = ("bs-", "MathJax")  # names that a script puts together from parts, or th
 def mended(html: str) -> str:
     for pattern, instead in MENDED:
         html = re.sub(pattern, instead, html)
-    return PLAIN_TOKEN.sub(r"\1", html)
+    return TEXT.sub(lambda m: m[1] or KEPT[m[0]], PLAIN_TOKEN.sub(r"\1", html))
 
 
 @functools.cache

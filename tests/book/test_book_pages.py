@@ -81,6 +81,26 @@ def test_what_the_theme_lacks_is_mended_once(theirs, ours):
     assert page_html.mended(theirs) == ours and page_html.mended(ours) == ours
 
 
+@pytest.mark.parametrize(
+    "theirs, ours",
+    [
+        ("<td>×40.1 (39.3–60.7)</td>", "<td>×40.1 (39.3\u2060–\u206060.7)</td>"),
+        ("<p>8 %–9 % and −0.2–+0.1</p>", "<p>8 %\u2060–\u20609 % and −0.2\u2060–\u2060+0.1</p>"),
+        ("<td>-0.0004 ± 0.0018</td>", "<td>-0.0004\u00a0±\u00a00.0018</td>"),
+    ],
+)
+def test_an_interval_stays_on_one_line(theirs, ours):
+    assert page_html.mended(theirs) == ours and page_html.mended(ours) == ours
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["<p>MF–BPR, 3 – 4</p>", '<img alt="1–2">', "<pre>1–2</pre>", "<title>1–2</title>", "<script>a = '1–2' > 3–4</script>"],
+)
+def test_what_is_no_interval_in_a_text_stays_as_it_is(text):
+    assert page_html.mended(text) == text
+
+
 SCRIPT = (
     'a={github:[496,512,[],"f09b","B"]};c={"sun-plant-wilt":[640,512,[],"e5","S"],rocket:[512,448,["ship"],"f135","M1 2z"],'
     'duo:[1,2,[],"f1",["M1","M2"]]};'
