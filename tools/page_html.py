@@ -139,6 +139,26 @@ def style_less(style: str, words: set[str]) -> str:
     return "".join(kept)
 
 
+def mend_backlinks(pages: Path) -> None:
+    """viewcode links a listing back under one name a module, which misses what its packages export too: amrlib.evaluate."""
+    api = pages / "book" / "api.html"
+    if not api.is_file():
+        return
+    known = set(re.findall(r'id="(amr(?:lib|book)\.[\w.]+)"', api.read_text(encoding="utf-8")))
+    for page in (pages / "_modules").rglob("*.html"):
+        parts = page.relative_to(pages / "_modules").with_suffix("").parts
+        homes = [".".join(parts[:n]) for n in range(len(parts), 0, -1)]  # the module, then its packages, outwards
+
+        def led(link: re.Match[str], homes: list[str] = homes) -> str:
+            name = next((link[2].removeprefix(f"{home}.") for home in homes if link[2].startswith(f"{home}.")), link[2])
+            return link[1] + next((n for n in (link[2], *(f"{home}.{name}" for home in homes)) if n in known), link[2])
+
+        text = page.read_text(encoding="utf-8")
+        new = re.sub(r"(book/api\.html#)(amr(?:lib|book)\.[\w.]+)", led, text)
+        if new != text:
+            page.write_text(new, encoding="utf-8")
+
+
 def finish(out: Path) -> None:
     """Mend the pages of a build; what is mended already stays as it is, byte for byte."""
     static = out / "_static"
@@ -158,3 +178,4 @@ def finish(out: Path) -> None:
     for file in (static / "styles" / "pydata-sphinx-theme.css", static / "sphinx-design.min.css", *static.glob("mystnb.*.css")):
         if file.is_file():
             file.write_text(style_less(file.read_text(encoding="utf-8"), words), encoding="utf-8")
+    mend_backlinks(out)

@@ -167,3 +167,19 @@ def test_the_figure_of_the_landing_page_shows_the_stored_results():
     if matplotlib.__version__ != pinned.strip():
         pytest.skip("another matplotlib draws other bytes")
     assert landing.FILE.read_text(encoding="utf-8") == landing.finding(), "run: python -m tools.landing"
+
+
+def test_a_listing_leads_back_to_the_name_that_the_api_page_has(tmp_path):
+    """Also where nothing but Sphinx builds the pages: it belongs to finish()."""
+    (tmp_path / "_static").mkdir()
+    (tmp_path / "book").mkdir()
+    (tmp_path / "book" / "api.html").write_text('<dt id="amrlib.evaluation.Report"><dt id="amrlib.MF">')
+    listing = tmp_path / "_modules" / "amrlib" / "evaluation" / "report.html"
+    listing.parent.mkdir(parents=True)
+    listing.write_text('<a href="../book/api.html#amrlib.Report"></a><a href="../book/api.html#amrlib.MF"></a>')
+    for _ in range(2):
+        page_html.finish(tmp_path)
+        assert (
+            listing.read_text()
+            == '<a href="../book/api.html#amrlib.evaluation.Report"></a><a href="../book/api.html#amrlib.MF"></a>'
+        )
