@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import html
+import re
 import sys
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -39,11 +40,13 @@ body { background: #fff; }
 .bd-article h1 + section > h2, .bd-article h1 + h2, .bd-article h1 { margin-top: 0; }
 .headerlink, .copybtn, button, .toggle-button { display: none !important; }
 summary { list-style: none; font-weight: 600; }
-details.hide > summary { display: none; }
+div.cell details.hide > summary { display: none !important; } /* on paper nothing can be unfolded */
 .wide-small table { font-size: 0.6em !important; }
 h2, h3, h4, h5, h6, summary { break-after: avoid; }
 figure, img, table.dataframe, mjx-container, .card-of-chapter { break-inside: avoid; }
-pre { font-size: 0.78rem !important; }
+pre { font-size: 0.78rem !important; break-inside: auto !important; orphans: 4; widows: 4; } /* else its frame stays behind */
+.sd-card, .admonition { break-inside: avoid; }
+.toctree-wrapper { display: none; }
 a { color: #0a3d91 !important; }
 """
 
@@ -55,8 +58,11 @@ def anchor(page: str, fragment: str = "") -> str:
 def moved(article: Tag, page: str, known: set[str]) -> Tag:
     """An article as part of the one document: its ids, links and pictures are told apart by its page."""
     folder = (PAGES / page).parent
+    renamed = {element["id"]: anchor(page, element["id"]) for element in article.find_all(id=True)}
     for element in article.find_all(id=True):
-        element["id"] = anchor(page, element["id"])
+        element["id"] = renamed[element["id"]]
+    for style in article.find_all("style"):  # a slider's own, which says what of it is printed
+        style.string = re.sub(r"#([\w-]+)", lambda m: "#" + renamed.get(m[1], m[1]), style.string or "")
     for name in ("for", "aria-describedby", "aria-labelledby"):
         for element in article.find_all(attrs={name: True}):
             element[name] = anchor(page, element[name])
