@@ -30,7 +30,7 @@ MENDED = (
 # so many of them that their spans would weigh as much as a picture.
 PLAIN_TOKEN = re.compile(r'<span class="(?:n|o|p|w)">([^<]*)</span>')
 # An interval stays on one line: no break at the dash between two numbers, nor beside ±. Tags, scripts, code stay as they are.
-TEXT = re.compile(r"(<(script|style|pre|title)\b.*?</\2>|<[^>]*>)|(?<=[\d%])–(?=[-−+×]?\d)|(?<=\d) ± (?=\d)", re.DOTALL)
+TEXT = re.compile(r"(<(script|style|pre|title)\b.*?</\2>|<[^>]*>)|(?<=[\d%])–(?=[-−+×]?\.?\d)|(?<=\d) ± (?=\.?\d)", re.DOTALL)
 KEPT = {"–": "\u2060–\u2060", " ± ": "\u00a0±\u00a0"}  # a word joiner, and a space that does not break
 # A style sheet as braces see it: comments and texts in quotes may hold braces of their own.
 PIECE = re.compile(r"""/\*.*?\*/|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[{}]""", re.DOTALL)

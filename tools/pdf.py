@@ -28,6 +28,7 @@ from tools.runner import BUILD  # noqa: E402
 
 SOURCE, TARGET = PAGES / "print.html", BUILD / "book.pdf"
 WIDE, HIGH, MARGIN = 8.27, 11.69, 0.7  # inches, A4
+SHORT = 12  # lines of code that stay together; more than these are broken where the page ends
 COLUMN = int((WIDE - 2 * MARGIN) * 96)  # what Chromium lays out, in its pixels
 STYLE = """
 @page { size: A4; }
@@ -44,7 +45,10 @@ div.cell details.hide > summary { display: none !important; } /* on paper nothin
 .wide-small table { font-size: 0.6em !important; }
 h2, h3, h4, h5, h6, summary { break-after: avoid; }
 figure, img, table.dataframe, mjx-container, .card-of-chapter { break-inside: avoid; }
-pre { font-size: 0.78rem !important; break-inside: auto !important; orphans: 4; widows: 4; } /* else its frame stays behind */
+/* Code breaks over pages; what could scroll is never broken, and would leave its empty frame behind. */
+pre, div[class*="highlight"], div.cell_input { display: block; overflow: visible !important; break-inside: auto !important; }
+pre { font-size: 0.78rem !important; orphans: 2; widows: 2; }
+div.short { break-inside: avoid !important; }
 .sd-card, .admonition { break-inside: avoid; }
 .toctree-wrapper { display: none; }
 a { color: #0a3d91 !important; }
@@ -89,6 +93,10 @@ def moved(article: Tag, page: str, known: set[str]) -> Tag:
             fold["open"] = ""
     for badge in article.select('img[src*="colab-badge"]'):
         (badge.find_parent("a") or badge).decompose()
+    for code in article.find_all("pre"):
+        frame = code.find_parent(class_="cell_input") or code.parent
+        if isinstance(frame, Tag) and code.get_text().count("\n") <= SHORT:
+            frame["class"] = [*frame.get_attribute_list("class"), "short"]
     for script in article.find_all("script"):
         script.decompose()
     return article

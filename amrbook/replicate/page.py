@@ -280,12 +280,13 @@ def show(folder: Path = FOLDER) -> Any:
     """NDCG@10 of the paper's Table 2 with what is recorded beside it, as a table for a notebook."""
     import pandas as pd
 
-    rows = []
+    rows, run = [], "python -m amrbook replicate …"  # a notebook cuts long cells, but no heading
     for dataset in TABLE_2:
         for row in rows_of_table_2(dataset, folder, ("NDCG@10",)):
             missing = row[3] == NOT_YET
-            rows.append([dataset, *row[:3], "not yet recorded" if missing else row[3], *row[4:], command(dataset) * missing])
-    table = pd.DataFrame(rows, columns=["set", *HEAD, "run this"]).drop(columns="measure").set_index(["set", "model"])
+            ours = "not yet recorded" if missing else row[3]
+            rows.append([dataset, *row[:3], ours, *row[4:], f"--dataset {dataset}" * missing])
+    table = pd.DataFrame(rows, columns=["set", *HEAD, run]).drop(columns="measure").set_index(["set", "model"])
     return table.loc[:, (table != "").any()]
 
 

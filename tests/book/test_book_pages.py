@@ -87,6 +87,7 @@ def test_what_the_theme_lacks_is_mended_once(theirs, ours):
         ("<td>×40.1 (39.3–60.7)</td>", "<td>×40.1 (39.3\u2060–\u206060.7)</td>"),
         ("<p>8 %–9 % and −0.2–+0.1</p>", "<p>8 %\u2060–\u20609 % and −0.2\u2060–\u2060+0.1</p>"),
         ("<td>-0.0004 ± 0.0018</td>", "<td>-0.0004\u00a0±\u00a00.0018</td>"),
+        ("<td>.603 ± .017, .1–.2</td>", "<td>.603\u00a0±\u00a0.017, .1\u2060–\u2060.2</td>"),
     ],
 )
 def test_an_interval_stays_on_one_line(theirs, ours):

@@ -22,3 +22,10 @@ def test_a_slider_keeps_what_it_says_of_paper():
 def test_colours_and_foreign_ids_in_a_style_stay():
     article = BeautifulSoup('<div id="a"><style>#a{color:#fff}#b{color:#aaa}</style></div>', "html.parser")
     assert pdf.moved(article, "p", set()).style.string == "#p--a{color:#fff}#b{color:#aaa}"
+
+
+def test_short_code_stays_together_and_long_code_is_broken():
+    cell = '<div class="cell_input"><div class="highlight"><pre>{}</pre></div></div>'
+    article = BeautifulSoup(f"<div>{cell.format('a' + chr(10))}{cell.format(('a' + chr(10)) * 40)}</div>", "html.parser").div
+    first, second = pdf.moved(article, "p", set()).find_all(class_="cell_input")
+    assert "short" in first["class"] and "short" not in second["class"]
