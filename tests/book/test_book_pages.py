@@ -184,3 +184,10 @@ def test_a_listing_leads_back_to_the_name_that_the_api_page_has(tmp_path):
             listing.read_text()
             == '<a href="../book/api.html#amrlib.evaluation.Report"></a><a href="../book/api.html#amrlib.MF"></a>'
         )
+
+
+@pytest.mark.parametrize("thing", [tuple, type("T", (tuple,), {})(), "Alias for field number 0", "Our own words."])
+def test_the_library_is_described_in_its_own_words(thing):
+    lines = (thing if isinstance(thing, str) else thing.__doc__ or tuple.__doc__).splitlines()
+    book_pages.without_pythons_words(None, "attribute", "amrlib.x", None, None, lines)
+    assert lines == (["Our own words."] if thing == "Our own words." else [])
