@@ -43,8 +43,8 @@ body { background: #fff; }
 summary { list-style: none; font-weight: 600; }
 div.cell details.hide > summary { display: none !important; } /* on paper nothing can be unfolded */
 .wide-small table { font-size: 0.6em !important; }
-h2, h3, h4, h5, h6, summary { break-after: avoid; }
-figure, img, table.dataframe, mjx-container, .card-of-chapter { break-inside: avoid; }
+h2, h3, h4, h5, h6, summary, dt { break-after: avoid; }
+figure, img, tr, table.dataframe, mjx-container, .card-of-chapter { break-inside: avoid; }
 /* Code breaks over pages; what could scroll is never broken, and would leave its empty frame behind. */
 pre, div[class*="highlight"], div.cell_input { display: block; overflow: visible !important; break-inside: auto !important; }
 pre { font-size: 0.78rem !important; orphans: 2; widows: 2; }
