@@ -159,6 +159,16 @@ def mend_backlinks(pages: Path) -> None:
             page.write_text(new, encoding="utf-8")
 
 
+def only_our_listings(pages: Path) -> None:
+    """A second build lists modules of Python's own as well, to which nothing leads: functools, for what it wraps."""
+    index = pages / "_modules" / "index.html"
+    for listing in (pages / "_modules").glob("*"):
+        if not listing.name.startswith(("amrlib", "amrbook", "index")) and listing.suffix == ".html":
+            listing.unlink()
+            line = rf'\s*<li><a href="{re.escape(listing.name)}">[^<]*</a></li>'
+            index.write_text(re.sub(line, "", index.read_text(encoding="utf-8")), encoding="utf-8")
+
+
 def finish(out: Path) -> None:
     """Mend the pages of a build; what is mended already stays as it is, byte for byte."""
     static = out / "_static"
@@ -178,4 +188,5 @@ def finish(out: Path) -> None:
     for file in (static / "styles" / "pydata-sphinx-theme.css", static / "sphinx-design.min.css", *static.glob("mystnb.*.css")):
         if file.is_file():
             file.write_text(style_less(file.read_text(encoding="utf-8"), words), encoding="utf-8")
+    only_our_listings(out)
     mend_backlinks(out)

@@ -191,3 +191,16 @@ def test_the_library_is_described_in_its_own_words(thing):
     lines = (thing if isinstance(thing, str) else thing.__doc__ or tuple.__doc__).splitlines()
     book_pages.without_pythons_words(None, "attribute", "amrlib.x", None, None, lines)
     assert lines == (["Our own words."] if thing == "Our own words." else [])
+
+
+def test_only_our_own_modules_are_listed(tmp_path):
+    folder = tmp_path / "_modules"
+    (folder / "amrlib").mkdir(parents=True)
+    (tmp_path / "_static").mkdir()
+    for name in ("amrlib.html", "functools.html", "amrlib/models.html"):
+        (folder / name).write_text("<p></p>")
+    line = '<li><a href="{0}.html">{0}</a></li>\n'
+    (folder / "index.html").write_text("<ul>" + line.format("amrlib") + line.format("functools") + "</ul>")
+    page_html.finish(tmp_path)
+    assert sorted(path.name for path in folder.rglob("*.html")) == ["amrlib.html", "index.html", "models.html"]
+    assert "functools" not in (folder / "index.html").read_text() and "amrlib.html" in (folder / "index.html").read_text()
