@@ -87,8 +87,9 @@ def rates(training: dict[str, Any]) -> str:
                 continue
             middle, least, most = units(run["rates"][name])
             thousand = lambda x: f"{x / 1000:,.1f}" if x < 1e5 else f"{x / 1000:,.0f}"  # noqa: E731
-            epoch = run["size"]["interactions"] / middle
-            cells.append(f"{thousand(middle)} ({thousand(least)}–{thousand(most)}), {epoch:.3g} s")
+            seconds = run["size"]["interactions"] / middle
+            epoch = f"{seconds:.3g}" if seconds < 999.5 else f"{seconds:,.0f}"
+            cells.append(f"{thousand(middle)} ({thousand(least)}–{thousand(most)}), {epoch} s")
         rows.append([name, *cells])
     return grid(["thousand triples (least squares: observed pairs) a second, and seconds an epoch", *map(column, runs)], rows)
 

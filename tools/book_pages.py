@@ -147,6 +147,12 @@ def link_preview(app: Sphinx, pagename: str, templatename: str, context: dict[st
     context["metatags"] = context.get("metatags", "") + "\n".join(lines)
 
 
+def without_pythons_words(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
+    """What Python itself says of a named tuple's fields, or of a tuple, says nothing of ours."""
+    if lines and lines[0].startswith(("Alias for field number", "Built-in immutable sequence")):
+        lines.clear()
+
+
 def finished(app: Sphinx, exception: Exception | None) -> None:
     if exception is None and app.builder.format == "html":
         finish(Path(app.outdir))
@@ -163,6 +169,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", lighter_maths, priority=900)
     app.connect("source-read", read_source)
     app.connect("doctree-read", search_words)
+    app.connect("autodoc-process-docstring", without_pythons_words)
     app.connect("html-page-context", link_preview)
     app.connect("build-finished", finished)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -29,6 +29,9 @@ MENDED = (
 # Names, punctuation and space in code have the colour of the code itself; signs like = and + stand in it as well: there are
 # so many of them that their spans would weigh as much as a picture.
 PLAIN_TOKEN = re.compile(r'<span class="(?:n|o|p|w)">([^<]*)</span>')
+# An interval stays on one line: no break at the dash between two numbers, nor beside ±. Tags, scripts, code stay as they are.
+TEXT = re.compile(r"(<(script|style|pre|title)\b.*?</\2>|<[^>]*>)|(?<=[\d%])–(?=[-−+×]?\.?\d)|(?<=\d) ± (?=\.?\d)", re.DOTALL)
+KEPT = {"–": "\u2060–\u2060", " ± ": "\u00a0±\u00a0"}  # a word joiner, and a space that does not break
 # A style sheet as braces see it: comments and texts in quotes may hold braces of their own.
 PIECE = re.compile(r"""/\*.*?\*/|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[{}]""", re.DOTALL)
 # How a page asks for a style of icon, and an icon that only this style has
@@ -40,7 +43,7 @@ MADE = ("bs-", "MathJax")  # names that a script puts together from parts, or th
 def mended(html: str) -> str:
     for pattern, instead in MENDED:
         html = re.sub(pattern, instead, html)
-    return PLAIN_TOKEN.sub(r"\1", html)
+    return TEXT.sub(lambda m: m[1] or KEPT[m[0]], PLAIN_TOKEN.sub(r"\1", html))
 
 
 @functools.cache
@@ -136,6 +139,36 @@ def style_less(style: str, words: set[str]) -> str:
     return "".join(kept)
 
 
+def mend_backlinks(pages: Path) -> None:
+    """viewcode links a listing back under one name a module, which misses what its packages export too: amrlib.evaluate."""
+    api = pages / "book" / "api.html"
+    if not api.is_file():
+        return
+    known = set(re.findall(r'id="(amr(?:lib|book)\.[\w.]+)"', api.read_text(encoding="utf-8")))
+    for page in (pages / "_modules").rglob("*.html"):
+        parts = page.relative_to(pages / "_modules").with_suffix("").parts
+        homes = [".".join(parts[:n]) for n in range(len(parts), 0, -1)]  # the module, then its packages, outwards
+
+        def led(link: re.Match[str], homes: list[str] = homes) -> str:
+            name = next((link[2].removeprefix(f"{home}.") for home in homes if link[2].startswith(f"{home}.")), link[2])
+            return link[1] + next((n for n in (link[2], *(f"{home}.{name}" for home in homes)) if n in known), link[2])
+
+        text = page.read_text(encoding="utf-8")
+        new = re.sub(r"(book/api\.html#)(amr(?:lib|book)\.[\w.]+)", led, text)
+        if new != text:
+            page.write_text(new, encoding="utf-8")
+
+
+def only_our_listings(pages: Path) -> None:
+    """A second build lists modules of Python's own as well, to which nothing leads: functools, for what it wraps."""
+    index = pages / "_modules" / "index.html"
+    for listing in (pages / "_modules").glob("*"):
+        if not listing.name.startswith(("amrlib", "amrbook", "index")) and listing.suffix == ".html":
+            listing.unlink()
+            line = rf'\s*<li><a href="{re.escape(listing.name)}">[^<]*</a></li>'
+            index.write_text(re.sub(line, "", index.read_text(encoding="utf-8")), encoding="utf-8")
+
+
 def finish(out: Path) -> None:
     """Mend the pages of a build; what is mended already stays as it is, byte for byte."""
     static = out / "_static"
@@ -155,3 +188,5 @@ def finish(out: Path) -> None:
     for file in (static / "styles" / "pydata-sphinx-theme.css", static / "sphinx-design.min.css", *static.glob("mystnb.*.css")):
         if file.is_file():
             file.write_text(style_less(file.read_text(encoding="utf-8"), words), encoding="utf-8")
+    only_our_listings(out)
+    mend_backlinks(out)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
 import sys
@@ -52,7 +51,7 @@ def assemble(paths: list[Path]) -> Path:
         target = source / file.relative_to(ROOT)
         wanted.add(target)
         if file.parent == BOOK and file.name in ran:
-            put(target, nbformat.writes(with_outputs(file)).encode())
+            put(target, (nbformat.writes(with_outputs(file)).rstrip("\n") + "\n").encode())  # as it is stored
         elif file == ledger.PAGE:
             shown = ((path.stem, with_outputs(path) if path.name in ran else read(path)) for path in notebooks())
             put(target, ledger.page(shown).encode())
@@ -68,20 +67,6 @@ def assemble(paths: list[Path]) -> Path:
         if file.is_file() and file not in wanted:
             file.unlink()
     return source
-
-
-def mend_backlinks(pages: Path) -> None:
-    """viewcode links a listing back under one name a module, which misses what its packages export too: amrlib.evaluate."""
-    known = set(re.findall(r'id="(amr(?:lib|book)\.[\w.]+)"', (pages / "book" / "api.html").read_text(encoding="utf-8")))
-    for page in (pages / "_modules").rglob("*.html"):
-        parts = page.relative_to(pages / "_modules").with_suffix("").parts
-        homes = [".".join(parts[:n]) for n in range(len(parts), 0, -1)]  # the module, then its packages, outwards
-
-        def mended(link: re.Match[str], homes: list[str] = homes) -> str:
-            name = next((link[2].removeprefix(f"{home}.") for home in homes if link[2].startswith(f"{home}.")), link[2])
-            return link[1] + next((n for n in (link[2], *(f"{home}.{name}" for home in homes)) if n in known), link[2])
-
-        put(page, re.sub(r"(book/api\.html#)(amr(?:lib|book)\.[\w.]+)", mended, page.read_text(encoding="utf-8")).encode())
 
 
 def site(paths: list[Path]) -> bool:
@@ -105,7 +90,6 @@ def site(paths: list[Path]) -> bool:
     if subprocess.run([*jupyter_book, *strictly], env=kernel_environment(), cwd=ROOT).returncode:
         print("the pages were not built without warnings; they are listed above", flush=True)
         return False
-    mend_backlinks(PAGES)
     problems = page_problems(PAGES)
     if problems:
         print("\n".join(problems), flush=True)

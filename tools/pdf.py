@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import html
+import re
 import sys
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -27,6 +28,7 @@ from tools.runner import BUILD  # noqa: E402
 
 SOURCE, TARGET = PAGES / "print.html", BUILD / "book.pdf"
 WIDE, HIGH, MARGIN = 8.27, 11.69, 0.7  # inches, A4
+SHORT = 12  # lines of code that stay together; more than these are broken where the page ends
 COLUMN = int((WIDE - 2 * MARGIN) * 96)  # what Chromium lays out, in its pixels
 STYLE = """
 @page { size: A4; }
@@ -39,11 +41,16 @@ body { background: #fff; }
 .bd-article h1 + section > h2, .bd-article h1 + h2, .bd-article h1 { margin-top: 0; }
 .headerlink, .copybtn, button, .toggle-button { display: none !important; }
 summary { list-style: none; font-weight: 600; }
-details.hide > summary { display: none; }
+div.cell details.hide > summary { display: none !important; } /* on paper nothing can be unfolded */
 .wide-small table { font-size: 0.6em !important; }
-h2, h3, h4, h5, h6, summary { break-after: avoid; }
-figure, img, table.dataframe, mjx-container, .card-of-chapter { break-inside: avoid; }
-pre { font-size: 0.78rem !important; }
+h2, h3, h4, h5, h6, summary, dt { break-after: avoid; }
+figure, img, tr, table.dataframe, mjx-container, .card-of-chapter { break-inside: avoid; }
+/* Code breaks over pages; what could scroll is never broken, and would leave its empty frame behind. */
+pre, div[class*="highlight"], div.cell_input { display: block; overflow: visible !important; break-inside: auto !important; }
+pre { font-size: 0.78rem !important; orphans: 2; widows: 2; }
+div.short { break-inside: avoid !important; }
+.sd-card, .admonition { break-inside: avoid; }
+.toctree-wrapper { display: none; }
 a { color: #0a3d91 !important; }
 """
 
@@ -55,8 +62,11 @@ def anchor(page: str, fragment: str = "") -> str:
 def moved(article: Tag, page: str, known: set[str]) -> Tag:
     """An article as part of the one document: its ids, links and pictures are told apart by its page."""
     folder = (PAGES / page).parent
+    renamed = {element["id"]: anchor(page, element["id"]) for element in article.find_all(id=True)}
     for element in article.find_all(id=True):
-        element["id"] = anchor(page, element["id"])
+        element["id"] = renamed[element["id"]]
+    for style in article.find_all("style"):  # a slider's own, which says what of it is printed
+        style.string = re.sub(r"#([\w-]+)", lambda m: "#" + renamed.get(m[1], m[1]), style.string or "")
     for name in ("for", "aria-describedby", "aria-labelledby"):
         for element in article.find_all(attrs={name: True}):
             element[name] = anchor(page, element[name])
@@ -83,6 +93,10 @@ def moved(article: Tag, page: str, known: set[str]) -> Tag:
             fold["open"] = ""
     for badge in article.select('img[src*="colab-badge"]'):
         (badge.find_parent("a") or badge).decompose()
+    for code in article.find_all("pre"):
+        frame = code.find_parent(class_="cell_input") or code.parent
+        if isinstance(frame, Tag) and code.get_text().count("\n") <= SHORT:
+            frame["class"] = [*frame.get_attribute_list("class"), "short"]
     for script in article.find_all("script"):
         script.decompose()
     return article

@@ -173,16 +173,17 @@ def train_chain(
 
     Returns
     -------
-    name → trained model, in the order of the book. From "VBPR, continued" on they are second stages: they
-    start from VBPR with a fresh optimiser and train as long as AMR, on the same triples, which are not those
-    of the first stage.
+    dict
+        name → trained model, in the order of the book. From "VBPR, continued" on they are second stages: they
+        start from VBPR with a fresh optimiser and train as long as AMR, on the same triples, which are not those
+        of the first stage.
 
-    - "VBPR, continued": nothing else. "AMR, ε → 0": AMR's doubled loss and no adversary to speak of. What AMR
-      gains over these two is due to the adversary.
-    - "AMR, random noise": as AMR, each Δ as long but in a random direction.
-    - "VBPR, stronger L2": twice as much on P and on the items' vectors.
-    - "VBPR, feature dropout": a fifth of the features' entries are 0, others in every batch.
-    - ``BLIND``, "MF-BPR, continued": without E, and with the loss counted as often against the regulariser as AMR's.
+        - "VBPR, continued": nothing else. "AMR, ε → 0": AMR's doubled loss and no adversary to speak of. What AMR
+          gains over these two is due to the adversary.
+        - "AMR, random noise": as AMR, each Δ as long but in a random direction.
+        - "VBPR, stronger L2": twice as much on P and on the items' vectors.
+        - "VBPR, feature dropout": a fifth of the features' entries are 0, others in every batch.
+        - ``BLIND``, "MF-BPR, continued": without E, and with the loss counted as often against the regulariser as AMR's.
 
     Raises
     ------

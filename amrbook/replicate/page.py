@@ -29,12 +29,25 @@ BOOK = Path(__file__).resolve().parents[2] / "book"
 PAGES = (BOOK / "replication.md", BOOK / "could_not_find_out.md")
 DATA = {"pinterest": "same data", "amazon-women": "same purchases, other features", "amazon-clothing": "another set"}
 SHOWN = ("HR@10", "NDCG@10")
+NOT_YET = "not yet"
 HEAD = ["model", "measure", "the paper", "ours", "difference", "seeds", "recipe", "verdict", "data"]
 Record = dict[str, Any]
 
 
-def not_yet(dataset: str) -> str:
-    return f"not yet recorded; run this: `python -m amrbook replicate --dataset {dataset}`"
+def command(dataset: str) -> str:
+    return f"python -m amrbook replicate --dataset {dataset}"
+
+
+def beside(head: Sequence[str], rows: Sequence[Sequence[str]], dataset: str) -> str:
+    """A table with a column "ours". What is not yet recorded is said once above it; if nothing is, without that column."""
+    at = head.index("ours")
+    missing = [row[at] == NOT_YET for row in rows]
+    if not any(missing):
+        return grid(head, rows)
+    if all(missing):
+        rows = [[*row[:at], "", *row[at + 1 :]] for row in rows]
+    what = "Ours is" if all(missing) else 'Where it says "not yet", ours is'
+    return f"{what} not yet recorded. This command records it: `{command(dataset)}`\n\n{grid(head, rows)}"
 
 
 def named(recipe: str, record: Record) -> str:
@@ -58,7 +71,7 @@ def rows_of_table_2(dataset: str, folder: Path = FOLDER, measures: Sequence[str]
                         verdict = judged(ours, theirs, best_on_test(record, recipe, model, measure))
                         found.append([plus_minus(ours), plus_minus(ours - theirs, sign=True), str(len(about["seeds"])),
                                       named(recipe, record), verdict])  # fmt: skip
-            for cells in found or [[not_yet(dataset), "", "", "", ""]]:
+            for cells in found or [[NOT_YET, "", "", "", ""]]:
                 rows.append([model, measure, f"{theirs:.4f}", *cells, DATA[dataset]])
     return rows
 
@@ -126,9 +139,11 @@ def effects(dataset: str, folder: Path) -> str:
                             verdict = verdict_of(float(mean), float(half), theirs)
                     found.append([f"{plus_minus(ours, 1, sign=True)} %", difference, str(len(about["seeds"])),
                                   named(recipe, record), verdict])  # fmt: skip
-        for cells in found or [[not_yet(dataset), "", "", "", ""]]:
+        if not records and theirs is None:
+            continue  # neither has a figure yet
+        for cells in found or [[NOT_YET, "", "", "", ""]]:
             rows.append([what, measure, "–" if theirs is None else f"{theirs:+.1f} %", *cells, DATA[dataset]])
-    return grid(["what", *HEAD[1:]], rows)
+    return beside(["what", *HEAD[1:]], rows, dataset)
 
 
 # ---- the rest of the page
@@ -136,7 +151,7 @@ def effects(dataset: str, folder: Path) -> str:
 
 def among_all(folder: Path) -> str:
     """Full ranking, which the paper does not have, and the set that stands beside no figure of the paper."""
-    rows = []
+    rows, missing = [], []
     for dataset in DATA:
         records = recorded(dataset, folder)
         for record in records:
@@ -146,8 +161,12 @@ def among_all(folder: Path) -> str:
                     rows.append([dataset, model, plus_minus(full), plus_minus(among), str(len(about["seeds"])),
                                  named(recipe, record), DATA[dataset]])  # fmt: skip
         if not records:
-            rows.append([dataset, not_yet(dataset), "", "", "", "", DATA[dataset]])
-    return grid(["set", "model", "NDCG@10, full", "NDCG@10, sampled", "seeds", "recipe", "data"], rows)
+            missing.append(f"- {dataset}, {DATA[dataset]}: `{command(dataset)}`")
+    head = ["set", "model", "NDCG@10, full", "NDCG@10, sampled", "seeds", "recipe", "data"]
+    parts = [grid(head, rows)] if rows else []
+    if missing:
+        parts += ["Not yet recorded, with the command that records it:", "\n".join(missing)]
+    return "\n\n".join(parts)
 
 
 def runs(folder: Path) -> str:
@@ -222,8 +241,9 @@ def weights(folder: Path) -> str:
             rows += [[name, f"{paper:.4f}", f"{six[name]:.4f}", f"{six[name] - paper:+.4f}", record["checksum"][:8]]
                      for name, paper in zip(MEASURES, theirs, strict=True)]  # fmt: skip
     if not rows:
-        rows = [[name, f"{paper:.4f}", not_yet("pinterest"), "", ""] for name, paper in zip(MEASURES, theirs, strict=True)]
-    text, path = grid(["the released VBPR", "the paper", "ours", "difference", "run"], rows), folder / "weights_alone.json"
+        rows = [[name, f"{paper:.4f}", NOT_YET, "", ""] for name, paper in zip(MEASURES, theirs, strict=True)]
+    text = beside(["the released VBPR", "the paper", "ours", "difference", "run"], rows, "pinterest")
+    path = folder / "weights_alone.json"
     return f"{text}\n\n{alone(json.loads(path.read_text(encoding='utf-8')))}" if path.exists() else text
 
 
@@ -260,19 +280,20 @@ def show(folder: Path = FOLDER) -> Any:
     """NDCG@10 of the paper's Table 2 with what is recorded beside it, as a table for a notebook."""
     import pandas as pd
 
-    rows = []
+    rows, run = [], "python -m amrbook replicate …"  # a notebook cuts long cells, but no heading
     for dataset in TABLE_2:
         for row in rows_of_table_2(dataset, folder, ("NDCG@10",)):
-            what, _, command = row[3].partition("; run this: ")  # apart, since a notebook cuts long cells
-            rows.append([dataset, *row[:3], what, *row[4:], command.strip("`")])
-    table = pd.DataFrame(rows, columns=["set", *HEAD, "run this"]).drop(columns="measure").set_index(["set", "model"])
+            missing = row[3] == NOT_YET
+            ours = "not yet recorded" if missing else row[3]
+            rows.append([dataset, *row[:3], ours, *row[4:], f"--dataset {dataset}" * missing])
+    table = pd.DataFrame(rows, columns=["set", *HEAD, run]).drop(columns="measure").set_index(["set", "model"])
     return table.loc[:, (table != "").any()]
 
 
 PARTS: dict[str, Callable[[Path], str]] = {
-    "pinterest": lambda folder: grid(HEAD, rows_of_table_2("pinterest", folder)),
+    "pinterest": lambda folder: beside(HEAD, rows_of_table_2("pinterest", folder), "pinterest"),
     "pinterest effects": lambda folder: effects("pinterest", folder),
-    "women": lambda folder: grid(HEAD, rows_of_table_2("amazon-women", folder)),
+    "women": lambda folder: beside(HEAD, rows_of_table_2("amazon-women", folder), "amazon-women"),
     "women effects": lambda folder: effects("amazon-women", folder),
     "among all": among_all,
     "runs": runs,

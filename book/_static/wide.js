@@ -1,8 +1,9 @@
-// Tables and formulas that are wider than the column: first a little smaller, then with broken lines in the cells, and what
+// Tables and formulas that are wider than the column: first a little smaller, then with broken lines and names, and what
 // is still too wide scrolls by itself, is reached by the Tab key, and says so. The page itself never scrolls sideways.
 (() => {
   const STEPS = ["wide-tight", "wide-wraps"];
-  const SMALL = "wide-small"; // on a wide screen only: on a phone small print is worse than a table that scrolls
+  // On a wide screen and on paper only: on a phone broken names and small print are worse than a table that scrolls
+  const LAST = ["wide-breaks", "wide-small"];
   const BOXES = ".pst-scrollable-table-container, .cell_output .output.text_html, div.math";
   const SMALLEST = 0.72; // of a formula's own size; below that it is no longer read with ease
 
@@ -22,11 +23,11 @@
   function fit() {
     const boxes = [...document.querySelectorAll(BOXES)].filter((box) => box.querySelector("table, mjx-container"));
     for (const box of boxes) {
-      box.classList.remove("wide-scrolls", SMALL, ...STEPS);
+      box.classList.remove("wide-scrolls", ...LAST, ...STEPS);
       for (const formula of box.querySelectorAll("mjx-container")) formula.style.fontSize = formula.dataset.size ?? formula.style.fontSize;
     }
     let wide = boxes.filter(tooWide);
-    for (const step of innerWidth < 1200 && !matchMedia("print").matches ? STEPS : [...STEPS, SMALL]) {
+    for (const step of innerWidth < 1200 && !matchMedia("print").matches ? STEPS : [...STEPS, ...LAST]) {
       for (const box of wide) box.classList.add(step);
       wide = wide.filter(tooWide);
     }

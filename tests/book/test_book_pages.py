@@ -81,6 +81,27 @@ def test_what_the_theme_lacks_is_mended_once(theirs, ours):
     assert page_html.mended(theirs) == ours and page_html.mended(ours) == ours
 
 
+@pytest.mark.parametrize(
+    "theirs, ours",
+    [
+        ("<td>×40.1 (39.3–60.7)</td>", "<td>×40.1 (39.3\u2060–\u206060.7)</td>"),
+        ("<p>8 %–9 % and −0.2–+0.1</p>", "<p>8 %\u2060–\u20609 % and −0.2\u2060–\u2060+0.1</p>"),
+        ("<td>-0.0004 ± 0.0018</td>", "<td>-0.0004\u00a0±\u00a00.0018</td>"),
+        ("<td>.603 ± .017, .1–.2</td>", "<td>.603\u00a0±\u00a0.017, .1\u2060–\u2060.2</td>"),
+    ],
+)
+def test_an_interval_stays_on_one_line(theirs, ours):
+    assert page_html.mended(theirs) == ours and page_html.mended(ours) == ours
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["<p>MF–BPR, 3 – 4</p>", '<img alt="1–2">', "<pre>1–2</pre>", "<title>1–2</title>", "<script>a = '1–2' > 3–4</script>"],
+)
+def test_what_is_no_interval_in_a_text_stays_as_it_is(text):
+    assert page_html.mended(text) == text
+
+
 SCRIPT = (
     'a={github:[496,512,[],"f09b","B"]};c={"sun-plant-wilt":[640,512,[],"e5","S"],rocket:[512,448,["ship"],"f135","M1 2z"],'
     'duo:[1,2,[],"f1",["M1","M2"]]};'
@@ -147,3 +168,39 @@ def test_the_figure_of_the_landing_page_shows_the_stored_results():
     if matplotlib.__version__ != pinned.strip():
         pytest.skip("another matplotlib draws other bytes")
     assert landing.FILE.read_text(encoding="utf-8") == landing.finding(), "run: python -m tools.landing"
+
+
+def test_a_listing_leads_back_to_the_name_that_the_api_page_has(tmp_path):
+    """Also where nothing but Sphinx builds the pages: it belongs to finish()."""
+    (tmp_path / "_static").mkdir()
+    (tmp_path / "book").mkdir()
+    (tmp_path / "book" / "api.html").write_text('<dt id="amrlib.evaluation.Report"><dt id="amrlib.MF">')
+    listing = tmp_path / "_modules" / "amrlib" / "evaluation" / "report.html"
+    listing.parent.mkdir(parents=True)
+    listing.write_text('<a href="../book/api.html#amrlib.Report"></a><a href="../book/api.html#amrlib.MF"></a>')
+    for _ in range(2):
+        page_html.finish(tmp_path)
+        assert (
+            listing.read_text()
+            == '<a href="../book/api.html#amrlib.evaluation.Report"></a><a href="../book/api.html#amrlib.MF"></a>'
+        )
+
+
+@pytest.mark.parametrize("thing", [tuple, type("T", (tuple,), {})(), "Alias for field number 0", "Our own words."])
+def test_the_library_is_described_in_its_own_words(thing):
+    lines = (thing if isinstance(thing, str) else thing.__doc__ or tuple.__doc__).splitlines()
+    book_pages.without_pythons_words(None, "attribute", "amrlib.x", None, None, lines)
+    assert lines == (["Our own words."] if thing == "Our own words." else [])
+
+
+def test_only_our_own_modules_are_listed(tmp_path):
+    folder = tmp_path / "_modules"
+    (folder / "amrlib").mkdir(parents=True)
+    (tmp_path / "_static").mkdir()
+    for name in ("amrlib.html", "functools.html", "amrlib/models.html"):
+        (folder / name).write_text("<p></p>")
+    line = '<li><a href="{0}.html">{0}</a></li>\n'
+    (folder / "index.html").write_text("<ul>" + line.format("amrlib") + line.format("functools") + "</ul>")
+    page_html.finish(tmp_path)
+    assert sorted(path.name for path in folder.rglob("*.html")) == ["amrlib.html", "index.html", "models.html"]
+    assert "functools" not in (folder / "index.html").read_text() and "amrlib.html" in (folder / "index.html").read_text()

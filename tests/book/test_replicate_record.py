@@ -275,13 +275,22 @@ def test_every_recorded_run_can_be():
             verdicts.recorded(dataset, is_quick=quick)
 
 
-def test_without_a_record_a_row_says_what_to_run_and_nothing_else(tmp_path):
-    for dataset in TABLE_2:
-        for row in page.rows_of_table_2(dataset, tmp_path):
-            assert row[3:] == [f"not yet recorded; run this: `python -m amrbook replicate --dataset {dataset}`", "", "", "", "",
-                               page.DATA[dataset]]  # fmt: skip
-    for name in ("pinterest effects", "women effects", "among all"):
-        assert "±" not in page.PARTS[name](tmp_path) and page.PARTS[name](tmp_path).count("not yet recorded") >= 3
+def test_without_a_record_a_table_says_once_what_to_run_and_has_the_papers_figures_alone(tmp_path):
+    for part, dataset in (("pinterest", "pinterest"), ("pinterest effects", "pinterest"), ("women", "amazon-women"),
+                          ("women effects", "amazon-women"), ("weights", "pinterest")):  # fmt: skip
+        text = page.PARTS[part](tmp_path)
+        assert text.count("not yet") == 1 and text.count(f"`python -m amrbook replicate --dataset {dataset}`") == 1, part
+        assert "| ours |" not in text and "±" not in text and "| – |" not in text, part
+    among = page.PARTS["among all"](tmp_path)
+    assert among.lower().count("not yet recorded") == 1 and "±" not in among
+    assert all(f"`python -m amrbook replicate --dataset {dataset}`" in among for dataset in page.DATA)
+
+
+def test_a_row_that_a_record_does_not_fill_says_so(tmp_path):
+    record = made_record(recipes=("authors",))  # whose script trains no Popularity
+    put(tmp_path, record)
+    text = page.PARTS["pinterest"](tmp_path)
+    assert 'Where it says "not yet", ours is not yet recorded.' in text and "| Popularity | HR@10 | 0.0604 | not yet |" in text
 
 
 @pytest.mark.parametrize("close", [True, False])
@@ -303,14 +312,15 @@ def test_a_record_dropped_into_the_folder_appears_with_its_verdict(tmp_path, clo
     table = show(tmp_path)
     assert (table.loc[("pinterest", "AMR"), "the paper"] == "0.1230").all()
     assert table["ours"]["amazon-women", "AMR"] == "not yet recorded"
-    command = "python -m amrbook replicate --dataset amazon-women"
-    assert command in table.to_html() and table["run this"]["amazon-women", "AMR"] == command  # not cut
-    assert list(show(tmp_path / "nowhere").columns) == ["the paper", "ours", "data", "run this"]
+    run = "python -m amrbook replicate …"
+    assert table[run]["amazon-women", "AMR"] == "--dataset amazon-women"
+    assert run in table.to_html() and "--dataset amazon-women<" in table.to_html()  # not cut
+    assert list(show(tmp_path / "nowhere").columns) == ["the paper", "ours", "data", run]
 
 
 def test_a_quick_run_fills_no_row(tmp_path):
     put(tmp_path, made_record(quick=True, recipes=("authors",)))
-    assert all(row[3].startswith("not yet recorded") for row in page.rows_of_table_2("pinterest", tmp_path))
+    assert all(row[3] == page.NOT_YET for row in page.rows_of_table_2("pinterest", tmp_path))
     assert "a quick try" in page.runs(tmp_path)
 
 

@@ -7,6 +7,10 @@
   const told = (element) => (element.closest("[id]")?.id ?? "") + " " + element.textContent.trim().replace(/\s+/g, " ").slice(0, 60);
   const add = (kind, element, by, sign) => found.push({ kind, tag: element.localName + (element.classList.length ? "." + [...element.classList].join(".") : ""), where: told(element), by: Math.round(by), sign });
   if (root.scrollWidth > root.clientWidth + 1) add("page", root, root.scrollWidth - root.clientWidth, false);
+  for (const element of document.querySelectorAll(".prev-next-area *")) { // below the article, where nothing scrolls
+    const by = element.getBoundingClientRect().right - root.clientWidth;
+    if (by > 1) add("spills", element, by, false);
+  }
   if (!article) return found;
   const edge = article.getBoundingClientRect().right;
   for (const element of article.querySelectorAll("*")) {

@@ -15,6 +15,9 @@ CUT = {
     "a cell that hides its end": '<div style="overflow:hidden;white-space:nowrap">' + "wide " * 200 + "</div>",
     "a table that spills": "<table><tr>" + "<td style='min-width:9em'>x</td>" * 9 + "</tr></table>",
     "a code line in a fold": '<details><summary>s</summary><pre style="overflow:auto">' + "wide " * 200 + "</pre></details>",
+    "a title below the article": '</main><div style="overflow:hidden"><p class="prev-next-area"><a>'
+    + "wide" * 500
+    + "</a></p></div><main>",
 }
 WRONG = {
     "image-alt": '<img src="data:image/gif;base64,R0lGODlhAQABAAAAACw=">',
