@@ -89,9 +89,11 @@ def test_it_goes_on_from_the_closed_form_s_checkpoint(tmp_path):
     assert furthest(halved, whole) < 1e-12
 
 
+@pytest.mark.parametrize("rows", [1, 2048], ids=["every part", "the products alone"])
 @pytest.mark.parametrize("reg", [0.0, 0.05])
-def test_the_number_of_threads_changes_no_number(reg, monkeypatch):
+def test_the_number_of_threads_changes_no_number(reg, rows, monkeypatch):
     monkeypatch.setattr(compiled, "PART", 100)
+    monkeypatch.setattr(compiled, "ROWS", rows)
     before, data, models = torch.get_num_threads(), shop(D=40), []  # 40: the columns of X in parts as well as the rows
     try:
         for threads in (1, 3):

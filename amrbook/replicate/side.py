@@ -32,7 +32,7 @@ def record_weights(data: Path, folder: Path = FOLDER) -> Path:
     return path
 
 
-def record_speed(folder: Path = FOLDER, rounds: int = 5, seconds: float = 1.5, size: Any = None) -> Path:
+def record_speed(folder: Path = FOLDER, rounds: int = 11, seconds: float = 1.5, size: Any = None) -> Path:
     """The authors' script, VBPR and AMR of 2,000 epochs each, ours against naive autograd: windows that take turns."""
     try:  # of the checkout, where the command is run
         contest, workloads = importlib.import_module("bench.run"), importlib.import_module("bench.workloads")

@@ -129,7 +129,8 @@ def test_the_best_of_a_form_is_the_best_mean():
         setting, epochs = forms.best_form(form, grid, most=most)
         splits = grid["seeds"].values()
         mean = {(n, e): np.mean([s[n]["validation"][e]["NDCG@10"] for s in splits])
-                for n, how in forms.FORM_GRID.items() if how["form"] == form for e in forms.EPOCH_POINTS if int(e) <= (most or 960)}  # fmt: skip
+                for n, how in forms.FORM_GRID.items() if how["form"] == form
+                for e in forms.EPOCH_POINTS if int(e) <= (most or 960)}  # fmt: skip
         assert mean[forms.name_of(setting), str(epochs)] == max(mean.values())
 
 

@@ -549,6 +549,7 @@ def part(which, share, shares, triples, rows, sizes, P, Q, E, features, adversar
 
 PARTS = 7
 PENALTIES = 6  # come before this part
+PRODUCTS = 1, 6  # parts with work in D dimensions
 
 
 @loop

@@ -21,12 +21,13 @@ from ..trainer import PairwiseTrainer
 from .threads import together
 
 try:
-    from .loops import PARTS, PENALTIES, VECTOR, Table, Work, begin, in_range, losses, part, penalties, steps
+    from .loops import PARTS, PENALTIES, PRODUCTS, VECTOR, Table, Work, begin, in_range, losses, part, penalties, steps
 except ImportError as error:
     raise ImportError("trainer=\"compiled\" needs numba: pip install numba; trainer=\"closed_form\" does without") from error
 
 BLOCK_BYTES = 2**22  # of features in another number type, converted at a time
 PART = 2**22  # multiplications that are worth a thread
+ROWS = 2048  # triples whose rows are; a thread that sleeps takes a tenth of a millisecond to wake
 TRIPLES = 2**16  # in one call, a second at most
 ITS_STEP = PairwiseTrainer.step
 
@@ -109,12 +110,14 @@ class CompiledTrainer(PairwiseTrainer):
         """A step's parts, one after another, each by all threads; its penalty."""
         self._threads = self._threads or ThreadPoolExecutor(max(1, torch.get_num_threads()))
         triples, _, sizes, P, Q, E, _, adversary, learned, work = step
+        of_rows = shares if len(triples[0]) >= ROWS else 1
         penalty, empty = 0.0, (() if sizes[2] else (2,)) + (() if adversary[0] else (4, 5))
         for which in range(PARTS):
             if which == PENALTIES:
                 penalty = penalties(triples, sizes, P, Q, E, learned, work)
             if which not in empty:
-                together(self._threads, lambda share, which=which: part(which, share, shares, *step), shares)  # type: ignore[misc]
+                n = shares if which in PRODUCTS else of_rows
+                together(self._threads, lambda share, which=which, n=n: part(which, share, n, *step), n)  # type: ignore[misc]
         return penalty
 
     def _check(self, batch: Batch) -> None:
