@@ -299,7 +299,7 @@ def processes(found: dict[str, Any]) -> str:
 def processor(machine: dict[str, Any]) -> str:
     """What a table's figures were measured on: rates and ratios of another kind of processor are others."""
     wide = f" with {machine['instructions']}" if machine.get("instructions") else ""
-    return f"{machine['cpu']}{wide}, {machine['cores']} cores"
+    return f"{machine['cpu']}{wide}" + (f", {machine['cores']} cores" if "cores" in machine else "")
 
 
 def measured_on(record: dict[str, Any]) -> str:

@@ -57,7 +57,7 @@ def undisturbed(tmp_path_factory):
     out = tmp_path_factory.mktemp("undisturbed") / "run.npz"
     run = launch(2, out, 4, "nothing")
     assert run.returncode == 0, run.stderr
-    said = re.findall(r"process \d has (.*)", run.stdout)
+    said = re.findall(r"process \d has (\[.*?\])", run.stdout)  # two lines may have run into one
     assert len(said) == 2 and said[0] == said[1]  # all have all of it
     return np.load(out)
 
@@ -82,7 +82,7 @@ def test_one_that_is_told_to_stop_stops_all(tmp_path):
     run = launch(2, tmp_path / "run.npz", 50, "told to stop")
     found = np.load(tmp_path / "run.npz")
     assert run.returncode == 0 and found["stopped"] == "interrupted" and found["epochs"] == 2
-    said = re.findall(r"process \d has (.*)", run.stdout)
+    said = re.findall(r"process \d has (\[.*?\])", run.stdout)  # two lines may have run into one
     assert len(said) == 2 and said[0] == said[1]
 
 
