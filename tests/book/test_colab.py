@@ -30,7 +30,7 @@ def repository(tmp_path_factory) -> Path:
     """This working tree, committed or not, as a git repository to clone from."""
     folder = tmp_path_factory.mktemp("remote") / "amr-book"
     kept = shutil.ignore_patterns("__pycache__", "*.part", "*.egg-info")
-    for name in ("amrlib", "amrbook", "data", "book"):
+    for name in ("amrlib", "amrbook", "data", "book", "bench"):  # chapter 16 reads what was measured
         shutil.copytree(ROOT / name, folder / name, ignore=kept)
     git = ["git", "-C", str(folder), "-c", "user.name=test", "-c", "user.email=test@example.org"]
     for words in (["init", "-q"], ["add", "-A", "-f"], ["commit", "-q", "-m", "as it is"]):
