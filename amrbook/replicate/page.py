@@ -273,8 +273,8 @@ def speed(folder: Path) -> str:
              f"×{run['ratio']:.1f} ({run['least']:.1f}–{run['most']:.1f})"] for n, run in s["threads"].items()]  # fmt: skip
     text = grid(["", "ours, minutes", "naive autograd, minutes", "times faster (least–most)"], rows)
     about = (f"Extrapolated from {s['rounds']} windows of {s['seconds']:g} s each, in turns, on {s['machine']}. "
-             "The naive program waits for memory. Where other machines share it, as on a rented one, two runs can "
-             "differ by a factor of two.")  # fmt: skip
+             "The naive program waits for memory. Where other machines share it, as on a rented one, another hour "
+             "gives another ratio.")  # fmt: skip
     return f"{text}\n\n{about}{missing}"
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import formats
 from ..intervals import t_interval, within_prediction_interval
 from .record import problems, read_record
 from .submit import FOLDER
@@ -68,8 +69,7 @@ def judged(values: np.ndarray, theirs: float, best: np.ndarray | None = None) ->
 
 def plus_minus(values: np.ndarray, digits: int = 4, sign: bool = False) -> str:
     """The mean and the half width of its 95 % interval over seeds; of one seed the value alone."""
-    number = f"{{:{'+' if sign else ''}.{digits}f}}"
     if len(values) < 2:
-        return number.format(values.mean())
+        return formats.zero_has_no_sign(values.mean(), f"{'+' if sign else ''}.{digits}f")
     mean, half = t_interval(values)
-    return f"{number.format(mean)} ± {half:.{digits}f}"
+    return formats.plus_minus(float(mean), float(half), digits, sign)
