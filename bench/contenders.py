@@ -400,7 +400,7 @@ def implicit_ranking(clock: Clock, shop: Shop, size: Size, batch: int) -> None:
         ranking_metrics_at_k(model, train, test, K=20, show_progress=False, num_threads=1)
 
 
-SAMPLE = 4096  # users of the large shop, whose time stands for that of all
+SAMPLE = 16_384  # users of the large shop, whose time stands for that of all
 
 
 def on_two_cores(call: Callable) -> Callable:

@@ -4,8 +4,9 @@ A rank counts from 0: the number of other candidates that score at least as high
 it, as in the authors' program, so one score for all items is the worst there is, not the luckiest. Among the k best, ties go
 to the smaller item number. Scores are float32 at least, and items with the same vector tie exactly, however it is rounded."""
 
+import importlib.util
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import numpy as np
@@ -19,6 +20,7 @@ from ..progress import progress_bar
 BLOCK_BYTES = 2**27  # the most that scores take at a time: 128 MiB, whatever the size of the catalogue
 TILE_BYTES = 2**21  # on the CPU scores are compared while they are still in its cache
 TILE_USERS = 1024
+COMPILED_FROM = 2**28  # scores to compare from which a compiled loop is worth loading: a second's work
 WIDEST = 2**13  # columns of a tile: float32 adds up so many ones, and what one of them lacks of 1, without losing that
 LOOK_FOR_NAN = "look for NaN in the parameters or the features"
 
@@ -116,6 +118,7 @@ def held_out_ranks(
         screen = torch.ones(len(distinct), V.shape[1] + 1, dtype=torch.float32)
         screen[:, :-1] = distinct
     weight = times.to(torch.float32 if len(V) < 2**24 else torch.float64)  # float32 counts exactly up to 2²⁴
+    count = _compiled(device, len(users) * len(first)) if candidates is None else None
     budget, most = (BLOCK_BYTES, 4 * TILE_USERS) if device.type == "cuda" else (min(BLOCK_BYTES, TILE_BYTES), TILE_USERS)
     # a sampled rival brings its whole vector, a ranked one only its score
     row_bytes = U.element_size() * (1 if candidates is None else (candidates.shape[1] + 1) * U.shape[1])
@@ -134,7 +137,7 @@ def held_out_ranks(
             other = seen != held[ids][at]
             at, seen = np.concatenate([at[other], np.arange(len(ids))]), np.concatenate([seen[other], held[ids]])
             out = torch.as_tensor(at, device=device), column[torch.as_tensor(seen, device=device)]
-            beaten = _count(u, distinct, weight, bar, column[target], out, budget, won, screen)
+            beaten = _count(u, distinct, weight, bar, column[target], out, budget, won, screen, count)
         else:
             rivals = torch.as_tensor(candidates[ids], device=device)  # (b, C)
             theirs = V.index_select(0, rivals.flatten()).view(*rivals.shape, -1)  # (b, C, K)
@@ -146,14 +149,23 @@ def held_out_ranks(
     return ranks
 
 
+def _compiled(device: torch.device, scores: int) -> Callable[..., None] | None:
+    """The loop that counts, where there is numba, a CPU, and enough to do."""
+    if device.type != "cpu" or scores < COMPILED_FROM or importlib.util.find_spec("numba") is None:
+        return None
+    from .counting import count
+
+    return count
+
+
 def _count(
     u: Tensor, v: Tensor, weight: Tensor, bar: Tensor, own: Tensor, out: tuple[Tensor, Tensor], budget: int, won: bool = False,
-    screen: Tensor | None = None,
+    screen: Tensor | None = None, count: Callable[..., None] | None = None,
 ) -> Tensor:  # fmt: skip
     """Σ_j weight_j [u·v_j ≥ bar] for each row of ``u``, less one for each row and column in ``out`` counted: int64, (b,).
     With ``won`` it is > in place of ≥. Works through the columns in tiles of ``budget`` bytes, each compared in place: nothing
-    but the tile is held. With ``screen``, [v; 1] in float32 of v no longer than 1, float32 decides where it is certain, and
-    float64 in the rows of a tile where it is not: the ranks are float64's."""
+    but the tile is held. ``count``, where given, compares and adds. With ``screen``, [v; 1] in float32 of v no longer than 1,
+    float32 decides where it is certain, and float64 where it is not: the ranks are float64's."""
     b, fast, columns_of = len(u), u, v
     if screen is not None:  # columns of (u·v − bar) / doubt
         # (b, 1) 1.25 times as far as float32 may be off: K + 1 terms, of rounded numbers (Higham 2002, §3.1)
@@ -166,11 +178,21 @@ def _count(
     edges = torch.arange(0, len(v) + width, width, device=u.device)
     own, who = torch.sort(own)
     columns, order = torch.sort(out[1])
+    if count is not None:  # at ``high`` a column has reached the bar, below ``low`` it has not, in float32's numbers
+        high = torch.ones(b) if screen is not None else (torch.nextafter(bar, bar.new_tensor(torch.inf)) if won else bar)[:, 0]
+        low = high if screen is None else -high
+        bars = low.numpy(), high.numpy()
+        mine_of, out_of = (torch.stack(pair).numpy() for pair in ((who, own), (out[0][order], columns)))
     cuts = torch.stack([torch.searchsorted(columns, edges), torch.searchsorted(own, edges)]).T.tolist()
     tile = fast.new_empty(b * width)
     for left, (cut, mine), (next_cut, next_mine) in zip(range(0, len(v), width), cuts, cuts[1:]):
         part = columns_of[left : left + width]
         s = torch.mm(fast, part.T, out=tile[: b * len(part)].view(b, len(part)))  # (b, width)
+        if count is not None:
+            here, pairs = slice(left, left + width), (mine_of[:, mine:next_mine], out_of[:, cut:next_cut])
+            exact = u.numpy(), v[here].numpy(), bar[:, 0].numpy()
+            count(s.numpy(), *bars, weight[here].numpy(), *pairs, left, *exact, won, beaten.numpy())
+            continue
         # a tie with itself and its twins, however rounded
         tie = (who[mine:next_mine], own[mine:next_mine] - left), -torch.inf if won else torch.inf
         s[tie[0]] = tie[1]

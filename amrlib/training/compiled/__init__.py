@@ -1,6 +1,6 @@
-"""What makes a step faster and no clearer, walled off: compiled loops for a CPU (``step``, ``loops`` and ``per_triple``: they
-alone need numba), and for a card a recorded step (``recorded``) and features that are brought over in time (``host_gather``).
-"""
+"""What makes a step faster and no clearer, walled off: compiled loops for a CPU (``step``, ``loops`` and ``per_triple``; they
+and ``evaluation/counting`` alone need numba), and for a card a recorded step (``recorded``) and features that are brought over
+in time (``host_gather``)."""
 
 from typing import Any
 
