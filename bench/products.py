@@ -37,16 +37,14 @@ def _gather(features, plus, minus, X, start, end):
 class TorchProducts(CompiledTrainer):
     """With ``torch.mm``: one call from Python for each piece. One thread."""
 
-    def _in_one_call(self, B: int) -> bool:
+    def _in_one_call(self) -> bool:
         return False
 
-    def _in_shares(self, shares: int, *step: Any) -> float:
+    def _parts(self, *step: Any) -> None:
         (users, pos, neg), rows, sizes, P, Q, E, features, adversary, learned, work = step
         (K_z, D), (n_users, n_items, each_item) = E.theta.shape, sizes
-        R, penalty = (n_items if each_item else len(users)) + (K_z if adversary[0] else 0), 0.0
+        R = (n_items if each_item else len(users)) + (K_z if adversary[0] else 0)
         for which in range(loops.PARTS):
-            if which == loops.PENALTIES:
-                penalty = loops.penalties(step[0], sizes, P, Q, E, learned, work)
             if which == FIRST:
                 self.rows_times_E(features, *rows, work, R, D)
                 if not each_item:
@@ -56,7 +54,6 @@ class TorchProducts(CompiledTrainer):
                 loops._update(n_users, n_items, P, Q, E, learned, work, 0, 1)
             else:
                 loops.part(which, 0, 1, *step)
-        return penalty
 
     def rows_times_E(self, features: Any, plus: Any, minus: Any, work: Any, R: int, D: int) -> None:
         X, Z, E = (torch.from_numpy(array) for array in (work.X, work.Z, work.E))

@@ -89,11 +89,9 @@ def test_it_goes_on_from_the_closed_form_s_checkpoint(tmp_path):
     assert furthest(halved, whole) < 1e-12
 
 
-@pytest.mark.parametrize("rows", [1, 2048], ids=["every part", "the products alone"])
 @pytest.mark.parametrize("reg", [0.0, 0.05])
-def test_the_number_of_threads_changes_no_number(reg, rows, monkeypatch):
+def test_the_number_of_threads_changes_no_number(reg, monkeypatch):
     monkeypatch.setattr(compiled, "PART", 100)
-    monkeypatch.setattr(compiled, "ROWS", rows)
     before, data, models = torch.get_num_threads(), shop(D=40), []  # 40: the columns of X in parts as well as the rows
     try:
         for threads in (1, 3):
@@ -103,6 +101,29 @@ def test_the_number_of_threads_changes_no_number(reg, rows, monkeypatch):
     finally:
         torch.set_num_threads(before)
     assert all(torch.equal(a, b) for a, b in zip(*map(weights, models), strict=True))
+
+
+@pytest.mark.parametrize("gone", [0, 1], ids=["the first thread", "the second"])
+def test_where_a_thread_is_gone_the_others_stop_too(gone, monkeypatch):
+    """As when Ctrl-C comes before the first has begun: nobody waits for it, and nothing is changed in part."""
+    monkeypatch.setattr(compiled, "PART", 100)
+    real, before, model, halted = compiled.steps, torch.get_num_threads(), amr(shop()), []
+
+    def some(share, *rest):
+        if share == gone:
+            raise KeyboardInterrupt if gone == 0 else MemoryError("none left")
+        halted.append(real(share, *rest))
+
+    monkeypatch.setattr(compiled, "steps", some)
+    torch.set_num_threads(2)
+    try:
+        trainer = CompiledTrainer(model)
+        start = [x.clone() for x in weights(model)]
+        with pytest.raises(KeyboardInterrupt if gone == 0 else MemoryError):
+            trainer.step(*(torch.arange(20),) * 2, torch.arange(1, 21))
+    finally:
+        torch.set_num_threads(before)
+    assert halted == [None] and all(torch.equal(a, b) for a, b in zip(weights(model), start, strict=True))
 
 
 def test_batches_of_any_size_one_after_another():

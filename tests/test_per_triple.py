@@ -240,7 +240,7 @@ def test_a_fault_in_one_thread_ends_all(blocks, same_threads, monkeypatch):
 def test_nobody_writes_any_more_when_ctrl_c_is_raised():
     begun, ended = threading.Event(), []
 
-    def work(share):
+    def work(share, counter):
         if share == 0:
             begun.wait(60)
             raise KeyboardInterrupt

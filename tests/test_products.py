@@ -17,7 +17,7 @@ SIZES = [(1, 1, 1, 1), (5, 3, 7, 3), (12, 12, 128, 64), (30, 24, 256, 16), (131,
 def narrow(tmp_path_factory):
     """The module as it is on a machine with narrower registers."""
     path = tmp_path_factory.mktemp("narrow") / "narrow_products.py"
-    source = Path(products.__file__).read_text(encoding="utf-8")
+    source = Path(products.__file__).read_text(encoding="utf-8").replace("from .", f"from {products.__package__}.")
     lines = source.splitlines()
     (place,) = [n for n, line in enumerate(lines) if line.startswith("ROWS, WIDE =")]
     lines[place] = "ROWS, WIDE = 6, 1"

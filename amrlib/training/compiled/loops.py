@@ -1,6 +1,7 @@
 """The loops of the compiled step, and its two products in D dimensions with the gather of the features inside the first.
 
-:func:`steps` takes all batches of an epoch in one call. Its parts, which several threads can share, are those of :func:`part`.
+:func:`steps` takes all batches of an epoch in one call. Several threads that call it share its parts, those of :func:`part`,
+and meet after each.
 
 A library's matrix product wants its rows side by side in memory, so they are gathered first, and the processor waits for
 memory; then it multiplies, and memory waits. Here a few rows are multiplied while the next ones are on their way: each turn
@@ -22,6 +23,8 @@ from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
+
+from .threads import meet
 
 VECTOR = 64  # bytes: one of the widest registers; LLVM takes two, or four, where they are narrower
 # A tile and what feeds it fit the registers: 32 of 64 bytes; 16 of 32; or, on ARM, 32 of 16.
@@ -57,6 +60,12 @@ class Work(NamedTuple):
     items: np.ndarray  # (2B,)  the distinct items
     slot_of_user: np.ndarray  # (M,) the place of each among them; −1: not in the batch
     slot_of_item: np.ndarray  # (N,)
+    times_of_user: np.ndarray  # (B,)  how often the batch has each of its distinct users
+    times_of_item: np.ndarray  # (2B,)
+    sizes: np.ndarray  # (2,)  how many distinct users and items there are
+    penalty_of_user: np.ndarray  # (B,) float64, of each distinct user's row, once
+    penalty_of_item: np.ndarray  # (2B,) float64
+    penalty_of_E: np.ndarray  # (K_z,) float64, of its columns
     loss: np.ndarray  # (2, B) float64, −ln σ of each triple, clean and attacked
     g: np.ndarray  # (B,)  its slope times the loss's weight, of one of the two losses
     d: np.ndarray  # (B, K̃)    q̃_i − q̃_j
@@ -321,15 +330,17 @@ def _logistic(x):
 
 
 @loop
-def _slots(ids, slot_of, distinct, slots, R):
-    """A slot for each distinct id as they come, R being the first free one. Returns the next free one."""
+def _slots(ids, slot_of, distinct, slots, times, R):
+    """A slot for each distinct id as they come, from R on, and how often it comes. Returns the next free one."""
     for b in range(len(ids)):
         id = ids[b]
         if slot_of[id] < 0:
             slot_of[id] = R
             distinct[R] = id
+            times[R] = 0
             R += 1
         slots[b] = slot_of[id]
+        times[slots[b]] += 1
     return R
 
 
@@ -347,9 +358,9 @@ def in_range(ids, n):
 @loop
 def _distinct(users, pos, neg, work):
     """Fill the slots; how many distinct users and items there are."""
-    n_users = _slots(users, work.slot_of_user, work.users, work.u, 0)
-    n_items = _slots(pos, work.slot_of_item, work.items, work.i, 0)
-    n_items = _slots(neg, work.slot_of_item, work.items, work.j, n_items)
+    n_users = _slots(users, work.slot_of_user, work.users, work.u, work.times_of_user, 0)
+    n_items = _slots(pos, work.slot_of_item, work.items, work.i, work.times_of_item, 0)
+    n_items = _slots(neg, work.slot_of_item, work.items, work.j, work.times_of_item, n_items)
     for n in range(n_users):  # and free them again for the next batch
         work.slot_of_user[work.users[n]] = -1
     for n in range(n_items):
@@ -415,8 +426,11 @@ def _attacked(users, weight, P, each_item, first, work, start, end):
 
 
 @loop
-def _by_row(users, P, work, first_user, last_user, first_item, last_item):
+def _by_row(users, P, fresh, work, first_user, last_user, first_item, last_item):
     """Add the triples' gradients up, in their order, in some rows of ``by_p`` and ``by_q``."""
+    if fresh:
+        work.by_p[first_user:last_user] = 0
+        work.by_q[first_item:last_item] = 0
     for b in range(len(users)):
         u, i, j, g = work.u[b], work.i[b], work.j[b], work.g[b]
         p = P.theta[users[b]]
@@ -444,35 +458,41 @@ def _directions(R, epsilon, floor, first, work, start, end):
 
 
 @loop
-def _by_item(R, first, work):
-    """∂L/∂z of the items, where the rows of X are the items'."""
-    for n in range(R):
+def _by_item(first, work, start, end):
+    """∂L/∂z of some items, where the rows of X are the items'."""
+    for n in range(start, end):
         for k in range(work.r.shape[1]):
             work.G[n, k] = work.by_q[n, first + k]
 
 
 @loop
-def _regularised(pos, neg, P, Q, users, learned, first, work):
-    """reg_P Σ ‖p_u‖² and reg_item Σ (‖q̃_i‖² + ‖q̃_j‖²), or of q_i and q_j alone, for each occurrence, and their gradients."""
-    penalty, number = 0.0, P.theta.dtype.type
-    ones = len(learned) - learned.sum()  # of each user's vector, not learned
-    for b in range(len(users)):
-        if P.reg > 0:
-            p = P.theta[users[b]]
-            penalty += P.reg * (_dot(p, p) - ones)
-            _add(work.by_p[work.u[b]], number(2 * P.reg), p)
-        if Q.reg > 0:
-            for item, n in ((pos[b], work.i[b]), (neg[b], work.j[b])):
-                q, history = work.d[b], Q.theta[item]  # d is not needed any more
-                for k in range(len(history)):
-                    q[k] = history[k]
-                for k in range(len(history), len(q)):
-                    q[k] = 0
-                if not Q.apart:
-                    _sum(q[first:], work.Z[n])
-                penalty += Q.reg * _dot(q, q)
+def _regularised(n_users, n_items, P, Q, E, learned, first, work, share, shares):
+    """reg_P ‖p_u‖² and reg_item ‖q̃_i‖², or ‖q_i‖² alone, of a share of the batch's rows, once; and their gradients, as often
+    as the batch has them. reg_E ‖E‖², of a share of its columns."""
+    number = P.theta.dtype.type
+    if P.reg > 0:
+        ones = len(learned) - learned.sum()  # of each user's vector, not learned
+        for n in range(*_share(n_users, share, shares)):
+            p = P.theta[work.users[n]]
+            work.penalty_of_user[n] = P.reg * (_dot(p, p) - ones)
+            for _ in range(work.times_of_user[n]):
+                _add(work.by_p[n], number(2 * P.reg), p)
+    if Q.reg > 0:
+        q = work.d[share]  # d is not needed any more
+        for n in range(*_share(n_items, share, shares)):
+            history = Q.theta[work.items[n]]
+            for k in range(len(history)):
+                q[k] = history[k]
+            for k in range(len(history), len(q)):
+                q[k] = 0
+            if not Q.apart:
+                _sum(q[first:], work.Z[n])
+            work.penalty_of_item[n] = Q.reg * _dot(q, q)
+            for _ in range(work.times_of_item[n]):
                 _add(work.by_q[n], number(2 * Q.reg), q)
-    return penalty
+    if E.reg > 0:
+        for k in range(share, len(E.theta), shares):
+            work.penalty_of_E[k] = E.reg * _dot(E.theta[k], E.theta[k])
 
 
 @loop
@@ -501,14 +521,21 @@ def _update(n_users, n_items, P, Q, E, learned, work, share, shares):
 @loop
 def begin(users, pos, neg, Q, E, work):
     """The batch's distinct users and items: how many; and whether X has the items' own rows."""
-    n_users, n_items = _distinct(users, pos, neg, work)
+    work.sizes[:] = _distinct(users, pos, neg, work)
+    return sizes_of(users, Q, E, work)
+
+
+@loop
+def sizes_of(users, Q, E, work):
+    """What :func:`begin` returned."""
+    n_users, n_items = work.sizes
     return n_users, n_items, (Q.reg > 0 and not Q.apart) or (E.theta.size > 0 and n_items <= len(users))
 
 
 @loop
 def part(which, share, shares, triples, rows, sizes, P, Q, E, features, adversary, learned, work):
     """A share of one of the PARTS of a step, which come one after another. Shares of one part do not wait for each other, and
-    their number changes no number.
+    their number changes no number. False if there was nothing to do, for any share.
 
     ``triples`` are (users, pos, neg), ``rows`` what the first product gathers, ``sizes`` what :func:`begin` returns.
     """
@@ -517,83 +544,89 @@ def part(which, share, shares, triples, rows, sizes, P, Q, E, features, adversar
     (K_z, D), B, K, width = E.theta.shape, len(users), P.theta.shape[1], work.t.shape[1]
     first, R = K - K_z, n_items if each_item else B  # the first column that features reach
     b, b_end = _share(B, share, shares)
-    if which == 0 and K_z > 0:
+    if (which <= 1 and K_z == 0) or (which == 2 and K_z > 0 and not each_item) or (which in (4, 5) and not attacked):
+        return False
+    if which == 0:
         _lay_out(E.theta, attacked, R, work, *_share(D, share, shares))
-    elif which == 1 and K_z > 0:
+    elif which == 1:
         start, end = _share(R + K_z if attacked else R, share, shares)
         rows_times_E(features, rows[0], rows[1], work.X, work.E, work.Z, start, end)
         if not each_item:  # a row of Z is a triple's
             _clean(users, pos, neg, P, Q, each_item, first, work, min(start, B), min(end, B))
-    elif which == 2 and (each_item or K_z == 0):
+    elif which == 2:
         _clean(users, pos, neg, P, Q, each_item, first, work, b, b_end)
-    elif which == 3 or (which == 5 and attacked):
-        (u, u_end), (n, n_end) = _share(n_users, share, shares), _share(n_items, share, shares)
-        if which == 3:
-            work.by_p[u:u_end] = 0
-            work.by_q[n:n_end] = 0
-        _by_row(users, P, work, u, u_end, n, n_end)
+    elif which == 3 or which == 5:
+        n, n_end = _share(n_items, share, shares)
+        _by_row(users, P, which == 3, work, *_share(n_users, share, shares), n, n_end)
         if which == 3 and attacked:
             _directions(R, epsilon, floor, first, work, n, n_end)
-        elif attacked:
+        if which == 5:
             # M = Σ_n r_n s'_nᵀ = Σ_b (r_i − r_j) a_bᵀ, (K_z, K_z)
             m, m_end = _share(K_z, share, shares)
             product(work.r_ij, m, 1, K_z, work.A, 0, width, work.G, (R + m) * width, width, m_end - m, width, B)
-    elif which == 4 and attacked:
+    elif which == 4:
         _attacked(users, weight, P, each_item, first, work, b, b_end)
     elif which == 6:
+        n, n_end = _share(n_items, share, shares)
+        if each_item and K_z > 0 and Q.apart:  # a penalty on q alone does not reach E
+            _by_item(first, work, n, n_end)
+        _regularised(n_users, n_items, P, Q, E, learned, first, work, share, shares)
+        if each_item and K_z > 0 and not Q.apart:
+            _by_item(first, work, n, n_end)
+    elif which == 7:
         if K_z > 0:
             start, end = _share(D, share, shares)
             rows_transposed_times(work.G, work.X, work.XG, R + K_z if attacked else R, start, end)
         _update(n_users, n_items, P, Q, E, learned, work, share, shares)
+    return True
 
 
-PARTS = 7
-PENALTIES = 6  # come before this part
-PRODUCTS = 1, 6  # parts with work in D dimensions
-
-
-@loop
-def penalties(triples, sizes, P, Q, E, learned, work):
-    """What is added to the objective, and to the gradients of vectors; and what each row of X brings to ∂L/∂E = XᵀG, where
-    those are the items'."""
-    (users, pos, neg), (_, n_items, each_item) = triples, sizes
-    K_z, penalty = len(E.theta), 0.0
-    first = P.theta.shape[1] - K_z
-    if each_item and K_z > 0 and Q.apart:  # a penalty on q alone does not reach E
-        _by_item(n_items, first, work)
-    if P.reg > 0 or Q.reg > 0:
-        penalty += _regularised(pos, neg, P, Q, users, learned, first, work)
-    if each_item and K_z > 0 and not Q.apart:
-        _by_item(n_items, first, work)
-    if E.reg > 0:
-        for k in range(K_z):
-            penalty += E.reg * _dot(E.theta[k], E.theta[k])
-    return penalty
+PARTS = 8
 
 
 @loop
-def losses(B, adversary, penalty, work):
+def losses(B, P, Q, E, adversary, work):
     """bpr, adversarial and objective of a batch of B triples."""
     attacked, _, weight, _ = adversary
-    bpr = work.loss[0, :B].sum()
+    bpr, penalty = work.loss[0, :B].sum(), 0.0
     adversarial = work.loss[1, :B].sum() if attacked else 0.0
+    for b in range(B):
+        if P.reg > 0:
+            penalty += work.penalty_of_user[work.u[b]]
+        if Q.reg > 0:
+            penalty += work.penalty_of_item[work.i[b]] + work.penalty_of_item[work.j[b]]
+    if E.reg > 0:
+        penalty += work.penalty_of_E.sum()
     return bpr, adversarial, bpr + weight * adversarial + penalty
 
 
 @loop
-def steps(users, pos, neg, batch, P, Q, E, features, adversary, learned, work, sums):
-    """A step for every ``batch`` triples; their losses and objectives are added to ``sums`` (3,), each rounded first."""
+def step(share, shares, counter, triples, rows, sizes, P, Q, E, features, adversary, learned, work):
+    """A share of a step, after :func:`begin`. The ``shares`` threads meet after each part; False if one of them is gone."""
+    for which in range(PARTS):
+        if part(which, share, shares, triples, rows, sizes, P, Q, E, features, adversary, learned, work):
+            if not meet(counter, shares):
+                return False
+    return True
+
+
+@loop
+def steps(share, shares, counter, users, pos, neg, batch, P, Q, E, features, adversary, learned, work, sums):
+    """A step for every ``batch`` triples; their losses and objectives are added to ``sums`` (3,), each rounded first. Each of
+    the ``shares`` threads calls this with its number."""
     number = P.theta.dtype.type
     for start in range(0, len(users), batch):
         u, i, j = users[start : start + batch], pos[start : start + batch], neg[start : start + batch]
-        sizes = begin(u, i, j, Q, E, work)
+        if share == 0:
+            begin(u, i, j, Q, E, work)
+        if not meet(counter, shares):
+            return
+        sizes = sizes_of(u, Q, E, work)
         rows = (work.items[: sizes[1]], j[:0]) if sizes[2] else (i, j)
-        penalty = 0.0
-        for which in range(PARTS):
-            if which == PENALTIES:
-                penalty = penalties((u, i, j), sizes, P, Q, E, learned, work)
-            part(which, 0, 1, (u, i, j), rows, sizes, P, Q, E, features, adversary, learned, work)
-        bpr, adversarial, objective = losses(len(u), adversary, penalty, work)
-        sums[0] += number(bpr)
-        sums[1] += number(adversarial)
-        sums[2] += number(objective)
+        if not step(share, shares, counter, (u, i, j), rows, sizes, P, Q, E, features, adversary, learned, work):
+            return
+        if share == 0:
+            bpr, adversarial, objective = losses(len(u), P, Q, E, adversary, work)
+            sums[0] += number(bpr)
+            sums[1] += number(adversarial)
+            sums[2] += number(objective)

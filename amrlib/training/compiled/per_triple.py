@@ -24,10 +24,10 @@ from ...device import cores
 from ...negatives import NegativeSampler
 from ..gradients import Batch, Losses
 from ..trainer import PairwiseTrainer
-from .threads import together
 
 try:
-    from .triples import GONE, Rows, Tables, Triples, steps, turns
+    from .threads import together
+    from .triples import Rows, Tables, Triples, steps, turns
 except ImportError as error:
     raise ImportError('trainer="per_triple" needs numba: pip install numba; trainer="closed_form" does without') from error
 
@@ -144,13 +144,4 @@ class PerTripleTrainer(PairwiseTrainer):
         threads = max(1, min(torch.get_num_threads(), self.T, cores())) if len(self.triples.who) >= THREADED else 1
         if self._pool is None or self._pool[0] < threads:
             self._pool = threads, ThreadPoolExecutor(threads)
-        counter = np.zeros(1, np.int64)
-
-        def work(thread: int) -> None:
-            try:
-                turns(thread, threads, *arguments, counter)
-            except BaseException:
-                counter[:] = GONE  # the others wait for it no more
-                raise
-
-        together(self._pool[1], work, threads)
+        together(self._pool[1], lambda thread, counter: turns(thread, threads, *arguments, counter), threads)

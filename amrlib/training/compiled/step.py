@@ -18,16 +18,15 @@ from torch import Tensor
 from ..closed_form import NORM_FLOOR
 from ..gradients import Batch, Losses
 from ..trainer import PairwiseTrainer
-from .threads import together
 
 try:
-    from .loops import PARTS, PENALTIES, PRODUCTS, VECTOR, Table, Work, begin, in_range, losses, part, penalties, steps
+    from .loops import VECTOR, Table, Work, begin, in_range, losses, step, steps
+    from .threads import together
 except ImportError as error:
     raise ImportError("trainer=\"compiled\" needs numba: pip install numba; trainer=\"closed_form\" does without") from error
 
 BLOCK_BYTES = 2**22  # of features in another number type, converted at a time
 PART = 2**22  # multiplications that are worth a thread
-ROWS = 2048  # triples whose rows are; a thread that sleeps takes a tenth of a millisecond to wake
 TRIPLES = 2**16  # in one call, a second at most
 ITS_STEP = PairwiseTrainer.step
 
@@ -69,7 +68,7 @@ class CompiledTrainer(PairwiseTrainer):
         self._n_items = len(model.features if model.Q is None else model.Q)
         self._tables = [self._table(name, place) for place, name in enumerate("PQE")]
         self._work: Work | None = None
-        self._threads: ThreadPoolExecutor | None = None
+        self._threads: tuple[int, ThreadPoolExecutor] | None = None
         self._learned = np.ones(model.P.shape[1], self._number)  # 0 for the columns that are not
         self._learned[list(model.constant_columns)] = 0
 
@@ -90,6 +89,8 @@ class CompiledTrainer(PairwiseTrainer):
             width = -(-K_z // lanes) * lanes
             ids = [np.empty(n, np.int64) for n in (B, B, B, B, 2 * B)]
             slots = [np.full(n, -1, np.int32) for n in (len(P.theta), self._n_items)]
+            counts = [*(np.zeros(n, np.int32) for n in (B, 2 * B)), np.zeros(2, np.int64)]
+            penalties = [np.zeros(n) for n in (B, 2 * B, K_z)]
             rows, empty = 2 * B + K_z, self.model.P.new_empty
             shapes = [(B, K), (B, width), (B, K_z), (rows, width), (B, K), (2 * B, K), (2 * B, K_z), (2 * B, width)]
             shapes += [(rows, width), (D, width), (D, width), (K_z, D)]
@@ -98,27 +99,24 @@ class CompiledTrainer(PairwiseTrainer):
             # two, and rows of such a length push one another out of the cache.
             numbers = [empty(shape).zero_().numpy() for shape in shapes] + [empty(rows, D + lanes).numpy()]
             losses = [np.empty((2, B)), np.empty(B, self._number)]
-            self._work = Work(*ids, *slots, *losses, *numbers)
+            self._work = Work(*ids, *slots, *counts, *penalties, *losses, *numbers)
         return self._work
 
     def _shares(self, B: int) -> int:
         """Into how many shares the parts of a step of B triples are divided: a thread for each."""
         E = self._tables[2].theta
-        return max(1, min(torch.get_num_threads(), (2 * B + len(E)) * E.size // PART))
+        return max(1, min(torch.get_num_threads(), B, (2 * B + len(E)) * E.size // PART))
 
-    def _in_shares(self, shares: int, *step: Any) -> float:
-        """A step's parts, one after another, each by all threads; its penalty."""
-        self._threads = self._threads or ThreadPoolExecutor(max(1, torch.get_num_threads()))
-        triples, _, sizes, P, Q, E, _, adversary, learned, work = step
-        of_rows = shares if len(triples[0]) >= ROWS else 1
-        penalty, empty = 0.0, (() if sizes[2] else (2,)) + (() if adversary[0] else (4, 5))
-        for which in range(PARTS):
-            if which == PENALTIES:
-                penalty = penalties(triples, sizes, P, Q, E, learned, work)
-            if which not in empty:
-                n = shares if which in PRODUCTS else of_rows
-                together(self._threads, lambda share, which=which, n=n: part(which, share, n, *step), n)  # type: ignore[misc]
-        return penalty
+    def _together(self, B: int, work: Any) -> None:
+        """``work(share, shares, counter)`` by as many threads as a step of B triples is worth."""
+        shares = self._shares(B)
+        if self._threads is None or self._threads[0] < shares:
+            self._threads = shares, ThreadPoolExecutor(shares)
+        together(self._threads[1], lambda share, counter: work(share, shares, counter), shares)
+
+    def _parts(self, *a_step: Any) -> None:
+        """A step that has begun."""
+        self._together(len(a_step[0][0]), lambda *shared: step(*shared, *a_step))
 
     def _check(self, batch: Batch) -> None:
         n = self._n_items
@@ -148,15 +146,14 @@ class CompiledTrainer(PairwiseTrainer):
             rows[start : start + len(i)] = c
         return X, plus[:0], minus[:0]
 
-    def _in_one_call(self, B: int) -> bool:
-        """Whether numba reads the features as they are stored, and no other thread would be worth its while."""
+    def _in_one_call(self) -> bool:
+        """Whether numba reads the features as they are stored."""
         features, E = self.model.features, self.model.E
-        readable = E is None or features is None or features.dtype in (torch.float32, torch.float64)
-        return readable and self._shares(B) == 1
+        return E is None or features is None or features.dtype in (torch.float32, torch.float64)
 
     def epoch(self, users: Tensor, pos: Tensor, neg: Tensor, batch_size: int) -> Tensor:
         B, own_step = min(batch_size, len(users)), type(self).step is not ITS_STEP  # somebody's, to be called
-        if own_step or self.gather.fetches or not self._has_loop() or not self._in_one_call(B):
+        if own_step or self.gather.fetches or not self._has_loop() or not self._in_one_call():
             return super().epoch(users, pos, neg, batch_size)
         sums = np.zeros(3)
         for start in range(0, len(users), some := B * max(1, TRIPLES // B)):  # in between, Ctrl-C is heard
@@ -167,8 +164,9 @@ class CompiledTrainer(PairwiseTrainer):
     def _steps(self, triples: Batch, batch_size: int, sums: np.ndarray) -> None:
         model, (P, Q, E) = self.model, self._tables
         features = P.theta if model.features is None else model.features.numpy()
-        steps(*(ids.numpy() for ids in triples), batch_size, P, Q, E, features, self._adversary(), self._learned,
-              self._memory(batch_size), sums)  # fmt: skip
+        epoch = (*(ids.numpy() for ids in triples), batch_size, P, Q, E, features, self._adversary(), self._learned,
+                 self._memory(batch_size), sums)  # fmt: skip
+        self._together(batch_size, lambda *shared: steps(*shared, *epoch))
         self._tell()
 
     def _adversary(self) -> tuple[bool, np.ndarray, float, float]:
@@ -186,14 +184,13 @@ class CompiledTrainer(PairwiseTrainer):
         if not self._has_loop():
             return super()._step(batch)
         B = len(batch.users)
-        if self._in_one_call(B):
+        if self._in_one_call():
             self._steps(batch, B, sums := np.zeros(3))
             return Losses(*torch.from_numpy(sums.astype(self._number)))
         u, i, j = triples = tuple(ids.numpy() for ids in batch)
         (P, Q, E), adversary, work = self._tables, self._adversary(), self._memory(B)
         _, n_items, each_item = sizes = begin(u, i, j, Q, E, work)
         features, *rows = self._to_gather(work.X, *((work.items[:n_items], i[:0]) if each_item else (i, j)))
-        step = triples, tuple(rows), sizes, P, Q, E, features, adversary, self._learned, work
-        penalty = self._in_shares(self._shares(B), *step)
+        self._parts(triples, tuple(rows), sizes, P, Q, E, features, adversary, self._learned, work)
         self._tell()
-        return Losses(*torch.from_numpy(np.array(losses(B, adversary, penalty, work), self._number)))
+        return Losses(*torch.from_numpy(np.array(losses(B, P, Q, E, adversary, work), self._number)))

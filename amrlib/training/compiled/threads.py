@@ -1,16 +1,86 @@
-"""One piece of work by several threads."""
+"""One piece of work by several threads, and the places where they wait for one another."""
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+LOOKS = 50_000  # at a counter: some hundredths of a millisecond
+GONE = 2**62  # in place of a count: someone has failed, and nobody waits any more
 
 
-def together(pool: ThreadPoolExecutor, work: Callable[[int], None], shares: int) -> None:
-    """``work(share)`` for all of 0…shares−1, the first here and the others in ``pool``. It returns, or raises what one of them
-    raised or Ctrl-C, when none of them writes any more."""
-    others = [pool.submit(work, share) for share in range(1, shares)]
+def together(pool: ThreadPoolExecutor, work: Callable[[int, np.ndarray], None], threads: int) -> None:
+    """``work(thread, counter)`` for all of 0…threads−1, the first here and the others in ``pool``; ``counter`` is what they
+    :func:`meet` at. It returns, or raises what one of them raised or Ctrl-C, when none of them writes any more."""
+    counter = np.zeros(1, np.int64)
+
+    def one(thread: int) -> None:
+        try:
+            work(thread, counter)
+        except BaseException:
+            counter[:] = GONE  # the others wait for it no more
+            raise
+
+    others: list[Any] = []
     try:
-        work(0)
+        others += (pool.submit(one, thread) for thread in range(1, threads))
+        one(0)
+    except BaseException:
+        counter[:] = GONE
+        raise
     finally:
         wait(others)
     for other in others:
         other.result()
+
+
+def _add_one(_, counter):
+    """Add 1 to a counter of several threads, (1,) int64, and read it."""
+
+    def code(context, builder, signature, arguments):
+        place = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        one = ir.Constant(ir.IntType(64), 1)
+        return builder.add(builder.atomic_rmw("add", place, one, "seq_cst"), one)
+
+    return types.int64(counter), code
+
+
+def _look(_, counter):
+    """Read it."""
+
+    def code(context, builder, signature, arguments):
+        place = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        return builder.load_atomic(place, "seq_cst", 8)
+
+    return types.int64(counter), code
+
+
+_come: Callable[..., int] = intrinsic(_add_one)
+_come_so_far: Callable[..., int] = intrinsic(_look)
+
+
+_usleep: Callable[..., Any]
+if os.name == "posix":
+    _usleep = types.ExternalFunction("usleep", types.intc(types.uintc))
+else:
+    _usleep = njit(inline="always")(lambda microseconds: None)
+
+
+@njit(inline="always", nogil=True, error_model="numpy")
+def meet(counter, threads):
+    """Wait here until all threads have come; False if one of them is gone. They are watched for, since the system takes longer
+    to wake a thread than a part of a step takes; but not for long: another program may have their core, and can give this
+    one's to them."""
+    if threads == 1:
+        return True
+    due, looks = min((_come(counter) + threads - 1) // threads * threads, GONE), 0
+    while _come_so_far(counter) < due:
+        looks += 1
+        if looks > LOOKS:
+            _usleep(50)
+    return _come_so_far(counter) < GONE

@@ -2,7 +2,6 @@
 
 Every random number is a function of the epoch's key and of a place, so that no order of work changes it."""
 
-import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -11,10 +10,10 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
+from .threads import meet
+
 AHEAD = 8  # triples: how early their rows are asked for
 LINE = 64  # bytes of memory that come at a time
-LOOKS = 50_000  # at a counter: some hundredths of a millisecond
-GONE = 2**62  # in place of a count: someone has failed, and nobody waits any more
 TRIES = 100  # at a negative, before what is left to the user is counted out
 
 options: dict[str, Any] = dict(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
@@ -65,49 +64,6 @@ def _prefetch(_, table, offset):
 
 
 _ask_for: Callable[..., None] = intrinsic(_prefetch)
-
-
-def _add_one(_, counter):
-    """Add 1 to a counter of several threads, (1,) int64, and read it."""
-
-    def code(context, builder, signature, arguments):
-        place = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        one = ir.Constant(ir.IntType(64), 1)
-        return builder.add(builder.atomic_rmw("add", place, one, "seq_cst"), one)
-
-    return types.int64(counter), code
-
-
-def _look(_, counter):
-    """Read it."""
-
-    def code(context, builder, signature, arguments):
-        place = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        return builder.load_atomic(place, "seq_cst", 8)
-
-    return types.int64(counter), code
-
-
-_come: Callable[..., int] = intrinsic(_add_one)
-_come_so_far: Callable[..., int] = intrinsic(_look)
-
-
-_usleep: Callable[..., Any]
-if os.name == "posix":
-    _usleep = types.ExternalFunction("usleep", types.intc(types.uintc))
-else:
-    _usleep = inlined(lambda microseconds: None)
-
-
-@inlined
-def _meet(counter, threads):
-    """Wait here until all threads have come. They are watched for, since the system takes longer to wake a thread than a turn
-    of a small shop takes; but not for long: another program may have their core, and can give this one's to them."""
-    due, looks = min((_come(counter) + threads - 1) // threads * threads, GONE), 0
-    while _come_so_far(counter) < due:
-        looks += 1
-        if looks > LOOKS:
-            _usleep(50)
 
 
 @inlined
@@ -281,12 +237,12 @@ def turns(thread, threads, first, last, key, users, items, rows, block_of, start
             _cut_users(T, key, users, rows, starts)
         if thread == threads - 1:
             _cut_items(T, key, items, block_of)
-        _meet(counter, threads)
+        meet(counter, threads)
         fill(mine.start, mine.stop, T, key, users, items, rows, block_of, starts, triples)
-        _meet(counter, threads)
+        meet(counter, threads)
     for turn in range(first, last):
         for b in mine:
             c = (b + turn) % T
             x, y = starts[b, c], starts[b, c + 1]
             steps(triples.who[x:y], triples.what[x:y], triples.neg[x:y], tables, sums[b, c])
-        _meet(counter, threads)
+        meet(counter, threads)
