@@ -179,7 +179,7 @@ def teaching_problems(notebook: nbformat.NotebookNode) -> list[str]:
         typed = [v for v in values if isinstance(v, ast.Constant)]
         if typed or not values:
             wrong.append("the card's numbers must be formatted from the run: f\"{x:.3f}\"")
-    if (minutes := reading_minutes(notebook)) > CHAPTER_MINUTES + 1:
+    if (minutes := reading_minutes(notebook)) > CHAPTER_MINUTES + 0.5:
         wrong.append(f"{minutes:.1f} minutes to read; a chapter has {CHAPTER_MINUTES}")
     return wrong + time_problems(notebook, text)
 
