@@ -11,13 +11,7 @@ from amrlib import Dataset
 from amrlib.evaluation import best_items, gains, held_out_ranks, hr, ndcg
 from amrlib.evaluation import ranks as ranking
 
-
-@pytest.fixture(autouse=True, params=["torch", "numba"])
-def counted_by(request, monkeypatch):
-    """Large catalogues are counted by a compiled loop, where numba is; here small ones are too."""
-    if request.param == "numba":
-        pytest.importorskip("numba")
-        monkeypatch.setattr(ranking, "COMPILED_FROM", 0)
+pytestmark = pytest.mark.usefixtures("counted_by")
 
 
 def brute_force(scores, dataset, candidates=None):

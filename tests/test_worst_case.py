@@ -11,18 +11,10 @@ import torch.nn.functional as F
 import amrlib
 from amrlib import Dataset, adversary, evaluate, perturb, worst_case_ranks
 from amrlib.adversary import attacks
-from amrlib.evaluation import ranks as ranking
 from amrlib.training import NegativeSampler
 
+pytestmark = pytest.mark.usefixtures("counted_by")
 LOOKING = [amrlib.DUIF, amrlib.VBPR, amrlib.AMR] + ([amrlib.VBPRTwoVector] if hasattr(amrlib, "VBPRTwoVector") else [])
-
-
-@pytest.fixture(autouse=True, params=["torch", "numba"])
-def counted_by(request, monkeypatch):
-    """Large catalogues are counted by a compiled loop, where numba is; here small ones are too."""
-    if request.param == "numba":
-        pytest.importorskip("numba")
-        monkeypatch.setattr(ranking, "COMPILED_FROM", 0)
 
 
 @pytest.fixture
