@@ -36,7 +36,7 @@ SQUARE = 16  # numbers a side of what is transposed at a time
 
 # Sums may be taken in another order, which a core's wide registers ask for, and a·b + c rounded once; no more than that.
 options: dict[str, Any] = dict(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
-# A kept loop is compiled anew when its own file changes, not another: so all of them are in this one.
+# A kept loop is compiled anew when its own file changes, not another: so all of them are in this one, but for ``meet``.
 loop, inlined = njit(cache=True, **options), njit(inline="always", **options)
 
 

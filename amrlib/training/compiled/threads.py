@@ -1,4 +1,7 @@
-"""One piece of work by several threads, and the places where they wait for one another."""
+"""One piece of work by several threads, and the places where they wait for one another.
+
+numba keeps the loops of ``loops.py`` and ``triples.py`` with :func:`meet` inside them, and does not see that this file has
+changed: whoever changes it changes those two as well, or empties numba's cache."""
 
 import os
 from collections.abc import Callable

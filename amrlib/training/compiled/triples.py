@@ -17,7 +17,7 @@ LINE = 64  # bytes of memory that come at a time
 TRIES = 100  # at a negative, before what is left to the user is counted out
 
 options: dict[str, Any] = dict(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
-loop, inlined = njit(cache=True, **options), njit(inline="always", **options)  # all in this file, as in loops.py
+loop, inlined = njit(cache=True, **options), njit(inline="always", **options)  # all here, as in loops.py
 SPREAD, FIRST, SECOND = (np.uint64(n) for n in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
 
 
