@@ -59,6 +59,12 @@ def test_what_axe_knows_is_found(made, rule):
     assert any(found.startswith(rule) for found in visits.axe(made(WRONG[rule])))
 
 
+def test_what_fades_in_is_judged_by_its_last_colour(made):
+    """A fold of the book fades in for 0.3 s; on a slow machine axe came before its end."""
+    fades = "<style>@keyframes in { from { opacity: 0.2 } to { opacity: 1 } } p { animation: in 60s }</style><p>Words.</p>"
+    assert visits.axe(made(fades)) == []
+
+
 def test_a_request_and_an_error_are_found(made):
     tab = made('<script src="https://cdn.example/x.js"></script><script>console.error("no")</script><script>nowhere()</script>')
     tab.listen()
