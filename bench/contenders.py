@@ -15,6 +15,7 @@ import tempfile
 import time
 import types
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +26,8 @@ from .workloads import Clock, Shop, Size, make
 __all__ = ["BPR", "CONTENDERS", "LIBRARY_PRODUCTS", "RIVALS", "Contender", "main"]
 
 FOREVER = 10**9
+MACHINE = "products in the cache", "sums over memory"  # the machine itself, by one thread and by two
+PIECE = 2**15  # triples of ours between two ticks: a second at most
 LR, EPSILON = 0.05, 0.1
 
 
@@ -93,7 +96,8 @@ def dataset(shop: Shop, size: Size) -> Any:
 
 
 def ours(model: str, reg: tuple[float, float, float] = (0.0, 0.0, 0.0), compiled: bool = False, products: str = "") -> Callable:
-    """``model.fit`` with a trainer that ticks before each step; sampling, shuffling and the losses' sums are inside."""
+    """``model.fit`` with a trainer that ticks before each piece of an epoch; sampling, shuffling and the losses' sums are
+    inside. A trainer may take many steps in one call, so not before each step."""
 
     def run(clock: Clock, shop: Shop, size: Size, batch: int) -> None:
         import amrlib
@@ -108,9 +112,13 @@ def ours(model: str, reg: tuple[float, float, float] = (0.0, 0.0, 0.0), compiled
             trainer = getattr(of_libraries, products)
 
         class Timed(trainer):  # type: ignore[misc, valid-type]
-            def step(self, users: Any, pos: Any, neg: Any) -> Any:
-                clock.tick(len(users))
-                return super().step(users, pos, neg)
+            def epoch(self, users: Any, pos: Any, neg: Any, batch_size: int) -> Any:
+                sums, whole = 0.0, batch_size * max(1, PIECE // batch_size)
+                for start in range(0, len(users), whole):
+                    piece = [ids[start : start + whole] for ids in (users, pos, neg)]
+                    clock.tick(len(piece[0]))
+                    sums = sums + super().epoch(*piece, batch_size)
+                return sums
 
         data = dataset(shop, size)
         settings = {"epsilon": EPSILON, "adv_weight": 1.0} if model == "AMR" else {}
@@ -462,6 +470,31 @@ def ceiling(clock: Clock, shop: Shop, size: Size, batch: int) -> None:
                 times += 1
             rates[name] = times * amount / spent
         clock.say({"rates": rates})
+
+
+def machine_itself(threads: int, what: str) -> Callable:
+    """Two cores of a shared machine are not always twice one: they may be halves of one, and memory is everybody's."""
+
+    def run(clock: Clock, shop: Shop, size: Size, batch: int) -> None:
+        import torch
+
+        def products(arrays: Any) -> None:
+            for _ in range(64):
+                torch.mm(arrays[0], arrays[1], out=arrays[2])
+
+        in_cache = what == MACHINE[0]
+        arrays = torch.rand(threads, *((3, 256, 256) if in_cache else (2**24,))).unbind()
+        with ThreadPoolExecutor(threads, initializer=lambda: torch.set_num_threads(1)) as pool:
+            while True:
+                clock.tick(threads)
+                list(pool.map(products if in_cache else torch.sum, arrays))
+
+    return run
+
+
+for what, driven in zip(MACHINE, ("64 products of 256 × 256 matrices a thread", "a sum over 64 MiB a thread"), strict=True):
+    contender(what, "two cores", "torch", driven)(machine_itself(1, what))
+    contender(f"{what}, two threads", "two cores", "torch", driven, threads=2)(machine_itself(2, what))
 
 
 # ---------------------------------------------------------------- one process

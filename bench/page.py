@@ -17,7 +17,7 @@ from amrbook import figures
 from amrbook.intervals import t_interval
 from amrlib.atomic_files import write_atomically
 
-from .contenders import BPR, CONTENDERS, LIBRARY_PRODUCTS, RIVALS
+from .contenders import BPR, CONTENDERS, LIBRARY_PRODUCTS, MACHINE, RIVALS
 from .growth import AXES
 from .run import RESULTS, ROOT, floor, ratio, units
 
@@ -203,6 +203,9 @@ def two_cores(found: dict[str, Any]) -> str:
             two = f"{model}, compiled, two threads"
             if two in rates:
                 rows.append([f"{two}, against one ({column(run)})", times(ratio(rates, two, f"{model}, compiled"))])
+        for what in MACHINE:
+            if found_itself := ratio(rates, f"{what}, two threads", what):
+                rows.append([f"the machine itself: {what}, two threads, against one (beside {name})", times(found_itself)])
         if "ranking, two threads" in rates:
             users = units(rates["ranking, two threads"])[0]
             if "cornac ranking" in rates:

@@ -13,7 +13,7 @@ import torch
 import amrlib
 
 from . import page
-from .contenders import BPR, CONTENDERS, LIBRARY_PRODUCTS, RIVALS, dataset, vectors
+from .contenders import BPR, CONTENDERS, LIBRARY_PRODUCTS, MACHINE, RIVALS, dataset, vectors
 from .growth import growth, memory_map
 from .precision import precision
 from .run import KEPT, ROOT, compare, machine, ratio, save, units
@@ -71,6 +71,7 @@ def two_cores(rounds: int, seconds: float) -> list[dict[str, Any]]:
     """Two threads beside one, in training; and beside Cornac, in ranking for the largest shop."""
     runs = []
     training = [f"{model}, compiled{threads}" for model in ("AMR", "VBPR") for threads in ("", ", two threads")]
+    training += [f"{what}{threads}" for what in MACHINE for threads in ("", ", two threads")]
     ranking = ["ranking, two threads", "worst-case ranks, two threads", "cornac ranking"]
     for name, size, names in (
         ("pinterest", SIZES["pinterest"], training), ("medium", SIZES["medium"], training),

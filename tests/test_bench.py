@@ -15,9 +15,9 @@ import amrlib
 from amrlib.models import mf_eals
 from amrlib.training import AutogradTrainer, PairwiseTrainer
 from amrlib.training.compiled.step import CompiledTrainer
-from bench import gpu, gpu_parts, growth, page, precision, run, suite
+from bench import contenders, gpu, gpu_parts, growth, page, precision, run, suite
 from bench.__main__ import main
-from bench.contenders import CONTENDERS, RIVALS, dataset, ticking
+from bench.contenders import CONTENDERS, MACHINE, RIVALS, dataset, ticking
 from bench.naive import NaiveAMR
 from bench.workloads import MICRO, SIZES, Clock, Size, make
 
@@ -310,6 +310,9 @@ def test_two_threads_are_told_from_one_and_a_sample_from_all_users():
     assert "against cornac (medium; 1,000 users a second) | ×3.0 (3.0–3.0) |" in text
     assert "worst-case ranks over that of clean ranks (medium) | ×1.50 (1.50–1.50) |" in text
     assert {CONTENDERS[name].threads for name in training["rates"]} == {1, 2}
+    itself = record_of(["products in the cache", "products in the cache, two threads"], 4096)
+    text = page.two_cores({"machine": run.machine(2), "runs": [itself]})
+    assert "| the machine itself: products in the cache, two threads, against one (beside medium) | ×2.00 (2.00–2.00) |" in text
 
 
 def test_every_table_of_rates_names_its_processor(tmp_path):
@@ -345,11 +348,25 @@ def test_what_hand_written_products_gain_is_a_ratio_by_size():
 
 
 def test_the_contenders_of_two_cores_run(shop):
-    for name in ("AMR, compiled, two threads", "ranking, two threads", "worst-case ranks, two threads"):
+    for name in ("AMR, compiled", "ranking", "worst-case ranks", *MACHINE):
+        name = f"{name}, two threads"
         sink = io.StringIO()
         with pytest.raises(SystemExit):
             CONTENDERS[name].run(Clock(io.StringIO("0\n" * 2), sink), shop, MICRO, 32)
         assert [json.loads(line)["count"] > 0 for line in sink.getvalue().splitlines()[1:]] == [True, True]
+
+
+def test_an_epoch_is_timed_in_the_pieces_that_fit_takes(shop, monkeypatch):
+    """A trainer of several steps in one call takes them in one call here, too; no triple is lost between two pieces."""
+    pieces, whole = [], CompiledTrainer._steps
+    monkeypatch.setattr(contenders, "PIECE", 64)
+    monkeypatch.setattr(CompiledTrainer, "_steps", lambda self, t, *a: pieces.append(len(t.users)) or whole(self, t, *a))
+    sink = io.StringIO()
+    with pytest.raises(SystemExit):
+        CONTENDERS["AMR, compiled"].run(Clock(io.StringIO("0\n" * 8), sink), shop, MICRO, 32)
+    assert pieces[:4] == [64, 64, 64, 8]  # of 200
+    counts = [json.loads(line)["count"] for line in sink.getvalue().splitlines()[1:]]
+    assert counts[:4] == [64, 64, 64, 8]
 
 
 def test_the_stored_results_have_their_keys_and_the_page_is_theirs(tmp_path):

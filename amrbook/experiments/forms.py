@@ -20,9 +20,13 @@ from .measure import mean_norm, picture_use, rates_entry, rounded
 from .names import ADVERSARY_POINTS, AGAIN, AUTHORS_PENALTIES, AUTHORS_RATES, NO_ADVERSARY
 from .results import load_results
 
-__all__ = ["FORMS", "FORM_GRID", "ItemDropout", "arrivals_split", "best_form", "fit_form", "form_grid", "name_of", "penalty"]
+__all__ = [
+    "FORMS", "FORM_GRID", "SECOND", "ItemDropout", "arrivals_split", "best_form", "by_rank", "finalists", "fit_form",
+    "form_finals", "form_grid", "name_of", "penalty",
+]  # fmt: skip
 
 EPOCH_POINTS = ("60", "120", "240", "480", "960")
+PLACES = ("first", "second", "third")  # of a form's settings on the splits of form_grid
 
 
 def arrivals_split(shop: Dataset, seed: int = 0, share: float = 0.2) -> Dataset:
@@ -109,6 +113,20 @@ def fit_form(
     return model
 
 
+def _by_epoch(
+    data: Dataset, setting: dict[str, Any], seed: int, device: str, epochs: int | None, dim: int
+) -> tuple[Any, dict[str, Any]]:  # fmt: skip
+    """A model trained on a split, and what it finds there after each of ``EPOCH_POINTS``."""
+    found: dict[str, Any] = {point: {"NDCG@10": None, "AUC": None} for point in EPOCH_POINTS}  # a smoke run ends before
+
+    def look(epoch: int, model: Any) -> None:
+        report = evaluate(model, data, k=10, progress=False)
+        found[str(epoch)] = {"NDCG@10": rounded(report.ndcg(10)), "AUC": rounded(report.auc())}
+
+    points = [int(point) for point in EPOCH_POINTS]
+    return fit_form(data, setting, seed, epochs or points[-1], device, dim, [Look(points, look)]), found
+
+
 def form_grid(
     shop: Dataset, settings: dict[str, Any], seed: int, device: str = "auto", epochs: int | None = None, dim: int = 64
 ) -> dict[str, Any]:
@@ -118,19 +136,10 @@ def form_grid(
     all models have as many numbers a user."""
     result: dict[str, Any] = {}
     splits = {"validation": shop.validation_split(seed), "arrivals": arrivals_split(shop, seed)}
-    points = [int(point) for point in EPOCH_POINTS]
     for name, setting in FORM_GRID.items():
         result[name] = {}
         for part, data in splits.items():
-            looks: dict[str, Any] = {}
-
-            def look(epoch: int, model: Any, data: Dataset = data, looks: dict[str, Any] = looks) -> None:
-                report = evaluate(model, data, k=10, progress=False)
-                looks[str(epoch)] = {"NDCG@10": rounded(report.ndcg(10)), "AUC": rounded(report.auc())}
-
-            model = fit_form(data, setting, seed, epochs or points[-1], device, dim, [Look(points, look)])
-            nothing = {"NDCG@10": None, "AUC": None}  # a smoke run ends before
-            result[name][part] = {point: looks.get(point, nothing) for point in EPOCH_POINTS}
+            model, result[name][part] = _by_epoch(data, setting, seed, device, epochs, dim)
         result[name]["seen"] = picture_use(model)["seen"]
     return result
 
@@ -138,33 +147,72 @@ def form_grid(
 FORMS = ("combined", "apart", "two-vector")
 
 
-def best_form(
-    form: str, grid: dict[str, Any], part: str = "validation", most: int | None = None
-) -> tuple[dict[str, Any], int]:  # fmt: skip
-    """The setting of a form, and its number of epochs, with the best mean NDCG@10 over the splits of a stored ``form_grid``.
-
-    With ``most`` the best of those that take no more epochs, for a page that has less time than the grid had.
-    """
-    names = [name for name, setting in FORM_GRID.items() if setting["form"] == form]
-    points = [e for e in EPOCH_POINTS if most is None or int(e) <= most]
+def finalists(form: str, grid: dict[str, Any]) -> tuple[str, ...]:
+    """The settings of a form that are best on the validation splits of a stored ``form_grid``, each at its best epoch."""
     splits = list(grid["seeds"].values())
-    score = np.array([[np.mean([split[n][part][e]["NDCG@10"] for split in splits]) for e in points] for n in names])
-    at, epoch = np.unravel_index(score.argmax(), score.shape)
-    return FORM_GRID[names[int(at)]], int(points[int(epoch)])
+    best = {
+        name: max(np.mean([split[name]["validation"][e]["NDCG@10"] for split in splits]) for e in EPOCH_POINTS)
+        for name, setting in FORM_GRID.items() if setting["form"] == form
+    }  # fmt: skip
+    return tuple(sorted(best, key=best.__getitem__, reverse=True)[: len(PLACES)])
+
+
+def form_finals(
+    shop: Dataset, settings: dict[str, Any], seed: int, device: str = "auto", epochs: int | None = None, dim: int = 64
+) -> dict[str, Any]:
+    """S2: the best of the grid on a validation split that the grid has not seen, so that no setting wins by two lucky splits.
+
+    That is successive halving with one round (Jamieson & Talwalkar, 2016), with a third of the trainings that the whole grid on
+    ten splits takes. ``seed`` is that of the models, and with ``AGAIN`` added that of the split."""
+    grid, data = load_results("form_grid"), shop.validation_split(seed + AGAIN)
+    result: dict[str, Any] = {}
+    for form in FORMS:
+        result[form] = {}
+        for place, name in zip(PLACES, finalists(form, grid), strict=True):
+            result[form][place] = {"setting": name} | _by_epoch(data, FORM_GRID[name], seed, device, epochs, dim)[1]
+    return result
+
+
+def by_rank(form: str, finals: dict[str, Any], most: int | None = None) -> list[tuple[dict[str, Any], int, np.ndarray]]:
+    """The settings of a form in stored ``form_finals``, the best first: each with the number of epochs at which its mean
+    NDCG@10 over the splits is highest, and its NDCG@10 there, (splits,)."""
+    points = [e for e in EPOCH_POINTS if most is None or int(e) <= most]
+    splits = [split[form] for split in finals["seeds"].values()]
+    ranked = []
+    for place in PLACES:
+        found = np.array([[split[place][e]["NDCG@10"] for e in points] for split in splits])  # (splits, points)
+        at = int(found.mean(0).argmax())
+        ranked.append((FORM_GRID[splits[0][place]["setting"]], int(points[at]), found[:, at]))
+    return sorted(ranked, key=lambda entry: -entry[2].mean())
+
+
+def best_form(form: str, finals: dict[str, Any], most: int | None = None) -> tuple[dict[str, Any], int]:
+    """The setting of a form, and its number of epochs, with the best mean NDCG@10 over the splits of stored ``form_finals``.
+
+    With ``most`` the best of those that take no more epochs, for a page that has less time than the finals had.
+    """
+    return by_rank(form, finals, most)[0][:2]
+
+
+SECOND = "combined, second"
 
 
 def penalty(
     shop: Dataset, settings: dict[str, Any], seed: int, device: str = "auto", epochs: int | None = None, dim: int = 64
 ) -> dict[str, Any]:
-    """S2: VBPR of each form with its own best settings, and second stages from it with and without an adversary."""
-    grid, norm = load_results("form_grid"), mean_norm(shop)
+    """S2: VBPR of each form with its own best settings, and second stages from it with and without an adversary; of the
+    combined form with its second-best settings as well, which validation can hardly tell from the best.
+
+    A second stage is as long as the first, as each setting has a pace of its own: with a slow rate AMR's 240 epochs of the
+    other experiments would end before the adversary has done its work."""
+    finals, norm = load_results("form_finals"), mean_norm(shop)
+    chosen = {form: best_form(form, finals) for form in FORMS} | {SECOND: by_rank("combined", finals)[1][:2]}
     result: dict[str, Any] = {}
-    for form in FORMS:
-        setting, best = best_form(form, grid)
+    for form, (setting, best) in chosen.items():
         long = epochs or best
         vbpr = fit_form(shop, setting, seed, long, device, dim)
         result[form] = {"VBPR": rates_entry(vbpr, shop)}
-        again = dict(seed=seed + AGAIN, epochs=epochs or settings["AMR"]["epochs"], device=device, dim=dim, start=vbpr)
+        again = dict(seed=seed + AGAIN, epochs=long, device=device, dim=dim, start=vbpr)
         result[form]["VBPR, continued"] = rates_entry(fit_form(shop, setting, **again), shop)
         for point in ADVERSARY_POINTS:
             epsilon = float(point) * norm or NO_ADVERSARY

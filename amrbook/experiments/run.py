@@ -89,8 +89,8 @@ def run_experiment(
 WORK = {
     "main": 3_000, "curves": 1_400, "epsilon": 2_300, "lambda": 2_300, "starts": 1_700, "visual_share": 4_300,
     "sparsity": 4_000, "features": 3_900, "controls": 5_500, "rates": 15_000, "authors": 10_000, "frontier": 18_000,
-    "form_grid": 55_000, "penalty": 6_000, "sizes": 8_000, "pixels": 6_000, "world_grid": 45_000, "worlds": 14_000,
-    "efficientnet": 8_000,
+    "form_grid": 55_000, "form_finals": 7_500, "penalty": 18_000, "sizes": 8_000, "pixels": 6_000,
+    "world_grid": 45_000, "worlds": 14_000, "efficientnet": 8_000,
 }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .efficientnet import CARRIED, LOOKERS
-from .forms import EPOCH_POINTS, FORM_GRID, FORMS
+from .forms import EPOCH_POINTS, FORM_GRID, FORMS, PLACES, SECOND
 from .names import (
     ADVERSARY_POINTS,
     BLIND,
@@ -205,8 +205,13 @@ SCHEMA: dict[str, tuple[Figures, ...]] = {
                 "full ranking of what is held out of training: of what each bought, or of new items alone"),
         Figures((tuple(FORM_GRID), ("seen",)), "as in the main experiment"),
     ),
-    # S2. Each form with its own best settings of form_grid
-    "penalty": tuple(row.below(FORMS, PENALTY_MODELS) for row in RATES_ENTRY),
+    # S2. The three best settings of each form, as form_grid has them, on a split of their own
+    "form_finals": (
+        Figures((FORMS, PLACES, EPOCH_POINTS, ("NDCG@10", "AUC")), "full ranking of what is held out of training"),
+        Figures((FORMS, PLACES, ("setting",)), "its name in form_grid"),
+    ),
+    # S2. Each form with its own best settings of form_finals, and the combined one with its second-best; long second stages
+    "penalty": tuple(row.below((*FORMS, SECOND), PENALTY_MODELS) for row in RATES_ENTRY),
     # S5. Other K; "D=d": directions of noise beside the features', together of the same length; ε = 20 % and λ = 1
     "sizes": tuple(row.below(("VBPR, continued", "AMR"), SIZE_POINTS, SIZE_RATES) for row in RATES_ENTRY),
     "pixels": tuple(Figures(*row) for row in PIXEL_ROWS),

@@ -12,7 +12,7 @@ from amrlib.models import VBPR
 
 from .chain import ChainTraining, Look, train_chain
 from .efficientnet import efficientnet
-from .forms import form_grid, penalty
+from .forms import form_finals, form_grid, penalty
 from .measure import main_entry, mean_norm, measures, ranks_of, sweep_entry
 from .names import (
     BLIND,
@@ -171,6 +171,6 @@ EXPERIMENTS: dict[str, Callable[..., dict[str, Any]]] = {
     "main": main_experiment, "curves": curves, "epsilon": epsilon_sweep, "lambda": lambda_sweep,
     "starts": starts, "visual_share": visual_share, "sparsity": sparsity, "features": features_sweep,
     "controls": controls, "rates": rates, "authors": authors_run, "frontier": frontier, "form_grid": form_grid,
-    "penalty": penalty, "sizes": sizes, "pixels": pixels, "world_grid": world_grid, "worlds": worlds,
-    "efficientnet": efficientnet,
+    "form_finals": form_finals, "penalty": penalty, "sizes": sizes, "pixels": pixels, "world_grid": world_grid,
+    "worlds": worlds, "efficientnet": efficientnet,
 }  # fmt: skip

@@ -123,13 +123,21 @@ def test_the_adversary_of_the_two_vector_form_against_autograd(shop):
             torch.testing.assert_close(getattr(other, name), getattr(after[0], name), rtol=1e-10, atol=1e-12)
 
 
+def test_the_finals_are_between_the_best_of_the_grid():
+    grid, finals = load_results("form_grid")["seeds"].values(), load_results("form_finals")["seeds"].values()
+    for form in forms.FORMS:
+        names = [name for name, how in forms.FORM_GRID.items() if how["form"] == form]
+        best = {n: max(np.mean([s[n]["validation"][e]["NDCG@10"] for s in grid]) for e in forms.EPOCH_POINTS) for n in names}
+        played = [[split[form][place]["setting"] for place in forms.PLACES] for split in finals]
+        assert played == [sorted(best, key=best.get, reverse=True)[:3]] * len(finals)
+
+
 def test_the_best_of_a_form_is_the_best_mean():
-    grid = load_results("form_grid")
+    finals = load_results("form_finals")
     for form, most in ((form, most) for form in forms.FORMS for most in (None, 240, 60)):
-        setting, epochs = forms.best_form(form, grid, most=most)
-        splits = grid["seeds"].values()
-        mean = {(n, e): np.mean([s[n]["validation"][e]["NDCG@10"] for s in splits])
-                for n, how in forms.FORM_GRID.items() if how["form"] == form
+        setting, epochs = forms.best_form(form, finals, most=most)
+        mean = {(split[form][place]["setting"], e): np.mean([s[form][place][e]["NDCG@10"] for s in finals["seeds"].values()])
+                for split in finals["seeds"].values() for place in forms.PLACES
                 for e in forms.EPOCH_POINTS if int(e) <= (most or 960)}  # fmt: skip
         assert mean[forms.name_of(setting), str(epochs)] == max(mean.values())
 
