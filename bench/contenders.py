@@ -492,7 +492,7 @@ def machine_itself(threads: int, what: str) -> Callable:
     return run
 
 
-for what, driven in zip(MACHINE, ("64 products of 256 × 256 matrices a thread", "a sum over 64 MiB a thread"), strict=True):
+for what, driven in zip(MACHINE, ("64 products of 256 × 256 matrices per thread", "a sum over 64 MiB per thread"), strict=True):
     contender(what, "two cores", "torch", driven)(machine_itself(1, what))
     contender(f"{what}, two threads", "two cores", "torch", driven, threads=2)(machine_itself(2, what))
 
