@@ -70,13 +70,16 @@ class FifthOut(ItemDropout):
 
 
 def _grid() -> Iterator[dict[str, Any]]:
-    for lr, beta in (*itertools.product((0.005, 0.01, 0.02, 0.05), (0.03, 0.1)), (0.02, 0.2)):
+    for lr, beta in itertools.product((0.005, 0.01, 0.02, 0.05), (0.01, 0.03, 0.1, 0.2)):
         yield {"form": "combined", "lr": [lr] * 3, "reg": [beta, beta, 0.0]}
     for ratio, beta in itertools.product((0.1, 0.01), (0.03, 0.1)):
         yield {"form": "combined", "lr": [0.02, round(0.02 * ratio, 6), 0.02], "reg": [beta, beta, 0.0]}
     yield {"form": "combined", "lr": list(AUTHORS_RATES), "reg": list(AUTHORS_PENALTIES)}
-    for beta, beta_q, beta_E in itertools.product((0.03, 0.1), (0.003, 0.03), (1.0, 10.0)):
-        yield {"form": "apart", "lr": [0.02] * 3, "reg": [beta, beta_q, beta_E]}
+    coarse = itertools.product((0.02,), itertools.product((0.03, 0.1), (0.003, 0.03), (1.0, 10.0)))
+    best = (0.1, 0.03, 10.0)  # of those; then higher rates, which this form wants, and around it under the best of them
+    around = (0.03, 0.03, 10.0), (0.3, 0.03, 10.0), (0.1, 0.01, 10.0), (0.1, 0.1, 10.0), (0.1, 0.03, 3.0), (0.1, 0.03, 30.0)
+    for lr, reg in (*coarse, *((lr, best) for lr in (0.05, 0.1, 0.2, 0.4)), *itertools.product((0.1, 0.2), around)):
+        yield {"form": "apart", "lr": [lr] * 3, "reg": list(reg)}
     for lr, beta in itertools.product((0.02, 0.05, 0.1), (0.01, 0.03, 0.1)):
         yield {"form": "two-vector", "lr": [lr] * 3, "reg": [beta, beta, 0.0]}
     for share in (0.2, 0.5):

@@ -132,6 +132,22 @@ def test_the_finals_are_between_the_best_of_the_grid():
         assert played == [sorted(best, key=best.get, reverse=True)[:3]] * len(finals)
 
 
+@pytest.mark.parametrize("form", forms.FORMS)
+def test_the_best_of_a_form_is_not_at_the_edge_of_its_grid(form):
+    """A lower and a higher value of its rate, and of each of its penalties, were tried with all else as it is."""
+
+    def numbers(how: dict) -> tuple[float, ...]:
+        return (*how["lr"], *how["reg"])
+
+    best = numbers(forms.best_form(form, load_results("form_finals"))[0])
+    tried = [numbers(how) for how in forms.FORM_GRID.values() if how["form"] == form]
+    moved_together = [(0, 1, 2), *([(3,), (4,), (5,)] if form == "apart" else [(3, 4)])]
+    for places in moved_together:
+        rest = [k for k in range(6) if k not in places]
+        line = [t[places[0]] for t in tried if len({t[k] for k in places}) == 1 and all(t[k] == best[k] for k in rest)]
+        assert min(line) < best[places[0]] < max(line), places
+
+
 def test_the_best_of_a_form_is_the_best_mean():
     finals = load_results("form_finals")
     for form, most in ((form, most) for form in forms.FORMS for most in (None, 240, 60)):
