@@ -165,8 +165,8 @@ def form_finals(
 ) -> dict[str, Any]:
     """S2: the best of the grid on a validation split that the grid has not seen, so that no setting wins by two lucky splits.
 
-    That is successive halving with one round (Jamieson & Talwalkar, 2016), with a third of the trainings that the whole grid on
-    ten splits takes. ``seed`` is that of the models, and with ``AGAIN`` added that of the split."""
+    That is successive halving with one round (Jamieson & Talwalkar, 2016), with a fraction of the trainings that the whole grid
+    on ten splits takes. ``seed`` is that of the models, and with ``AGAIN`` added that of the split."""
     grid, data = load_results("form_grid"), shop.validation_split(seed + AGAIN)
     result: dict[str, Any] = {}
     for form in FORMS:
