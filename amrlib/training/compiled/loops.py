@@ -33,6 +33,8 @@ PANEL = 2 * ROWS  # rows gathered at a time; the next as many come in from memor
 DEPTH = 128  # terms of a sum before the next tile has its turn: their part of E stays in the nearest cache
 BLOCK = 64  # the same in the second product, where they are rows
 SQUARE = 16  # numbers a side of what is transposed at a time
+EM_ROWS = 10 * ROWS  # of E and its gradient at a time, when E M comes in and E moves: in the nearest cache
+COLUMNS = 176 * ROWS  # of X at a time in the second product: that part of E and of its gradient stays in the second cache
 
 # Sums may be taken in another order, which a core's wide registers ask for, and a·b + c rounded once; no more than that.
 options: dict[str, Any] = dict(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
@@ -65,22 +67,24 @@ class Work(NamedTuple):
     sizes: np.ndarray  # (2,)  how many distinct users and items there are
     penalty_of_user: np.ndarray  # (B,) float64, of each distinct user's row, once
     penalty_of_item: np.ndarray  # (2B,) float64
-    penalty_of_E: np.ndarray  # (K_z,) float64, of its columns
+    penalty_of_E: np.ndarray  # (D,) float64, of its rows
     loss: np.ndarray  # (2, B) float64, −ln σ of each triple, clean and attacked
     g: np.ndarray  # (B,)  its slope times the loss's weight, of one of the two losses
     d: np.ndarray  # (B, K̃)    q̃_i − q̃_j
     A: np.ndarray  # (B, K̄)   ∂L/∂z for z = Eᵀ(c_i − c_j), of one of the two losses
     r_ij: np.ndarray  # (B, K_z)  r_i − r_j
-    G: np.ndarray  # (2B + K_z, K̄)  ∂L/∂z, a row for each of X; then M
+    G: np.ndarray  # (2B, K̄)  ∂L/∂z, a row for each of X
     by_p: np.ndarray  # (B, K̃)   ∂L/∂p of the distinct users
     by_q: np.ndarray  # (2B, K̃)  ∂L/∂q̃ of the distinct items
     r: np.ndarray  # (2B, K_z)  r_n = ε s_n/‖E s_n‖, s_n the visual columns of by_q before the adversary
     t: np.ndarray  # (2B, K̄)  EᵀE s_n; then EᵀΔ_n, Δ_n = E r_n
-    Z: np.ndarray  # (2B + K_z, K̄)  X E
-    E: np.ndarray  # (D, K̄)  E row by row; K̄: K_z made full vectors
-    XG: np.ndarray  # (D, K̄)  ∂L/∂E = XᵀG row by row
-    by_E: np.ndarray  # (K_z, D)  the same, laid out as E is
-    X: np.ndarray  # (2B + K_z, D + some)  c_i − c_j, or c_n of the distinct items; then Eᵀ
+    Z: np.ndarray  # (2B, K̄)  X E
+    EE: np.ndarray  # (K_z, K̄)  EᵀE
+    M: np.ndarray  # (K_z, K̄)  Σ_n r_n s'_nᵀ
+    E: np.ndarray  # (D, K̄)  E row by row, while steps are taken; K̄: K_z made full vectors, of 0
+    v: np.ndarray  # (D, K̄)  what Adagrad keeps of it; filled up with 1
+    XG: np.ndarray  # (D, K̄)  ∂L/∂E = XᵀG + EM row by row
+    X: np.ndarray  # (2B, D + some)  c_i − c_j, or c_n of the distinct items
 
 
 def _ask_for(builder: ir.IRBuilder, address: ir.Value) -> None:
@@ -169,8 +173,9 @@ def _tiles(m, k, rows, columns, lanes, A, a, a_m, a_p, B, b, b_p, C, c, c_m, n, 
 
 
 @loop
-def product(A, a, a_m, a_p, B, b, b_p, C, c, c_m, rows, columns, terms):
-    """C[m, k] = Σ_p A[m, p] B[p, k], each array's place and strides as for a tile; ``columns`` full vectors.
+def product(A, a, a_m, a_p, B, b, b_p, C, c, c_m, rows, columns, terms, fresh=True):
+    """C[m, k] = Σ_p A[m, p] B[p, k], each array's place and strides as for a tile; ``columns`` full vectors. Added to what C
+    has, if not ``fresh``.
 
     For K-sized products. Not torch's, whose threads, when done, watch for more on the cores that the next loops want.
     """
@@ -182,7 +187,7 @@ def product(A, a, a_m, a_p, B, b, b_p, C, c, c_m, rows, columns, terms):
             for k in range(0, columns, WIDE * lanes):
                 ahead = B.ctypes.data + (b + p * b_p) * B.itemsize  # nothing new
                 high = _tiles(m, k, rows, columns, lanes, A, a + m * a_m + p * a_p, a_m, a_p, B, b + p * b_p + k, b_p,
-                              C, c + m * c_m + k, c_m, n, p == 0, ahead)  # fmt: skip
+                              C, c + m * c_m + k, c_m, n, fresh and p == 0, ahead)  # fmt: skip
             m += high
 
 
@@ -375,11 +380,19 @@ def _share(n, share, shares):
 
 
 @loop
-def _lay_out(E, attacked, R, work, start, end):
-    """E row by row; and, for an adversary, Eᵀ below the R rows of X. From column ``start`` to ``end`` of Eᵀ."""
-    _turn(E[:, start:end], work.E[start:end])
-    if attacked:
-        work.X[R : R + len(E), start:end] = E[:, start:end]
+def take_in(E, work, share, shares):
+    """E and what Adagrad keeps of it, row by row, before the first step; a share of the rows."""
+    start, end = _share(E.theta.shape[1], share, shares)
+    _turn(E.theta[:, start:end], work.E[start:end])
+    _turn(E.v[:, start:end], work.v[start:end])
+
+
+@loop
+def give_back(E, work, share, shares):
+    """Both as the model has them, after the last step."""
+    K_z, (start, end) = len(E.theta), _share(E.theta.shape[1], share, shares)
+    _turn(work.E[start:end, :K_z], E.theta[:, start:end])
+    _turn(work.v[start:end, :K_z], E.v[:, start:end])
 
 
 @loop
@@ -443,11 +456,11 @@ def _by_row(users, P, fresh, work, first_user, last_user, first_item, last_item)
 
 
 @loop
-def _directions(R, epsilon, floor, first, work, start, end):
-    """r_n and EᵀΔ_n of some items; EᵀE lies in Z from row R on."""
+def _directions(epsilon, floor, first, work, start, end):
+    """r_n and EᵀΔ_n of some items."""
     K, K_z, width = work.by_q.shape[1], work.r.shape[1], work.t.shape[1]
     # S EᵀE, the rows of S being s_n, (U, K_z)
-    product(work.by_q, start * K + first, K, 1, work.Z, R * width, width, work.t, start * width, width, end - start, width, K_z)
+    product(work.by_q, start * K + first, K, 1, work.EE, 0, width, work.t, start * width, width, end - start, width, K_z)
     for n in range(start, end):
         s, t, r = work.by_q[n, first:], work.t[n], work.r[n]
         norm = np.sqrt(max(_dot(s, t), 0.0))  # ‖Γ_n‖ = √(s_nᵀ(EᵀE)s_n)
@@ -468,7 +481,7 @@ def _by_item(first, work, start, end):
 @loop
 def _regularised(n_users, n_items, P, Q, E, learned, first, work, share, shares):
     """reg_P ‖p_u‖² and reg_item ‖q̃_i‖², or ‖q_i‖² alone, of a share of the batch's rows, once; and their gradients, as often
-    as the batch has them. reg_E ‖E‖², of a share of its columns."""
+    as the batch has them. reg_E ‖E‖², of a share of its rows."""
     number = P.theta.dtype.type
     if P.reg > 0:
         ones = len(learned) - learned.sum()  # of each user's vector, not learned
@@ -491,21 +504,28 @@ def _regularised(n_users, n_items, P, Q, E, learned, first, work, share, shares)
             for _ in range(work.times_of_item[n]):
                 _add(work.by_q[n], number(2 * Q.reg), q)
     if E.reg > 0:
-        for k in range(share, len(E.theta), shares):
-            work.penalty_of_E[k] = E.reg * _dot(E.theta[k], E.theta[k])
+        for d in range(*_share(len(work.E), share, shares)):
+            work.penalty_of_E[d] = E.reg * _dot(work.E[d], work.E[d])
 
 
 @loop
-def _update(n_users, n_items, P, Q, E, learned, work, share, shares):
-    """Adagrad, for a share of the rows that the batch has touched, and of the columns of Eᵀ."""
-    start, end = _share(E.theta.shape[1], share, shares)
-    by_E, twice = work.by_E[:, start:end], E.theta.dtype.type(2 * E.reg)
-    _turn(work.XG[start:end, : len(by_E)], by_E)
-    for k in range(len(E.theta)):
-        theta = E.theta[k, start:end]
+def _update_E(E, attacked, work, start, end):
+    """Adagrad, for the rows from ``start`` to ``end`` of E; of an adversary EM comes in before."""
+    K_z, width, twice = len(E.theta), work.E.shape[1], E.theta.dtype.type(2 * E.reg)
+    row, v, gradient = work.E.reshape(-1), work.v.reshape(-1), work.XG.reshape(-1)  # all rows as one
+    for d in range(start, end, EM_ROWS):
+        rows = min(EM_ROWS, end - d)
+        some = slice(d * width, (d + rows) * width)
+        if attacked:
+            product(work.E, d * width, width, 1, work.M, 0, width, work.XG, d * width, width, rows, width, K_z, False)
         if E.reg > 0:
-            _add(by_E[k], twice, theta)
-        _adagrad(theta, E.v[k, start:end], by_E[k], E.lr)
+            _add(gradient[some], twice, row[some])
+        _adagrad(row[some], v[some], gradient[some], E.lr)
+
+
+@loop
+def _update(n_users, n_items, P, Q, learned, work, share, shares):
+    """Adagrad, for a share of the rows that the batch has touched."""
     for n in range(*_share(n_items, share, shares)):
         _adagrad(Q.theta[work.items[n]], Q.v[work.items[n]], work.by_q[n], Q.lr)
     for n in range(*_share(n_users, share, shares)):
@@ -544,44 +564,47 @@ def part(which, share, shares, triples, rows, sizes, P, Q, E, features, adversar
     (K_z, D), B, K, width = E.theta.shape, len(users), P.theta.shape[1], work.t.shape[1]
     first, R = K - K_z, n_items if each_item else B  # the first column that features reach
     b, b_end = _share(B, share, shares)
-    if (which <= 1 and K_z == 0) or (which == 2 and K_z > 0 and not each_item) or (which in (4, 5) and not attacked):
+    if (which == 0 and K_z == 0) or (which == 1 and K_z > 0 and not each_item) or (which in (3, 4) and not attacked):
         return False
     if which == 0:
-        _lay_out(E.theta, attacked, R, work, *_share(D, share, shares))
-    elif which == 1:
-        start, end = _share(R + K_z if attacked else R, share, shares)
+        start, end = _share(R, share, shares)
         rows_times_E(features, rows[0], rows[1], work.X, work.E, work.Z, start, end)
         if not each_item:  # a row of Z is a triple's
-            _clean(users, pos, neg, P, Q, each_item, first, work, min(start, B), min(end, B))
-    elif which == 2:
+            _clean(users, pos, neg, P, Q, each_item, first, work, start, end)
+        if attacked:
+            m, m_end = _share(K_z, share, shares)
+            product(work.E, m, 1, width, work.E, 0, width, work.EE, m * width, width, m_end - m, width, D)
+    elif which == 1:
         _clean(users, pos, neg, P, Q, each_item, first, work, b, b_end)
-    elif which == 3 or which == 5:
+    elif which == 2 or which == 4:
         n, n_end = _share(n_items, share, shares)
-        _by_row(users, P, which == 3, work, *_share(n_users, share, shares), n, n_end)
-        if which == 3 and attacked:
-            _directions(R, epsilon, floor, first, work, n, n_end)
-        if which == 5:
+        _by_row(users, P, which == 2, work, *_share(n_users, share, shares), n, n_end)
+        if which == 2 and attacked:
+            _directions(epsilon, floor, first, work, n, n_end)
+        if which == 4:
             # M = Σ_n r_n s'_nᵀ = Σ_b (r_i − r_j) a_bᵀ, (K_z, K_z)
             m, m_end = _share(K_z, share, shares)
-            product(work.r_ij, m, 1, K_z, work.A, 0, width, work.G, (R + m) * width, width, m_end - m, width, B)
-    elif which == 4:
+            product(work.r_ij, m, 1, K_z, work.A, 0, width, work.M, m * width, width, m_end - m, width, B)
+    elif which == 3:
         _attacked(users, weight, P, each_item, first, work, b, b_end)
-    elif which == 6:
+    elif which == 5:
         n, n_end = _share(n_items, share, shares)
         if each_item and K_z > 0 and Q.apart:  # a penalty on q alone does not reach E
             _by_item(first, work, n, n_end)
         _regularised(n_users, n_items, P, Q, E, learned, first, work, share, shares)
         if each_item and K_z > 0 and not Q.apart:
             _by_item(first, work, n, n_end)
-    elif which == 7:
-        if K_z > 0:
-            start, end = _share(D, share, shares)
-            rows_transposed_times(work.G, work.X, work.XG, R + K_z if attacked else R, start, end)
-        _update(n_users, n_items, P, Q, E, learned, work, share, shares)
+    elif which == 6:
+        start, end = _share(D, share, shares)
+        for d in range(start, end, COLUMNS):
+            d_end = min(d + COLUMNS, end)
+            rows_transposed_times(work.G, work.X, work.XG, R, d, d_end)
+            _update_E(E, attacked, work, d, d_end)
+        _update(n_users, n_items, P, Q, learned, work, share, shares)
     return True
 
 
-PARTS = 8
+PARTS = 7
 
 
 @loop
@@ -602,7 +625,8 @@ def losses(B, P, Q, E, adversary, work):
 
 @loop
 def step(share, shares, counter, triples, rows, sizes, P, Q, E, features, adversary, learned, work):
-    """A share of a step, after :func:`begin`. The ``shares`` threads meet after each part; False if one of them is gone."""
+    """A share of a step, after :func:`begin` and :func:`take_in`. The ``shares`` threads meet after each part; False if one of
+    them is gone."""
     for which in range(PARTS):
         if part(which, share, shares, triples, rows, sizes, P, Q, E, features, adversary, learned, work):
             if not meet(counter, shares):
@@ -611,10 +635,20 @@ def step(share, shares, counter, triples, rows, sizes, P, Q, E, features, advers
 
 
 @loop
+def one_step(share, shares, counter, triples, rows, sizes, P, Q, E, features, adversary, learned, work):
+    """:func:`step` by itself, between :func:`take_in` and :func:`give_back`."""
+    take_in(E, work, share, shares)
+    if meet(counter, shares):
+        if step(share, shares, counter, triples, rows, sizes, P, Q, E, features, adversary, learned, work):
+            give_back(E, work, share, shares)
+
+
+@loop
 def steps(share, shares, counter, users, pos, neg, batch, P, Q, E, features, adversary, learned, work, sums):
     """A step for every ``batch`` triples; their losses and objectives are added to ``sums`` (3,), each rounded first. Each of
     the ``shares`` threads calls this with its number."""
     number = P.theta.dtype.type
+    take_in(E, work, share, shares)
     for start in range(0, len(users), batch):
         u, i, j = users[start : start + batch], pos[start : start + batch], neg[start : start + batch]
         if share == 0:
@@ -630,3 +664,4 @@ def steps(share, shares, counter, users, pos, neg, batch, P, Q, E, features, adv
             sums[0] += number(bpr)
             sums[1] += number(adversarial)
             sums[2] += number(objective)
+    give_back(E, work, share, shares)

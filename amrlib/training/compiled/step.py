@@ -20,7 +20,7 @@ from ..gradients import Batch, Losses
 from ..trainer import PairwiseTrainer
 
 try:
-    from .loops import VECTOR, Table, Work, begin, in_range, losses, step, steps
+    from .loops import VECTOR, Table, Work, begin, in_range, losses, one_step, steps
     from .threads import together
 except ImportError as error:
     raise ImportError("trainer=\"compiled\" needs numba: pip install numba; trainer=\"closed_form\" does without") from error
@@ -54,8 +54,8 @@ class CompiledTrainer(PairwiseTrainer):
     * Z = X E,  the rows of X being c_i − c_j, or the items' own c_n where each item's vector is asked for;
     * ∂L/∂E = Xᵀ G.
 
-    With an adversary, Eᵀ is put under X and M under G: then Z ends with the Gram matrix EᵀE, and the second product
-    adds E M, without a call more.
+    With an adversary EᵀE is taken beside the first, and E M is added to the second. While steps are taken E lies row by row,
+    as the products want it: it is turned round once before the steps of a call, and back after them.
     """
 
     name = "compiled"
@@ -90,16 +90,17 @@ class CompiledTrainer(PairwiseTrainer):
             ids = [np.empty(n, np.int64) for n in (B, B, B, B, 2 * B)]
             slots = [np.full(n, -1, np.int32) for n in (len(P.theta), self._n_items)]
             counts = [*(np.zeros(n, np.int32) for n in (B, 2 * B)), np.zeros(2, np.int64)]
-            penalties = [np.zeros(n) for n in (B, 2 * B, K_z)]
-            rows, empty = 2 * B + K_z, self.model.P.new_empty
-            shapes = [(B, K), (B, width), (B, K_z), (rows, width), (B, K), (2 * B, K), (2 * B, K_z), (2 * B, width)]
-            shapes += [(rows, width), (D, width), (D, width), (K_z, D)]
+            penalties = [np.zeros(n) for n in (B, 2 * B, D)]
+            rows, empty = 2 * B, self.model.P.new_empty
+            shapes = [(B, K), (B, width), (B, K_z), (rows, width), (B, K), (rows, K), (rows, K_z), (rows, width)]
+            shapes += [(rows, width), (K_z, width), (K_z, width), (D, width), (D, width), (D, width)]
             # torch's memory begins where a vector may begin, numpy's anywhere. Zeros, for the columns beyond K_z: numbers
             # that happen to be tiny would slow the products down. And room at the end of X's rows: D is often a power of
             # two, and rows of such a length push one another out of the cache.
             numbers = [empty(shape).zero_().numpy() for shape in shapes] + [empty(rows, D + lanes).numpy()]
             losses = [np.empty((2, B)), np.empty(B, self._number)]
             self._work = Work(*ids, *slots, *counts, *penalties, *losses, *numbers)
+            self._work.v[:] = 1
         return self._work
 
     def _shares(self, B: int) -> int:
@@ -116,7 +117,7 @@ class CompiledTrainer(PairwiseTrainer):
 
     def _parts(self, *a_step: Any) -> None:
         """A step that has begun."""
-        self._together(len(a_step[0][0]), lambda *shared: step(*shared, *a_step))
+        self._together(len(a_step[0][0]), lambda *shared: one_step(*shared, *a_step))
 
     def _check(self, batch: Batch) -> None:
         n = self._n_items
