@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from .checks import require
 from .datasets import Dataset, list_datasets
 from .datasets.download import cache_folder
 from .evaluation import hr, ndcg
+from .protocols import ALONE, Alone
 
 MODELS: dict[str, Any] = {name.lower(): getattr(models, name) for name in
                           ("MFBPR", "MFeALS", "DUIF", "VBPR", "VBPRTwoVector", "AMR")}  # fmt: skip
@@ -50,7 +52,7 @@ def _load(path: Path, shop: Dataset) -> Any:
     return load(path, shop)
 
 
-def _train(options: argparse.Namespace, shop: Dataset, team: parallel.Team | None) -> None:
+def _train(options: argparse.Namespace, shop: Dataset, team: Alone) -> None:
     kind = MODELS[options.model]
     special = {"epsilon": options.epsilon, "adv_weight": options.adv_weight} if kind is models.AMR else {}
     if options.start:
@@ -60,30 +62,29 @@ def _train(options: argparse.Namespace, shop: Dataset, team: parallel.Team | Non
     words: dict[str, Any] = {"epochs": options.epochs, "device": options.device}
     if kind is not models.MFeALS:
         words |= {"lr": options.lr, "reg": options.reg, "seed": options.seed, "checkpoint": options.checkpoint}
-    if team is not None:
-        require(kind is not models.MFeALS, "MFeALS is trained by one process; start it without torchrun")
+    if team is not ALONE:
         words |= {"trainer": parallel.ParallelTrainer, "progress": team.leads}
     model.fit(shop, **words)
-    if team is None or team.leads:
+    if team.leads:
         model.save(options.out)
         print(f"{options.out}: {type(model).__name__} after {model.history.epoch.iloc[-1]} epochs")
 
 
-def _evaluate(options: argparse.Namespace, shop: Dataset, team: parallel.Team | None) -> None:
-    require(team is None, f"`{options.command}` is done by one process; start it without torchrun")
+def _evaluate(options: argparse.Namespace, shop: Dataset, team: Alone) -> None:
     model: Any = models.Popularity().fit(shop) if str(options.file) == "popularity" else _load(options.file, shop)
     if options.command == "attack" and options.picture:
-        return _attack_picture(model, shop, options)
-    clean = evaluate(model, shop, ranking=options.ranking)
+        return _attack_picture(model, shop, options) if team.leads else None
+    ranked = partial(evaluate, model, shop, ranking=options.ranking, progress=team.leads, team=team)
+    clean = ranked()
     if options.command == "evaluate":
-        print(clean.table().round(4).to_string())
-        return
+        return print(clean.table().round(4).to_string()) if team.leads else None
     ranks = {"clean": clean.ranks}
     for kind in ("random", "adversarial"):
-        changed = perturb(model, shop, options.epsilon, kind, options.triples)
-        ranks[kind] = evaluate(model, shop, ranking=options.ranking, features=changed).ranks
+        ranks[kind] = ranked(features=perturb(model, shop, options.epsilon, kind, options.triples, team=team)).ranks
     if options.ranking == "full":
-        ranks["worst case, certified"] = worst_case_ranks(model, shop, options.epsilon)
+        ranks["worst case, certified"] = worst_case_ranks(model, shop, options.epsilon, progress=team.leads, team=team)
+    if not team.leads:
+        return
     print(f"{'':22}  HR@10   NDCG@10")
     for name, found in ranks.items():
         print(f"{name:22}  {hr(found, 10):.4f}  {ndcg(found, 10):.4f}")
@@ -103,7 +104,7 @@ def _attack_picture(model: Any, shop: Dataset, options: argparse.Namespace) -> N
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; 0 when it went well, 2 with one line on stderr when the input was wrong."""
     options = build_parser().parse_args(arguments)
-    team = None
+    team: Alone = ALONE
     try:
         if options.command == "datasets":
             for entry in list_datasets():
@@ -112,10 +113,10 @@ def main(arguments: list[str] | None = None) -> int:
                 print(f"    terms   {entry['terms']}")
             print(f"Downloads are kept in {cache_folder()}; AMRLIB_DATA names another folder.")
         else:
-            team = parallel.start(getattr(options, "device", "cpu"))
+            team = parallel.start(getattr(options, "device", "cpu")) or ALONE
             (_train if options.command == "train" else _evaluate)(options, load_dataset(options.dataset), team)
     except (ValueError, OSError, FloatingPointError) as error:
-        if team is None or team.speaks():
+        if team.speaks():
             print(f"amrlib: {error}", file=sys.stderr)
         return 2
     parallel.finish()

@@ -6,6 +6,35 @@ import numpy as np
 from torch import Tensor
 
 
+class Alone:
+    """Who shares the work on a table's rows, and how their parts come together: here one process has all of them. Several are
+    an :class:`amrlib.parallel.Team`, which has the same words."""
+
+    rank, size, leads = 0, 1, True  # the first of them prints, and writes files
+    part = slice(None)  # of any table: the rows of this process
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        return tensor
+
+    def whole(self, part: Tensor, rows: int) -> Tensor:
+        return part
+
+    def agree(self, value: Any) -> Any:
+        return value
+
+    def same(self, *numbers: int) -> bool:
+        return True
+
+    def told_to_stop(self) -> bool:
+        return False
+
+    def speaks(self) -> bool:  # of an error that all meet, one tells
+        return True
+
+
+ALONE = Alone()
+
+
 class Ranked(Protocol):
     """Scores are user vectors (M, K̃) times item vectors (N, K̃), the latter under other features (N, D) if asked."""
 

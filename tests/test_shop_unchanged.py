@@ -43,7 +43,7 @@ def public_calls(kind, data, tmp_path):
     users, changed = np.arange(data.n_users), data.features + 1
     yield "bind", lambda: model.bind(data)
     yield "fit", lambda: model.fit(data, **settings)
-    if "trainer" in kind.fit_words:
+    if "batch_size" in kind.fit_words:
         for trainer in ("closed_form", "autograd", "compiled"):
             yield trainer, lambda t=trainer: model.fit(data, trainer=t, reg=0.1, validation=True, **settings)
         yield "checkpoint", lambda: model.fit(data, checkpoint=tmp_path / "run", optimizer="adam", **settings)

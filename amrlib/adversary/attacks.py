@@ -5,7 +5,6 @@ c_i, is therefore E s_i with s_i = Σ_u (∂L/∂ŷ_ui) p_u, and all that a loss
 gone through in blocks of rows."""
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from torch import Tensor
 from ..checks import item_ids, list_length, number, one_of, require, whole_number
 from ..datasets.dataset import Dataset
 from ..evaluation.ranks import BLOCK_BYTES, LOOK_FOR_NAN, TILE_BYTES, held_out_ranks
-from ..protocols import Attackable, Ranked, Recommending
+from ..protocols import ALONE, Alone, Attackable, Ranked, Recommending
 from ..training import NORM_FLOOR, NegativeSampler
 
 NORMS = ("l2", "linf")
@@ -26,7 +25,7 @@ ROW_NUMBERS = 2**22  # of features, or of noise, at a time
 @torch.no_grad()
 def perturb(
     model: Attackable, dataset: Dataset, epsilon: float, kind: str = "adversarial", triples: str = "test",
-    seed: int = 0, steps: int = 1, norm: str = "l2",
+    seed: int = 0, steps: int = 1, norm: str = "l2", team: Alone = ALONE,
 ) -> Tensor:  # fmt: skip
     """The item features moved by at most ε each, c_i + Δ_i, one Δ for all users: (N, D) on the model's device, for
     ``evaluate(..., features=…)``. Implements :eq:`eq-gamma`.
@@ -40,9 +39,10 @@ def perturb(
     ``steps=1`` is the paper's attack. With more, the first is the same, each that follows has length 2.5 ε/steps along the
     gradient at the moved features, and every item is taken back into its ball. The loss is convex in Δ, so no step lowers it:
     the last features are the worst of all passed through. The ball is ‖Δ_i‖₂ ≤ ε, in the units of the features; with
-    ``norm="linf"`` every entry of Δ_i is at most ε, and a step goes along the signs of Γ_i, √D times as long. A model without
-    features (DUIF, VBPR and AMR use them), parameters or an ε that are not finite, a negative ε, and an unknown word are a
-    ValueError."""
+    ``norm="linf"`` every entry of Δ_i is at most ε, and a step goes along the signs of Γ_i, √D times as long. With ``team``, as
+    in :func:`amrlib.evaluate`, each of several processes goes through its share of the users, and all get the same features,
+    those of one process but for rounding. A model without features (DUIF, VBPR and AMR use them), parameters or an ε that are
+    not finite, a negative ε, and an unknown word are a ValueError."""
     c, E, epsilon, steps = checked(model, epsilon, steps, norm)
     one_of(kind, "kind", ("adversarial", "random"))
     one_of(triples, "triples", ("test", "train"))
@@ -54,19 +54,23 @@ def perturb(
             moved[rows] = c[rows].to(E) + epsilon * direction(noise, norm)
         return moved
     if triples == "test":
-        return _climb(c, E, lambda seen: test_gradient(model, dataset, seen, want_loss=False)[0], epsilon, steps, norm)
+        mine = dataset.test_users[team.part]
+        gradient = lambda seen: team.sum(test_gradient(model, dataset, seen, mine, want_loss=False)[0])  # noqa: E731
+        return _climb(c, E, gradient, epsilon, steps, norm)
     users, pos = torch.as_tensor(np.array(dataset.train), device=E.device).unbind(1)
     sampler = NegativeSampler(dataset, E.device, allow_full=True)
     able = ~torch.isin(users, torch.as_tensor(sampler.full, device=E.device))  # who has everything chose nothing
     users, pos = users[able], pos[able]
     neg = sampler(users, torch.Generator(E.device).manual_seed(seed))  # the same in every step
-    return _climb(c, E, partial(_train_gradient, model, users, pos, neg), epsilon, steps, norm)
+    users, pos, neg = (ids[team.part] for ids in (users, pos, neg))
+    return _climb(c, E, lambda seen: team.sum(_train_gradient(model, users, pos, neg, seen)), epsilon, steps, norm)
 
 
 @torch.no_grad()
 def promote(
-    model: Attackable, dataset: Dataset, items: Any, epsilon: float, k: int | None = None, steps: int = 1, norm: str = "l2"
-) -> Tensor:
+    model: Attackable, dataset: Dataset, items: Any, epsilon: float, k: int | None = None, steps: int = 1, norm: str = "l2",
+    team: Alone = ALONE,
+) -> Tensor:  # fmt: skip
     """The features with some items' moved by at most ε to bring them into people's first k: (N, D).
 
     What goes up, for each promoted item t, is a smooth count of the people who are shown it, of all who do not have it,
@@ -75,12 +79,12 @@ def promote(
 
     (The BPR loss against this bar would be spent on the many whom the item never reaches: their gradients are the largest.)
     The bar does not move with Δ, and no item's Δ touches another's count, so the best step is taken item by item. ``steps``,
-    ``norm`` and errors are those of :func:`perturb`; no item, an id out of range, and fewer than k items left that are not
-    promoted are a ValueError as well."""
+    ``norm``, ``team`` and errors are those of :func:`perturb`; no item, an id out of range, and fewer than k items left that
+    are not promoted are a ValueError as well."""
     c, E, epsilon, steps = checked(model, epsilon, steps, norm)
     ids = item_ids(items, dataset.n_items, some=True)
     at = torch.as_tensor(ids, device=E.device)
-    gradient = promotion(model, dataset, ids, k)
+    gradient = promotion(model, dataset, ids, k, team=team)
     return c.to(E).index_copy(0, at, _ascend(c[at.to(c.device)], E, gradient, epsilon, steps, norm))
 
 
@@ -88,30 +92,32 @@ Gradient = Callable[[Tensor | None], tuple[Tensor, Tensor]]  # of ΔE (n, K), No
 
 
 def promotion(
-    model: Attackable, dataset: Dataset, ids: np.ndarray, k: int | None = None, softness: float = 1.0
+    model: Attackable, dataset: Dataset, ids: np.ndarray, k: int | None = None, softness: float = 1.0, team: Alone = ALONE
 ) -> Gradient:  # fmt: skip
     """What :func:`promote` climbs, for the items ``ids`` (n,): ΔE (n, K) -> s (n, K), and each item's count (n,)."""
     k = list_length(k, dataset.n_items - len(ids), "the {} items that are not promoted")
     has = lambda users: dataset.is_train(users[:, None], ids)  # noqa: E731
-    return shown_count(model, dataset, model.item_vectors()[torch.as_tensor(ids)], ids, k, has, softness)
+    return shown_count(model, dataset, model.item_vectors()[torch.as_tensor(ids)], ids, k, has, softness, team)
 
 
 def shown_count(
     model: Attackable, dataset: Dataset, V: Tensor, left_out: np.ndarray, k: int, has: Callable[[np.ndarray], np.ndarray],
-    softness: float = 1.0,
+    softness: float = 1.0, team: Alone = ALONE,
 ) -> Gradient:  # fmt: skip
     """As :func:`promotion`, for things with the vectors ``V`` (n, K̃), of the catalogue or not: the bar is the k-th best item
     outside ``left_out``, and ``has`` says who (b,) of some users has them, bool (b, n). What is summed over users is
     σ((ŷ_ut − ŷ_u(k))/softness): the less soft, the more it counts who is near the bar and the less who is far below."""
-    U, visual = model.user_vectors(), model.visual_users()
-    at, users = torch.as_tensor(left_out, device=U.device), np.arange(dataset.n_users)
+    U, visual, users = model.user_vectors(), model.visual_users(), np.arange(dataset.n_users)[team.part]  # (m,)
+    at = torch.as_tensor(left_out, device=U.device)
     clean = (scores.index_fill_(1, at, -torch.inf) for *_, scores in score_blocks(U, model.item_vectors(), dataset, users))
-    bar = torch.cat([torch.topk(scores, k, dim=1).values[:, -1] for scores in clean])  # (M,)  −∞: whatever comes is shown
+    best = [torch.topk(scores, k, dim=1).values[:, -1] for scores in clean]
+    bar = torch.cat(best or [U.new_empty(0)])  # (m,)  −∞: whatever comes is shown
+    U, visual = U[team.part], visual[team.part]
     block = max(1, BLOCK_BYTES // (len(V) * U.element_size() * 4))
 
     def gradient(seen: Tensor | None) -> tuple[Tensor, Tensor]:
         s, count = (V.new_zeros(size, dtype=torch.float64) for size in ((len(V), visual.shape[1]), (len(V),)))
-        for start in range(0, dataset.n_users, block):
+        for start in range(0, len(users), block):
             part = slice(start, start + block)
             ahead = U[part] @ V.T - bar[part, None]  # (b, n)
             if seen is not None:
@@ -122,6 +128,7 @@ def shown_count(
             count += shown.sum(0)
             slope = shown * (1 - shown)  # σ' = σ (1 − σ)
             s += slope.T @ visual[part].double()
+        s, count = team.sum(s), team.sum(count)
         size = s.abs().amax(1, keepdim=True)  # its direction is what an attack uses, so its length may be any
         return (s / torch.where(size > 0, size, 1.0)).to(V), count
 
@@ -245,15 +252,15 @@ def _moved_vectors(model: Attackable, seen: Tensor | None) -> tuple[Tensor, Tens
 
 
 def test_gradient(
-    model: Attackable, dataset: Dataset, seen: Tensor | None, want_loss: bool = True
+    model: Attackable, dataset: Dataset, seen: Tensor | None, users: np.ndarray | None = None, want_loss: bool = True
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Of the loss Σ_u mean_j −ln σ(ŷ_u,test − ŷ_uj), j over what u may be shown, and the loss: 0 at rest, with which none is
-    compared, and where it is not wanted. It takes as long as all the rest."""
+    """Of the loss Σ_u mean_j −ln σ(ŷ_u,test − ŷ_uj), u over ``users``, by default all test users, j over what u may be shown,
+    and the loss: 0 at rest, with which none is compared, and where it is not wanted. It takes as long as all the rest."""
     visual, (U, V) = model.visual_users(), _moved_vectors(model, seen)
     s, loss = visual.new_zeros(len(V), visual.shape[1]), visual.new_zeros((), dtype=torch.float64)
     rivals = dataset.n_items - np.diff(dataset.indptr) - ~dataset.is_train(np.arange(dataset.n_users), dataset.test)
     shares = torch.as_tensor(1 / rivals.clip(1), device=s.device, dtype=s.dtype)[:, None]  # (M, 1)
-    for rows, target, own, scores in score_blocks(U, V, dataset, dataset.test_users):
+    for rows, target, own, scores in score_blocks(U, V, dataset, dataset.test_users if users is None else users):
         share = shares[rows]  # (b, 1)
         behind = scores.sub_(own).scatter_(1, target, -torch.inf)  # (b, N)  −(ŷ_ui − ŷ_uj); −∞ of no rival: no loss
         if want_loss and seen is not None:

@@ -7,14 +7,14 @@ from torch import Tensor
 from ..checks import list_length, number, one_of, require, whole_number
 from ..datasets.dataset import Dataset
 from ..evaluation.ranks import TILE_BYTES, held_out_ranks
-from ..protocols import Attackable, Ranked
+from ..protocols import ALONE, Alone, Attackable, Ranked
 from .attacks import NORMS, checked, direction, score_blocks
 
 
 @torch.no_grad()
 def worst_case_ranks(
     model: Ranked, dataset: Dataset, epsilon: float, candidates: np.ndarray | None = None,
-    progress: bool = True, norm: str = "l2",
+    progress: bool = True, norm: str = "l2", team: Alone = ALONE,
 ) -> np.ndarray:  # fmt: skip
     """The furthest each user's held-out item can fall when every item's features move by at most ε, exact: int64, (n,), for
     ``dataset.test_users`` in order. Implements :eq:`eq-worst-rank`.
@@ -23,14 +23,15 @@ def worst_case_ranks(
     can go further than rank = #{ j : ŷ_uj + 2ε‖E p_u‖ ≥ ŷ_ui }, and :func:`worst_case_perturbation` goes there. Each user gets
     a Δ of their own; one shared by all, as in the paper's tables, does no more harm: ``hr(worst_case_ranks(…), k)`` is a
     certified HR@k. With ``norm="linf"``, every entry of Δ at most ε, ‖E p_u‖₁ takes the place of ‖E p_u‖₂ (Hölder).
-    ``candidates`` are as in ``held_out_ranks``. An ε that is negative or not finite, or an unknown ``norm``, is a ValueError.
+    ``candidates`` are as in ``held_out_ranks``, ``team`` as in :func:`amrlib.evaluate`. An ε that is negative or not finite,
+    or an unknown ``norm``, is a ValueError.
 
     The certificate is about real numbers: the vectors and E as they are. It is float64's, and a rival that rounding could hide
     (about 1e-14 of a score, 1e-11 of ε‖E p_u‖) counts as ahead. ``evaluate`` of a float32 model rounds at 1e-7, so near ties
     differ."""
     epsilon = number(epsilon, "epsilon")
     U, V, sensitivity, slack = _certain(model, norm)
-    return held_out_ranks(U, V, dataset, candidates, 2 * epsilon * sensitivity + slack, progress)
+    return held_out_ranks(U, V, dataset, candidates, 2 * epsilon * sensitivity + slack, progress, team=team)
 
 
 def _certain(model: Ranked, norm: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:

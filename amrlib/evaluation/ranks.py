@@ -16,6 +16,7 @@ from torch import Tensor
 from ..checks import one_of, require, whole_number
 from ..datasets.dataset import Dataset
 from ..progress import progress_bar
+from ..protocols import ALONE, Alone
 
 BLOCK_BYTES = 2**27  # the most that scores take at a time: 128 MiB, whatever the size of the catalogue
 TILE_BYTES = 2**21  # on the CPU scores are compared while they are still in its cache
@@ -92,6 +93,7 @@ def _twins(V: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def held_out_ranks(
     user_vectors: Tensor, item_vectors: Tensor, dataset: Dataset, candidates: np.ndarray | None = None,
     margin: Tensor | None = None, progress: bool = False, items: np.ndarray | None = None, ties: str = "lost",
+    team: Alone = ALONE,
 ) -> np.ndarray:  # fmt: skip
     """Rank of each test user's held-out item: int64, 0 is best, users ascending. Implements :eq:`eq-rank`.
 
@@ -99,7 +101,7 @@ def held_out_ranks(
     ``candidates``, int (M, C), and by default all items but the user's training items. ``margin`` (M,) is added to every
     rival's score, per user: the worst case of :func:`amrlib.worst_case_ranks`. ``items``, int (M,), are ranked instead of the
     held-out ones, ``dataset.test``; -1 is none. With ``ties="won"`` a rival that scores the same is behind, so that the
-    difference to ``"lost"`` is how many those are."""
+    difference to ``"lost"`` is how many those are. ``team`` is that of :func:`amrlib.evaluate`."""
     one_of(ties, "ties", ("lost", "won"))
     won = ties == "won"
     dtype = torch.promote_types(torch.result_type(user_vectors, item_vectors), torch.float32)
@@ -123,9 +125,10 @@ def held_out_ranks(
     # a sampled rival brings its whole vector, a ranked one only its score
     row_bytes = U.element_size() * (1 if candidates is None else (candidates.shape[1] + 1) * U.shape[1])
     block = min(most, max(1, budget // row_bytes))
-    ranks = np.empty(len(users), dtype=np.int64)
-    for start in progress_bar(range(0, len(users), block), "ranking", progress):
-        ids = users[start : start + block]
+    ranks, mine = torch.zeros(len(users), dtype=torch.int64, device=device), users[team.part]
+    found = ranks[team.part]
+    for start in progress_bar(range(0, len(mine), block), "ranking", progress):
+        ids = mine[start : start + block]
         rows, target = (torch.as_tensor(a, device=device) for a in (ids, held[ids]))  # (b,)
         u = U[rows]  # (b, K)
         bar = (u * V[target]).sum(1, keepdim=True)  # (b, 1) the score to reach
@@ -145,8 +148,8 @@ def held_out_ranks(
             same = column[rivals] == column[target][:, None]
             reached = (scores > bar) & ~same if won else (scores >= bar) | same
             beaten = (reached & (rivals != target[:, None])).sum(1)
-        ranks[start : start + block] = beaten.cpu().numpy()
-    return ranks
+        found[start : start + block] = beaten
+    return team.sum(ranks).cpu().numpy()
 
 
 def _compiled(device: torch.device, scores: int) -> Callable[..., None] | None:

@@ -12,7 +12,7 @@ from scipy import special
 from ..checks import one_of, require, whole_number
 from ..datasets.candidates import sample_candidates
 from ..datasets.dataset import Dataset
-from ..protocols import Ranked
+from ..protocols import ALONE, Alone, Ranked
 from . import ranks as measures
 
 
@@ -173,7 +173,7 @@ def cutoffs(k: int | Sequence[int] | None, n_items: int) -> tuple[int, ...]:
 def evaluate(
     model: Ranked, dataset: Dataset, k: int | Sequence[int] | None = None, ranking: str = "full",
     features: Any = None, n_candidates: int = 999, seed: int = 0, progress: bool = True, ties: str = "lost",
-    ideal: str = "achievable", missing: str = "left out", auc: str = "all",
+    ideal: str = "achievable", missing: str = "left out", auc: str = "all", team: Alone = ALONE,
 ) -> Report:  # fmt: skip
     """Rank the held-out item of every user who has one, as in the AMR paper (§4.1.3); ties count against it.
 
@@ -189,7 +189,8 @@ def evaluate(
     ``ideal``, what NDCG is divided by: the best DCG that is ``"achievable"``, 1 with one item held out, or that of ``"k"``
     relevant items, Σ_{r<k} 1/log₂(r + 2). ``missing``: users of whom nothing is held out are ``"left out"`` of the mean, or
     count ``"zero"``. ``auc`` over ``"all"`` rivals, or from the ``"first k"`` places: a held-out item behind them gets half of
-    the n − k other rivals, (n − k) / 2n."""
+    the n − k other rivals, (n − k) / 2n. ``team``, from :func:`amrlib.parallel.team`: each of several processes ranks for its
+    share of the users, and all get the report of all."""
     one_of(ranking, "ranking", ("full", "sampled"))
     for word, name, words in ((ties, "ties", ("lost", "won", "shared")), (ideal, "ideal", ("achievable", "k")),
                               (missing, "missing", ("left out", "zero")), (auc, "auc", ("all", "first k"))):  # fmt: skip
@@ -205,7 +206,7 @@ def evaluate(
     if ranking == "sampled":
         candidates = sample_candidates(dataset, n_candidates, seed) if dataset.candidates is None else dataset.candidates
         rivals = (candidates[users] != items[:, None]).sum(1)
-    ranked = {rule: measures.held_out_ranks(U, V, dataset, candidates, progress=progress, ties=rule)
+    ranked = {rule: measures.held_out_ranks(U, V, dataset, candidates, progress=progress, ties=rule, team=team)
               for rule in (("lost", "won") if ties == "shared" else (ties,))}  # fmt: skip
     ranks = ranked["won" if ties == "won" else "lost"]
     tied = ranks - ranked["won"] if ties == "shared" else None

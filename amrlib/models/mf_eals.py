@@ -16,6 +16,7 @@ from torch import Tensor
 from ..checks import number, require, whole_number
 from ..datasets.dataset import Dataset, expand_rows
 from ..progress import progress_bar
+from ..protocols import ALONE, Alone
 from ..training.callbacks import run_callbacks
 from .pairwise import PairwiseModel
 
@@ -24,6 +25,12 @@ def _pair_scores(X: Tensor, Y: Tensor, rows: Tensor, cols: Tensor) -> Tensor:
     """x·y of each pair, (|R|,); in blocks that stay in the cache, where |R| × K numbers at once would not."""
     parts = zip(rows.split(2**14), cols.split(2**14), strict=True)
     return torch.cat([(X.index_select(0, r) * Y.index_select(0, c)).sum(1) for r, c in parts])
+
+
+def _share(pairs: tuple[Tensor, Tensor], team: Alone) -> tuple[Tensor, Tensor]:
+    rows, cols = pairs
+    own = rows % team.size == team.rank
+    return rows[own] // team.size, cols[own]
 
 
 class MFeALS(PairwiseModel):
@@ -42,7 +49,7 @@ class MFeALS(PairwiseModel):
     and r̂^f = r̂ − p_uf q_if. Given Q the users do not depend on each other, so coordinate f of all users moves at once: the
     authors' program's result, in another order of the loops. One iteration costs O((M + N) K² + n K) for n interactions."""
 
-    fit_words = ("epochs", "device", "callbacks", "progress", "reset")
+    fit_words = ("epochs", "device", "callbacks", "progress", "reset", "trainer")
 
     Q: Tensor
     c: Tensor  # (N,) the weights c_i
@@ -78,25 +85,37 @@ class MFeALS(PairwiseModel):
 
     @torch.no_grad()
     def _train(
-        self, shop: Dataset, *, epochs: int = 20, device: str = "auto", callbacks: Any = (), progress: bool = True, **_: Any,
+        self, shop: Dataset, *, epochs: int = 20, device: str = "auto", callbacks: Any = (), progress: bool = True,
+        trainer: Any = "auto", **_: Any,
     ) -> tuple[list[dict[str, Any]], dict[str, str]]:  # fmt: skip
         """``epochs`` iterations: every user's coordinates in order, then every item's. The history has the columns ``epoch``
-        and ``loss``, the exact loss of eq. (7), before the first iteration (epoch 0) and after each."""
+        and ``loss``, the exact loss of eq. (7), before the first iteration (epoch 0) and after each. With the
+        ``trainer`` :class:`amrlib.parallel.ParallelTrainer` each of several processes moves its share of the users and of the
+        items; the history has ``stopped``, which is "interrupted" where one of them was told to stop."""
         epochs = whole_number(epochs, "epochs", 1)
+        known = trainer == "auto" or hasattr(trainer, "all_processes")
+        require(known, f"MFeALS moves by least squares; its trainer is 'auto' or parallel.ParallelTrainer, not {trainer!r}")
+        team = ALONE if trainer == "auto" else trainer.all_processes()
         self._observe(shop)
         self.to(device)
         self.c = c = self.c.to(self.P.device)
         keys = torch.tensor(shop.unique_keys, device=self.P.device)
         users, items = keys // self.n_items, keys % self.n_items  # R, users ascending
         order = torch.argsort(items, stable=True)
-        users_by_item, items_by_item = users[order], items[order]  # the same pairs, items ascending
+        by_user, by_item = (users, items), (items[order], users[order])  # the pairs of R, by row and by column
         ones = torch.ones_like(self.P[:, 0])
+        same = team.same(len(keys), int(keys.sum()), *self.P.shape, *self.Q.shape, epochs)
+        require(same, "the processes have different data or settings; start all of them alike")
+        if team.size > 1:  # only the pairs of this process's rows
+            by_user, by_item = (_share(pairs, team) for pairs in (by_user, by_item))
         history: list[dict[str, Any]] = [{"epoch": 0, "loss": self._loss(users, items)}]
         for epoch in progress_bar(range(epochs), "MFeALS", progress, unit="epoch"):
-            self.P.copy_(self._sweep(self.P, self.Q, users, items, ones, c))
-            self.Q.copy_(self._sweep(self.Q, self.P, items_by_item, users_by_item, c, ones))
+            for X, Y, pairs, of_x, of_y in ((self.P, self.Q, by_user, ones, c), (self.Q, self.P, by_item, c, ones)):
+                moved = self._sweep(X[team.part], Y, *pairs, of_x[team.part], of_y)
+                X.copy_(team.whole(moved, len(X)))
             history.append({"epoch": epoch + 1, "loss": self._loss(users, items)})
-            if word := run_callbacks(callbacks, self, history[-1]):
+            word = team.agree(run_callbacks(callbacks, self, history[-1]))
+            if word := "interrupted" if team.told_to_stop() else word:
                 break
         return history, {"stopped": word or "done"}
 

@@ -1,7 +1,11 @@
-"""Training and ranking by several processes, which torchrun starts. Who runs one process needs none of this."""
+"""Training and ranking by several processes, which torchrun starts. Who runs one process needs none of this::
 
-from .ranking import held_out_ranks, worst_case_ranks
+    parallel.start()                                        # in every process, first of all
+    model.fit(shop, trainer=parallel.ParallelTrainer)
+    amrlib.evaluate(model, shop, team=parallel.team())      # worst_case_ranks, perturb, adversary.promote as well
+    parallel.finish()"""
+
 from .team import Team, finish, start, team
 from .trainer import ParallelTrainer
 
-__all__ = ["ParallelTrainer", "Team", "finish", "held_out_ranks", "start", "team", "worst_case_ranks"]
+__all__ = ["ParallelTrainer", "Team", "finish", "start", "team"]

@@ -3,37 +3,29 @@
 import os
 import signal
 from datetime import timedelta
-from functools import cached_property
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from ..protocols import Alone
+
 WAIT = timedelta(minutes=30)  # for the slowest, as when one of them compiles or reads a large file first
 
 
-class Team:
+class Team(Alone):
     """``rank`` of ``size`` processes. Rows are dealt like cards: process r has rows r, r + size, r + 2·size …"""
 
     def __init__(self, store: dist.Store) -> None:
         self.rank, self.size, self.asked_to_stop = dist.get_rank(), dist.get_world_size(), False
+        self.leads, self.part = self.rank == 0, slice(self.rank, None, self.size)
         self._store = store
-
-    @property
-    def leads(self) -> bool:
-        """Whether this is the one that prints, and writes files."""
-        return self.rank == 0
-
-    @cached_property
-    def part(self) -> slice:
-        """Of any table: the rows of this process."""
-        return slice(self.rank, None, self.size)
 
     def sum(self, tensor: Tensor) -> Tensor:
         """The sum over the processes, the same bits in each: in place, and returned. Contiguous."""
-        dist.all_reduce(tensor)
-        return tensor
+        dist.all_reduce(there := tensor.to(self.device))
+        return tensor if there is tensor else tensor.copy_(there)
 
     def whole(self, part: Tensor, rows: int) -> Tensor:
         """A table (rows, K) from everyone's part of it."""
@@ -64,9 +56,9 @@ class Team:
         dist.all_reduce(ends, dist.ReduceOp.MAX)
         return bool((ends[0] == -ends[1]).all())
 
-    def anyone(self, value: bool) -> bool:
-        """Whether it is so in one of the processes."""
-        flag = torch.tensor(int(value), device=self.device)
+    def told_to_stop(self) -> bool:
+        """Whether one of the processes was, by Ctrl-C or SIGTERM."""
+        flag = torch.tensor(int(self.asked_to_stop), device=self.device)
         dist.all_reduce(flag, dist.ReduceOp.MAX)
         return bool(flag)
 

@@ -35,16 +35,18 @@ class ParallelTrainer(PairwiseTrainer):
 
     name = "parallel"
     can_be_recorded = False
+    team: Team
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.team = team()
-        self.writes = self.team.leads
         self.gather = FeatureGather()
         require(not self.on_host, "several processes read their features from memory or from a file; leave features='host'")
 
-    def agreed(self, word: str | None) -> str | None:
-        return self.team.agree(word)
+    @staticmethod
+    def all_processes() -> Team:
+        """For models that are not trained by gradients."""
+        return team()
 
     def epoch(self, users: Tensor, pos: Tensor, neg: Tensor, batch_size: int) -> Tensor:
         drawn = [int((ids * torch.arange(1, len(ids) + 1, device=ids.device)).sum()) for ids in (users, pos, neg)]
@@ -53,7 +55,7 @@ class ParallelTrainer(PairwiseTrainer):
                       "torch, and a checkpoint that all of them see, or none")  # fmt: skip
         sums = torch.zeros(3, dtype=torch.float64, device=users.device)
         for count, start in enumerate(range(0, len(users), batch_size)):
-            if count % ASK_EVERY == 0 and self.team.anyone(self.team.asked_to_stop):
+            if count % ASK_EVERY == 0 and self.team.told_to_stop():
                 self._meet()
                 raise KeyboardInterrupt
             batch = slice(start, start + batch_size)

@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 from ..checks import require, whole_number
 from ..datasets.dataset import Dataset, digest
 from ..evaluation.ranks import held_out_ranks, hr, ndcg
+from ..protocols import ALONE, Alone
 from ..tensor_files import read_tensors, write_tensors
 from .trainer import PairwiseTrainer
 
@@ -33,8 +34,10 @@ class EarlyStopping:
     """Ranks the held-out items of a ``Dataset.validation_split`` every so many epochs, and at the ``last`` one; remembers
     the best parameters, and stops after ``patience`` rankings without better ones. ``fit(validation=True)`` is a user of it."""
 
-    def __init__(self, held_out: Dataset, every: int = 10, patience: int | None = None, last: int = 0) -> None:
-        self.held_out, self.every, self.last = held_out, whole_number(every, "every", 1), last
+    def __init__(
+        self, held_out: Dataset, every: int = 10, patience: int | None = None, last: int = 0, team: Alone = ALONE
+    ) -> None:
+        self.held_out, self.every, self.last, self.team = held_out, whole_number(every, "every", 1), last, team
         self.patience = None if patience is None else whole_number(patience, "patience", 1)
         self.scores: list[float] = []  # NDCG@10 of every ranking so far
         self.best: dict[str, Tensor] = {}  # the parameters at the first of the highest
@@ -44,7 +47,7 @@ class EarlyStopping:
             self.scores, self.best = [], {}  # another training, perhaps of another model
         if row["epoch"] % self.every and row["epoch"] != self.last:
             return None
-        ranks = held_out_ranks(model.user_vectors(), model.item_vectors(), self.held_out)
+        ranks = held_out_ranks(model.user_vectors(), model.item_vectors(), self.held_out, team=self.team)
         row |= {"hr@10": hr(ranks, 10), "ndcg@10": ndcg(ranks, 10)}
         if row["ndcg@10"] > self.best_score:
             self.best = {name: theta.clone() for name, theta in model.parameters().items()}

@@ -51,7 +51,6 @@ def train(
     if validation:
         dataset = dataset.validation_split(seed)
         require(len(dataset.test_users), "validation needs a user with two different training items; leave validation=False")
-    early = EarlyStopping(dataset, every, patience, last=epochs)
     sampler = NegativeSampler(dataset, device, negatives, allow_full=True)
     all_users, all_pos = _training_rows(dataset, sampler)  # (n,), (n,)
     generator = torch.Generator(device).manual_seed(seed)
@@ -59,6 +58,7 @@ def train(
     step.checks_ids = False  # the data set's ids are in range
     run = dict(batch_size=batch_size, lr=step.lr, reg=step.reg, reg_form=reg_form, seed=seed, optimizer=optimizer,
                negatives=negatives, validation=validation)  # fmt: skip
+    early = EarlyStopping(dataset, every, patience, epochs, step.team)
     saved = None if checkpoint is None else Checkpoint(checkpoint, model, step, early, run, features, generator)
     history = [] if saved is None else saved.read(epochs)
     if validation and model.Q is not None:  # an item whose only interaction is held out is cold in this run
@@ -76,9 +76,9 @@ def train(
             if not np.isfinite(objective):
                 raise FloatingPointError(f"the loss is no longer finite at epoch {epoch}; lower lr={lr!r}")
             history.append(dict(epoch=epoch, bpr=bpr, adversarial=adversarial, objective=objective))
-            word = step.agreed(run_callbacks(watchers, model, history[-1]))
+            word = step.team.agree(run_callbacks(watchers, model, history[-1]))
             bar.set_postfix_str(f"loss {bpr:.4f}", refresh=False)
-            if saved is not None and step.writes and (word or epoch % every == 0 or epoch == epochs):
+            if saved is not None and step.team.leads and (word or epoch % every == 0 or epoch == epochs):
                 saved.write(history)
             if word:
                 break

@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 
 from ..checks import number, one_of, require
 from ..negatives import NegativeSampler
-from ..protocols import Trainable
+from ..protocols import ALONE, Alone, Trainable
 from . import closed_form, compiled, reference
 from .compiled.host_gather import HostGather
 from .compiled.recorded import RecordedStep
@@ -33,7 +33,7 @@ class PairwiseTrainer:
     name: ClassVar[str] = "closed_form"
     gradients: ClassVar[Callable[..., Gradients]] = staticmethod(closed_form.gradients)
     can_be_recorded: ClassVar[bool] = True  # it never waits for the card
-    writes: bool = True  # the checkpoint; of several processes one does
+    team: Alone = ALONE  # who shares the work
 
     def __init__(
         self, model: Trainable, lr: float | Sequence[float] = 0.05, reg: float | Sequence[float] = 0.0,
@@ -71,10 +71,6 @@ class PairwiseTrainer:
                     self.gather.fetch(features, pos[part], neg[part], both[:, part].flatten())
             sums += torch.stack(self.step(users[batch], pos[batch], neg[batch]))
         return sums
-
-    def agreed(self, word: str | None) -> str | None:
-        """Why to stop after an epoch, if so: what several processes have to agree on."""
-        return word
 
     def step(self, users: Tensor, pos: Tensor, neg: Tensor) -> Losses:
         """One mini-batch of B triples: int64 ids, each ``(B,)``. Returns the losses before the update."""

@@ -78,10 +78,11 @@ def test_another_number_of_processes_goes_on(undisturbed, tmp_path):
     assert found["epochs"] == 4 and all(far(found[k], undisturbed[k]) < 1e-10 for k in "PQE")
 
 
-def test_one_that_is_told_to_stop_stops_all(tmp_path):
-    run = launch(2, tmp_path / "run.npz", 50, "told to stop")
+@pytest.mark.parametrize("kind, rows", [("", 2), ("least squares, ", 3)])  # its history begins with epoch 0
+def test_one_that_is_told_to_stop_stops_all(kind, rows, tmp_path):
+    run = launch(2, tmp_path / "run.npz", 50, kind + "told to stop")
     found = np.load(tmp_path / "run.npz")
-    assert run.returncode == 0 and found["stopped"] == "interrupted" and found["epochs"] == 2
+    assert run.returncode == 0 and found["stopped"] == "interrupted" and found["epochs"] == rows
     said = re.findall(r"process \d has (\[.*?\])", run.stdout)  # two lines may have run into one
     assert len(said) == 2 and said[0] == said[1]
 
@@ -108,6 +109,10 @@ def test_the_command_line(tmp_path):
     shop = amrlib.load_dataset("boutique")
     one, two = (amrlib.load(tmp_path / f"{n}.safetensors", shop) for n in (0, 2))
     assert all(far(one.parameters()[k].numpy(), two.parameters()[k].numpy()) < 1e-5 for k in "PQE")
+    told = [launch(n, "attack", tmp_path / "0.safetensors", module=True) for n in (0, 2)]
+    assert all(run.returncode == 0 for run in told), told
+    lines = [run.stdout.splitlines()[-5:] for run in told]  # what is certain, and the clean ranks, are the same
+    assert lines[0][:2] == lines[1][:2] and lines[0][-1] == lines[1][-1] and told[1].stdout.count("NDCG@10") == 1
 
 
 def test_without_torchrun_there_is_no_team():

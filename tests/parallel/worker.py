@@ -3,13 +3,16 @@
 import os
 import signal
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
 
 import amrlib
 from amrlib import parallel
+from amrlib.protocols import ALONE, Alone
 
 RNG = np.random.default_rng(5)
 
@@ -39,24 +42,48 @@ def cases(data: amrlib.Dataset, dtype: torch.dtype) -> dict:
         "two vectors": (amrlib.VBPRTwoVector(**own), usual),
         "popular negatives": (amrlib.MFBPR(**own), usual | {"negatives": "popularity"}),
         "validation": (amrlib.VBPR(**own), usual | {"validation": True, "every": 1}),
+        "MF-eALS": (amrlib.MFeALS(**own, c0=8.0), {}),
     }  # fmt: skip
     return {name: (model.bind(data), settings) for name, (model, settings) in made.items()}
 
 
+def shared_by_users(model: amrlib.AMR, data: amrlib.Dataset, us: Alone) -> dict[str, np.ndarray]:
+    """What is said of a trained model, by several processes or by one."""
+    words, quiet = {"team": us}, {"progress": False}
+    promoted = amrlib.adversary.promote(model, data, [3, 40], 0.3, k=5, **words)
+    told = {"promoted": promoted.numpy(),
+            "ranks": amrlib.evaluate(model, data, **quiet, **words).ranks,
+            "changed": amrlib.evaluate(model, data, features=promoted, ties="shared", **quiet, **words).values(),
+            "sampled": amrlib.evaluate(model, data, ranking="sampled", n_candidates=9, **quiet, **words).ranks,
+            "worst": amrlib.worst_case_ranks(model, data, 0.2, **quiet, **words),
+            "worst, signs": amrlib.worst_case_ranks(model, data, 0.05, norm="linf", **quiet, **words)}  # fmt: skip
+    for triples in ("test", "train"):
+        told[triples] = amrlib.perturb(model, data, 0.3, triples=triples, steps=3, **words).numpy()
+    return told
+
+
 def every_case(out: str, team: parallel.Team | None) -> None:
     data, found = shop(), {}
+    words = {"epochs": 2, "seed": 1, "device": "cpu", "progress": False,
+             "trainer": parallel.ParallelTrainer if team else "closed_form"}  # fmt: skip
+    least_squares = {word: words[word] for word in ("epochs", "device", "progress", "trainer") if team or word != "trainer"}
     for dtype in (torch.float64, torch.float32):
         for name, (model, settings) in cases(data, dtype).items():
-            trainer = parallel.ParallelTrainer if team else "closed_form"
-            model.fit(data, epochs=2, seed=1, device="cpu", progress=False, trainer=trainer, **settings)
+            model.fit(data, **(least_squares if name == "MF-eALS" else words), **settings)
             key = f"{name}, {str(dtype).removeprefix('torch.')}"
             found |= {f"{key}: {letter}": theta.numpy() for letter, theta in model.parameters().items()}
-            found[f"{key}: history"] = model.history[["bpr", "adversarial", "objective"]].to_numpy()
-            if team and dtype == torch.float64 and name in ("AMR", "MF-BPR"):
-                same = [parallel.held_out_ranks(model, data), parallel.worst_case_ranks(model, data, 0.2)]
-                alone = [amrlib.evaluate(model, data, progress=False).ranks,
-                         amrlib.worst_case_ranks(model, data, 0.2, progress=False)]  # fmt: skip
-                assert all(np.array_equal(a, b) for a, b in zip(same, alone, strict=True))
+            found[f"{key}: history"] = model.history.to_numpy()
+            if dtype == torch.float64 and name == "AMR":
+                found |= {f"{key}, then: {word}": told for word, told in shared_by_users(model, data, team or ALONE).items()}
+    with tempfile.TemporaryDirectory() as folder:
+        np.save(path := Path(folder) / "features.npy", data.features)
+        mapped = data.replace(features=np.load(path, mmap_mode="r"))
+        model, settings = cases(mapped, torch.float32)["AMR"]
+        model.fit(mapped, **words, **settings)
+        assert isinstance(mapped.features, np.memmap)
+        for letter, theta in model.parameters().items():  # as from memory
+            assert np.array_equal(theta.numpy(), found[f"AMR, float32: {letter}"])
+        del mapped, model
     if team is None or team.leads:
         np.savez(out, **found)
 
@@ -82,16 +109,20 @@ class Accident:
 def one_run(out: str, team: parallel.Team, epochs: int, what: str) -> None:
     """AMR, a checkpoint after each epoch."""
     data = shop()
-    model, settings = cases(data, torch.float64)["AMR"]
+    least_squares = what.startswith("least squares")
+    model, settings = cases(data, torch.float64)["MF-eALS" if least_squares else "AMR"]
+    what = what.removeprefix("least squares, ")
     settings |= {"lr": 1e200} if what == "diverges" else {}
     if what == "full disk":
         from amrlib.training.callbacks import Checkpoint
 
         Checkpoint.write = lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
     words = {"device": "cpu", "progress": False, "trainer": parallel.ParallelTrainer, "checkpoint": f"{out}.checkpoint"}
-    seed = 1 + (team.rank if what == "other seeds" else 0)
+    words |= {"seed": 1 + (team.rank if what == "other seeds" else 0), "every": 1}
+    if least_squares:
+        words = {word: words[word] for word in ("device", "progress", "trainer")}
     try:
-        model.fit(data, epochs=epochs, seed=seed, every=1, callbacks=[Accident(what, team)], **words, **settings)
+        model.fit(data, epochs=epochs, callbacks=[Accident(what, team)], **words, **settings)
     except (ValueError, OSError, FloatingPointError) as error:
         if team.speaks():
             print(f"{type(error).__name__}: {error}", flush=True)
