@@ -34,9 +34,7 @@ class EarlyStopping:
     """Ranks the held-out items of a ``Dataset.validation_split`` every so many epochs, and at the ``last`` one; remembers
     the best parameters, and stops after ``patience`` rankings without better ones. ``fit(validation=True)`` is a user of it."""
 
-    def __init__(
-        self, held_out: Dataset, every: int = 10, patience: int | None = None, last: int = 0, team: Alone = ALONE
-    ) -> None:
+    def __init__(self, held_out: Dataset, every: int = 10, patience: int | None = None, last: int = 0, team: Alone = ALONE):
         self.held_out, self.every, self.last, self.team = held_out, whole_number(every, "every", 1), last, team
         self.patience = None if patience is None else whole_number(patience, "patience", 1)
         self.scores: list[float] = []  # NDCG@10 of every ranking so far
