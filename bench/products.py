@@ -37,27 +37,13 @@ def _gather(features, plus, minus, X, start, end):
 class TorchProducts(CompiledTrainer):
     """With ``torch.mm``: one call from Python for each piece. One thread."""
 
-    taken_in = False  # E, row by row, for an epoch
-
     def _in_one_call(self) -> bool:
         return False
-
-    def epoch(self, users: Any, pos: Any, neg: Any, batch_size: int) -> Any:
-        work, E = self._memory(min(batch_size, len(users))), self._tables[2]
-        loops.take_in(E, work, 0, 1)
-        self.taken_in = True
-        try:
-            return super().epoch(users, pos, neg, batch_size)
-        finally:
-            self.taken_in = False
-            loops.give_back(E, work, 0, 1)
 
     def _parts(self, *step: Any) -> None:
         (users, pos, neg), rows, sizes, P, Q, E, features, adversary, learned, work = step
         (K_z, D), (n_users, n_items, each_item), attacked = E.theta.shape, sizes, adversary[0]
         R, by_row = n_items if each_item else len(users), torch.from_numpy(work.E)
-        if not self.taken_in:
-            loops.take_in(E, work, 0, 1)
         for which in range(loops.PARTS):
             if which == FIRST:
                 self.rows_times_E(features, *rows, work, R, D)
@@ -73,8 +59,6 @@ class TorchProducts(CompiledTrainer):
                 loops._update(n_users, n_items, P, Q, learned, work, 0, 1)
             else:
                 loops.part(which, 0, 1, *step)
-        if not self.taken_in:
-            loops.give_back(E, work, 0, 1)
 
     def rows_times_E(self, features: Any, plus: Any, minus: Any, work: Any, R: int, D: int) -> None:
         X, Z, E = (torch.from_numpy(array) for array in (work.X, work.Z, work.E))

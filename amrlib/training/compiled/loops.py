@@ -635,20 +635,10 @@ def step(share, shares, counter, triples, rows, sizes, P, Q, E, features, advers
 
 
 @loop
-def one_step(share, shares, counter, triples, rows, sizes, P, Q, E, features, adversary, learned, work):
-    """:func:`step` by itself, between :func:`take_in` and :func:`give_back`."""
-    take_in(E, work, share, shares)
-    if meet(counter, shares):
-        if step(share, shares, counter, triples, rows, sizes, P, Q, E, features, adversary, learned, work):
-            give_back(E, work, share, shares)
-
-
-@loop
 def steps(share, shares, counter, users, pos, neg, batch, P, Q, E, features, adversary, learned, work, sums):
-    """A step for every ``batch`` triples; their losses and objectives are added to ``sums`` (3,), each rounded first. Each of
+    """A step for every ``batch`` triples, after :func:`take_in`; their losses and objectives are added to ``sums`` (3,), each rounded first. Each of
     the ``shares`` threads calls this with its number."""
     number = P.theta.dtype.type
-    take_in(E, work, share, shares)
     for start in range(0, len(users), batch):
         u, i, j = users[start : start + batch], pos[start : start + batch], neg[start : start + batch]
         if share == 0:
@@ -664,4 +654,3 @@ def steps(share, shares, counter, users, pos, neg, batch, P, Q, E, features, adv
             sums[0] += number(bpr)
             sums[1] += number(adversarial)
             sums[2] += number(objective)
-    give_back(E, work, share, shares)

@@ -8,7 +8,9 @@ first used, which takes some seconds, and keeps them for the next time.
 >>> model.fit(shop, epochs=100, trainer="compiled")
 """
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,7 @@ from ..gradients import Batch, Losses
 from ..trainer import PairwiseTrainer
 
 try:
-    from .loops import VECTOR, Table, Work, begin, in_range, losses, one_step, steps
+    from .loops import VECTOR, Table, Work, begin, give_back, in_range, losses, step, steps, take_in
     from .threads import together
 except ImportError as error:
     raise ImportError("trainer=\"compiled\" needs numba: pip install numba; trainer=\"closed_form\" does without") from error
@@ -55,7 +57,7 @@ class CompiledTrainer(PairwiseTrainer):
     * ∂L/∂E = Xᵀ G.
 
     With an adversary EᵀE is taken beside the first, and E M is added to the second. While steps are taken E lies row by row,
-    as the products want it: it is turned round once before the steps of a call, and back after them.
+    as the products want it: it is turned round before an epoch, and back after it.
     """
 
     name = "compiled"
@@ -68,6 +70,7 @@ class CompiledTrainer(PairwiseTrainer):
         self._n_items = len(model.features if model.Q is None else model.Q)
         self._tables = [self._table(name, place) for place, name in enumerate("PQE")]
         self._work: Work | None = None
+        self._taken_in = False
         self._threads: tuple[int, ThreadPoolExecutor] | None = None
         self._learned = np.ones(model.P.shape[1], self._number)  # 0 for the columns that are not
         self._learned[list(model.constant_columns)] = 0
@@ -117,7 +120,7 @@ class CompiledTrainer(PairwiseTrainer):
 
     def _parts(self, *a_step: Any) -> None:
         """A step that has begun."""
-        self._together(len(a_step[0][0]), lambda *shared: one_step(*shared, *a_step))
+        self._together(len(a_step[0][0]), lambda *shared: step(*shared, *a_step))
 
     def _check(self, batch: Batch) -> None:
         n = self._n_items
@@ -154,12 +157,30 @@ class CompiledTrainer(PairwiseTrainer):
 
     def epoch(self, users: Tensor, pos: Tensor, neg: Tensor, batch_size: int) -> Tensor:
         B, own_step = min(batch_size, len(users)), type(self).step is not ITS_STEP  # somebody's, to be called
-        if own_step or self.gather.fetches or not self._has_loop() or not self._in_one_call():
+        if own_step or not self._has_loop():
             return super().epoch(users, pos, neg, batch_size)
-        sums = np.zeros(3)
-        for start in range(0, len(users), some := B * max(1, TRIPLES // B)):  # in between, Ctrl-C is heard
-            self._steps(Batch(*(ids[start : start + some] for ids in (users, pos, neg))), B, sums)
+        with self._row_by_row(B):
+            if self.gather.fetches or not self._in_one_call():
+                return super().epoch(users, pos, neg, batch_size)
+            sums = np.zeros(3)
+            for start in range(0, len(users), some := B * max(1, TRIPLES // B)):  # in between, Ctrl-C is heard
+                self._steps(Batch(*(ids[start : start + some] for ids in (users, pos, neg))), B, sums)
         return torch.from_numpy(sums)
+
+    @contextmanager
+    def _row_by_row(self, B: int) -> Iterator[None]:
+        """E lies row by row meanwhile, and what Adagrad keeps of it; the model has both again at the end."""
+        if self._taken_in:  # for the epoch
+            yield
+            return
+        E, work = self._tables[2], self._memory(B)
+        self._together(B, lambda share, shares, _: take_in(E, work, share, shares))
+        self._taken_in = True
+        try:
+            yield
+        finally:
+            self._taken_in = False
+            self._together(B, lambda share, shares, _: give_back(E, work, share, shares))
 
     @torch.no_grad()
     def _steps(self, triples: Batch, batch_size: int, sums: np.ndarray) -> None:
@@ -185,6 +206,10 @@ class CompiledTrainer(PairwiseTrainer):
         if not self._has_loop():
             return super()._step(batch)
         B = len(batch.users)
+        with self._row_by_row(B):
+            return self._one_step(batch, B)
+
+    def _one_step(self, batch: Batch, B: int) -> Losses:
         if self._in_one_call():
             self._steps(batch, B, sums := np.zeros(3))
             return Losses(*torch.from_numpy(sums.astype(self._number)))
