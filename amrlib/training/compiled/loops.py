@@ -636,8 +636,8 @@ def step(share, shares, counter, triples, rows, sizes, P, Q, E, features, advers
 
 @loop
 def steps(share, shares, counter, users, pos, neg, batch, P, Q, E, features, adversary, learned, work, sums):
-    """A step for every ``batch`` triples, after :func:`take_in`; their losses and objectives are added to ``sums`` (3,), each rounded first. Each of
-    the ``shares`` threads calls this with its number."""
+    """A step for every ``batch`` triples, after :func:`take_in`; their losses and objectives are added to ``sums`` (3,), each
+    rounded first. Each of the ``shares`` threads calls this with its number."""
     number = P.theta.dtype.type
     for start in range(0, len(users), batch):
         u, i, j = users[start : start + batch], pos[start : start + batch], neg[start : start + batch]
