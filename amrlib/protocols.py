@@ -10,8 +10,17 @@ class Alone:
     """Who shares the work on a table's rows, and how their parts come together: here one process has all of them. Several are
     an :class:`amrlib.parallel.Team`, which has the same words."""
 
-    rank, size, leads = 0, 1, True  # the first of them prints, and writes files
-    part = slice(None)  # of any table: the rows of this process
+    rank, size = 0, 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the one that prints, and writes files."""
+        return self.rank == 0
+
+    @property
+    def part(self) -> slice:
+        """Of any table: the rows of this process."""
+        return slice(self.rank, None, self.size)
 
     def sum(self, tensor: Tensor) -> Tensor:
         return tensor

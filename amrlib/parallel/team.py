@@ -19,7 +19,6 @@ class Team(Alone):
 
     def __init__(self, store: dist.Store) -> None:
         self.rank, self.size, self.asked_to_stop = dist.get_rank(), dist.get_world_size(), False
-        self.leads, self.part = self.rank == 0, slice(self.rank, None, self.size)
         self._store = store
 
     def sum(self, tensor: Tensor) -> Tensor:
