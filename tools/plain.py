@@ -65,8 +65,8 @@ def words(sentence: str) -> int:
 
 
 def numbers(sentence: str) -> int:
-    """How many figures a sentence holds; those of a name, as in HR@10 or CO2, do not count."""
-    return len(re.findall(r"(?<![\w@.,])\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?", sentence))
+    """How many figures a sentence holds; those of a name, as in HR@10 or CO2, do not count, and a date is one."""
+    return len(re.findall(r"(?<![\w@.,])\d{4}-\d\d-\d\d|(?<![\w@.,])\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?", sentence))
 
 
 def told(cell: nbformat.NotebookNode) -> list[str]:

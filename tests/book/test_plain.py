@@ -54,6 +54,7 @@ def test_what_is_plain_passes(cell):
 
 def test_numbers_of_a_name_are_not_counted():
     assert plain.numbers("HR@10 and NDCG@20 of C3 are 0.5 and 1,000") == 2
+    assert plain.numbers("Measured on: a processor 7763 at 2.80 GHz, 2026-11-29") == 3
 
 
 @pytest.mark.parametrize("stem", [path.stem for path in chapter_files.notebooks()])
