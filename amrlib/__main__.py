@@ -59,6 +59,7 @@ def _train(options: argparse.Namespace, shop: Dataset, team: Alone) -> None:
         model = kind.warm_start(_load(options.start, shop), shop, seed=options.seed, **special)
     else:
         model = kind(dim=options.dim, seed=options.seed, **special)
+    require(kind is not models.MFeALS or options.checkpoint is None, "MFeALS writes no checkpoint; leave --checkpoint out")
     words: dict[str, Any] = {"epochs": options.epochs, "device": options.device}
     if kind is not models.MFeALS:
         words |= {"lr": options.lr, "reg": options.reg, "seed": options.seed, "checkpoint": options.checkpoint}

@@ -94,6 +94,7 @@ def test_datasets_and_help(capsys):
     (["train", "vbpr", "--out", "x", "--start", "popularity"], "no such file: popularity; `python -m amrlib train` makes one"),
     (["train", "vbpr", "--out", "x", "--device", "abacus"], "is not available here"),
     (["train", "amr", "--out", "x", "--epsilon", "-1"], "epsilon must be"),
+    (["train", "mfeals", "--out", "x", "--checkpoint", "y"], "MFeALS writes no checkpoint; leave --checkpoint out"),
 ])  # fmt: skip
 def test_wrong_input_costs_one_line_and_a_2(tmp_path, capsys, monkeypatch, shop, arguments, says):
     from safetensors.numpy import save_file
