@@ -58,7 +58,7 @@ class TorchProducts(CompiledTrainer):
                 loops._update_E(E, False, work, 0, D)
                 loops._update(n_users, n_items, P, Q, learned, work, 0, 1)
             else:
-                loops.part(which, 0, 1, *step)
+                loops.part(which, 0, 1, np.zeros(2, np.int64), *step)
 
     def rows_times_E(self, features: Any, plus: Any, minus: Any, work: Any, R: int, D: int) -> None:
         X, Z, E = (torch.from_numpy(array) for array in (work.X, work.Z, work.E))

@@ -24,7 +24,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .threads import meet
+from .threads import meet, take
 
 VECTOR = 64  # bytes: one of the widest registers; LLVM takes two, or four, where they are narrower
 # A tile and what feeds it fit the registers: 32 of 64 bytes; 16 of 32; or, on ARM, 32 of 16.
@@ -34,6 +34,7 @@ DEPTH = 128  # terms of a sum before the next tile has its turn: their part of E
 BLOCK = 64  # the same in the second product, where they are rows
 SQUARE = 16  # numbers a side of what is transposed at a time
 EM_ROWS = 10 * ROWS  # of E and its gradient at a time, when E M comes in and E moves: in the nearest cache
+PIECES = 4  # for each thread, that a quarter of the rows of X is cut into, for whoever comes first
 COLUMNS = 176 * ROWS  # of X at a time in the second product: that part of E and of its gradient stays in the second cache
 
 # Sums may be taken in another order, which a core's wide registers ask for, and a·b + c rounded once; no more than that.
@@ -65,6 +66,7 @@ class Work(NamedTuple):
     times_of_user: np.ndarray  # (B,)  how often the batch has each of its distinct users
     times_of_item: np.ndarray  # (2B,)
     sizes: np.ndarray  # (2,)  how many distinct users and items there are
+    inside: np.ndarray  # (1,) 1 while E and v below are the parameters, and those of the model are old
     penalty_of_user: np.ndarray  # (B,) float64, of each distinct user's row, once
     penalty_of_item: np.ndarray  # (2B,) float64
     penalty_of_E: np.ndarray  # (D,) float64, of its rows
@@ -379,6 +381,16 @@ def _share(n, share, shares):
     return n * share // shares // PANEL * PANEL, n if share + 1 == shares else n * (share + 1) // shares // PANEL * PANEL
 
 
+@inlined
+def _piece(n, number, shares):
+    """From where to where of n rows a piece goes; beyond n: there is no such piece. The first, one for each thread, have three
+    quarters of the rows together, and the others are small: who is held up leaves them to another."""
+    large = n * 3 // 4 // shares // PANEL * PANEL
+    small = max(n // 4 // (PIECES * shares) // PANEL, 1) * PANEL
+    start = number * large if number < shares else shares * large + (number - shares) * small
+    return start, min(n, start + (large if number < shares else small))
+
+
 @loop
 def take_in(E, work, share, shares):
     """E and what Adagrad keeps of it, row by row, before the first step; a share of the rows."""
@@ -553,7 +565,7 @@ def sizes_of(users, Q, E, work):
 
 
 @loop
-def part(which, share, shares, triples, rows, sizes, P, Q, E, features, adversary, learned, work):
+def part(which, share, shares, counter, triples, rows, sizes, P, Q, E, features, adversary, learned, work):
     """A share of one of the PARTS of a step, which come one after another. Shares of one part do not wait for each other, and
     their number changes no number. False if there was nothing to do, for any share.
 
@@ -567,13 +579,15 @@ def part(which, share, shares, triples, rows, sizes, P, Q, E, features, adversar
     if (which == 0 and K_z == 0) or (which == 1 and K_z > 0 and not each_item) or (which in (3, 4) and not attacked):
         return False
     if which == 0:
-        start, end = _share(R, share, shares)
-        rows_times_E(features, rows[0], rows[1], work.X, work.E, work.Z, start, end)
-        if not each_item:  # a row of Z is a triple's
-            _clean(users, pos, neg, P, Q, each_item, first, work, start, end)
         if attacked:
             m, m_end = _share(K_z, share, shares)
             product(work.E, m, 1, width, work.E, 0, width, work.EE, m * width, width, m_end - m, width, D)
+        start, end = _piece(R, take(counter), shares)
+        while start < R:
+            rows_times_E(features, rows[0], rows[1], work.X, work.E, work.Z, start, end)
+            if not each_item:  # a row of Z is a triple's
+                _clean(users, pos, neg, P, Q, each_item, first, work, start, end)
+            start, end = _piece(R, take(counter), shares)
     elif which == 1:
         _clean(users, pos, neg, P, Q, each_item, first, work, b, b_end)
     elif which == 2 or which == 4:
@@ -625,24 +639,32 @@ def losses(B, P, Q, E, adversary, work):
 
 @loop
 def step(share, shares, counter, triples, rows, sizes, P, Q, E, features, adversary, learned, work):
-    """A share of a step, after :func:`begin` and :func:`take_in`. The ``shares`` threads meet after each part; False if one of
-    them is gone."""
+    """A share of a step, after :func:`begin` and :func:`take_in`, while nothing is taken from ``counter``. The ``shares``
+    threads meet after each part; False if one of them is gone."""
     for which in range(PARTS):
-        if part(which, share, shares, triples, rows, sizes, P, Q, E, features, adversary, learned, work):
+        if part(which, share, shares, counter, triples, rows, sizes, P, Q, E, features, adversary, learned, work):
             if not meet(counter, shares):
                 return False
     return True
 
 
 @loop
-def steps(share, shares, counter, users, pos, neg, batch, P, Q, E, features, adversary, learned, work, sums):
-    """A step for every ``batch`` triples, after :func:`take_in`; their losses and objectives are added to ``sums`` (3,), each
-    rounded first. Each of the ``shares`` threads calls this with its number."""
+def steps(share, shares, counter, users, pos, neg, batch, stay, P, Q, E, features, adversary, learned, work, sums):
+    """A step for every ``batch`` triples; their losses and objectives are added to ``sums`` (3,), each rounded first. E is
+    taken in before, if it is not inside, and given back after, unless more steps follow and it is to ``stay``. Each of the
+    ``shares`` threads calls this with its number."""
     number = P.theta.dtype.type
+    if work.inside[0] == 0:
+        take_in(E, work, share, shares)
+        if not meet(counter, shares):
+            return
+        if share == 0:
+            work.inside[0] = 1
     for start in range(0, len(users), batch):
         u, i, j = users[start : start + batch], pos[start : start + batch], neg[start : start + batch]
         if share == 0:
             begin(u, i, j, Q, E, work)
+            counter[1] = 0
         if not meet(counter, shares):
             return
         sizes = sizes_of(u, Q, E, work)
@@ -654,3 +676,7 @@ def steps(share, shares, counter, users, pos, neg, batch, P, Q, E, features, adv
             sums[0] += number(bpr)
             sums[1] += number(adversarial)
             sums[2] += number(objective)
+    if not stay:
+        give_back(E, work, share, shares)  # its own share of the rows of E, which none else has moved
+        if meet(counter, shares) and share == 0:
+            work.inside[0] = 0

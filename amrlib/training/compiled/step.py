@@ -70,7 +70,6 @@ class CompiledTrainer(PairwiseTrainer):
         self._n_items = len(model.features if model.Q is None else model.Q)
         self._tables = [self._table(name, place) for place, name in enumerate("PQE")]
         self._work: Work | None = None
-        self._taken_in = False
         self._threads: tuple[int, ThreadPoolExecutor] | None = None
         self._learned = np.ones(model.P.shape[1], self._number)  # 0 for the columns that are not
         self._learned[list(model.constant_columns)] = 0
@@ -92,7 +91,7 @@ class CompiledTrainer(PairwiseTrainer):
             width = -(-K_z // lanes) * lanes
             ids = [np.empty(n, np.int64) for n in (B, B, B, B, 2 * B)]
             slots = [np.full(n, -1, np.int32) for n in (len(P.theta), self._n_items)]
-            counts = [*(np.zeros(n, np.int32) for n in (B, 2 * B)), np.zeros(2, np.int64)]
+            counts = [*(np.zeros(n, np.int32) for n in (B, 2 * B)), *(np.zeros(n, np.int64) for n in (2, 1))]
             penalties = [np.zeros(n) for n in (B, 2 * B, D)]
             rows, empty = 2 * B, self.model.P.new_empty
             shapes = [(B, K), (B, width), (B, K_z), (rows, width), (B, K), (rows, K), (rows, K_z), (rows, width)]
@@ -159,37 +158,48 @@ class CompiledTrainer(PairwiseTrainer):
         B, own_step = min(batch_size, len(users)), type(self).step is not ITS_STEP  # somebody's, to be called
         if own_step or not self._has_loop():
             return super().epoch(users, pos, neg, batch_size)
-        with self._row_by_row(B):
-            if self.gather.fetches or not self._in_one_call():
+        if self.gather.fetches or not self._in_one_call():
+            with self._row_by_row(B):
                 return super().epoch(users, pos, neg, batch_size)
-            sums = np.zeros(3)
-            for start in range(0, len(users), some := B * max(1, TRIPLES // B)):  # in between, Ctrl-C is heard
-                self._steps(Batch(*(ids[start : start + some] for ids in (users, pos, neg))), B, sums)
-        return torch.from_numpy(sums)
+        return self._steps(Batch(users, pos, neg), B)
 
     @contextmanager
     def _row_by_row(self, B: int) -> Iterator[None]:
         """E lies row by row meanwhile, and what Adagrad keeps of it; the model has both again at the end."""
-        if self._taken_in:  # for the epoch
+        E, work = self._tables[2], self._memory(B)
+        if work.inside[0]:  # for the epoch
             yield
             return
-        E, work = self._tables[2], self._memory(B)
         self._together(B, lambda share, shares, _: take_in(E, work, share, shares))
-        self._taken_in = True
+        work.inside[0] = 1
         try:
             yield
         finally:
-            self._taken_in = False
+            self._give_back(B)
+
+    def _give_back(self, B: int) -> None:
+        """If that has not been done."""
+        E, work = self._tables[2], self._memory(B)
+        if work.inside[0]:
             self._together(B, lambda share, shares, _: give_back(E, work, share, shares))
+            work.inside[0] = 0
 
     @torch.no_grad()
-    def _steps(self, triples: Batch, batch_size: int, sums: np.ndarray) -> None:
-        model, (P, Q, E) = self.model, self._tables
-        features = P.theta if model.features is None else model.features.numpy()
-        epoch = (*(ids.numpy() for ids in triples), batch_size, P, Q, E, features, self._adversary(), self._learned,
-                 self._memory(batch_size), sums)  # fmt: skip
-        self._together(batch_size, lambda *shared: steps(*shared, *epoch))
-        self._tell()
+    def _steps(self, triples: Batch, B: int) -> Tensor:
+        """A step for every B of them; the sums of their losses and objectives, (3,)."""
+        model, (P, Q, E), work, sums = self.model, self._tables, self._memory(B), np.zeros(3)
+        features, inside = P.theta if model.features is None else model.features.numpy(), bool(work.inside[0])
+        ids, n, some = [ids.numpy() for ids in triples], len(triples.users), B * max(1, TRIPLES // B)
+        how = P, Q, E, features, self._adversary(), self._learned, work, sums
+        try:
+            for start in range(0, n, some):  # in between, Ctrl-C is heard
+                these = *(one[start : start + some] for one in ids), B, inside or start + some < n
+                self._together(B, lambda *shared, these=these: steps(*shared, *these, *how))
+        finally:
+            if not inside:
+                self._give_back(B)
+            self._tell()
+        return torch.from_numpy(sums)
 
     def _adversary(self) -> tuple[bool, np.ndarray, float, float]:
         """Is there one, ε, λ, and the length of a gradient that has no direction."""
@@ -206,13 +216,12 @@ class CompiledTrainer(PairwiseTrainer):
         if not self._has_loop():
             return super()._step(batch)
         B = len(batch.users)
+        if self._in_one_call():
+            return Losses(*self._steps(batch, B).to(self.model.P.dtype))
         with self._row_by_row(B):
             return self._one_step(batch, B)
 
     def _one_step(self, batch: Batch, B: int) -> Losses:
-        if self._in_one_call():
-            self._steps(batch, B, sums := np.zeros(3))
-            return Losses(*torch.from_numpy(sums.astype(self._number)))
         u, i, j = triples = tuple(ids.numpy() for ids in batch)
         (P, Q, E), adversary, work = self._tables, self._adversary(), self._memory(B)
         _, n_items, each_item = sizes = begin(u, i, j, Q, E, work)

@@ -13,20 +13,21 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-LOOKS = 50_000  # at a counter: some hundredths of a millisecond
+LOOKS = 500_000  # at a counter: some tenths of a millisecond, since whoever sleeps comes a tenth late
 GONE = 2**62  # in place of a count: someone has failed, and nobody waits any more
 
 
 def together(pool: ThreadPoolExecutor, work: Callable[[int, np.ndarray], None], threads: int) -> None:
     """``work(thread, counter)`` for all of 0…threads−1, the first here and the others in ``pool``; ``counter`` is what they
-    :func:`meet` at. It returns, or raises what one of them raised or Ctrl-C, when none of them writes any more."""
-    counter = np.zeros(1, np.int64)
+    :func:`meet` at and :func:`take` from. It returns, or raises what one of them raised or Ctrl-C, when none of them writes
+    any more."""
+    counter = np.zeros(2, np.int64)  # how often one has come to a meeting, and what has been taken
 
     def one(thread: int) -> None:
         try:
             work(thread, counter)
         except BaseException:
-            counter[:] = GONE  # the others wait for it no more
+            counter[0] = GONE  # the others wait for it no more
             raise
 
     others: list[Any] = []
@@ -34,7 +35,7 @@ def together(pool: ThreadPoolExecutor, work: Callable[[int, np.ndarray], None], 
         others += (pool.submit(one, thread) for thread in range(1, threads))
         one(0)
     except BaseException:
-        counter[:] = GONE
+        counter[0] = GONE
         raise
     finally:
         wait(others)
@@ -42,19 +43,18 @@ def together(pool: ThreadPoolExecutor, work: Callable[[int, np.ndarray], None], 
         other.result()
 
 
-def _add_one(_, counter):
-    """Add 1 to a counter of several threads, (1,) int64, and read it."""
+def _add_one(_, counter, which):
+    """Add 1 to one of the counters of several threads, (2,) int64, and return what it was."""
 
     def code(context, builder, signature, arguments):
-        place = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        one = ir.Constant(ir.IntType(64), 1)
-        return builder.add(builder.atomic_rmw("add", place, one, "seq_cst"), one)
+        counters = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        return builder.atomic_rmw("add", builder.gep(counters, [arguments[1]]), ir.Constant(ir.IntType(64), 1), "seq_cst")
 
-    return types.int64(counter), code
+    return types.int64(counter, types.intp), code
 
 
 def _look(_, counter):
-    """Read it."""
+    """Read the first."""
 
     def code(context, builder, signature, arguments):
         place = context.make_array(signature.args[0])(context, builder, arguments[0]).data
@@ -81,9 +81,15 @@ def meet(counter, threads):
     one's to them."""
     if threads == 1:
         return True
-    due, looks = min((_come(counter) + threads - 1) // threads * threads, GONE), 0
+    due, looks = min((_come(counter, 0) + threads) // threads * threads, GONE), 0
     while _come_so_far(counter) < due:
         looks += 1
         if looks > LOOKS:
             _usleep(50)
     return _come_so_far(counter) < GONE
+
+
+@njit(inline="always", nogil=True, error_model="numpy")
+def take(counter):
+    """The next of 0, 1, 2, …, each for one thread alone; from 0 again after ``counter[1] = 0``, with a meeting between."""
+    return _come(counter, 1)
