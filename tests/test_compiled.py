@@ -126,6 +126,42 @@ def test_where_a_thread_is_gone_the_others_stop_too(gone, monkeypatch):
     assert halted == [None] and all(torch.equal(a, b) for a, b in zip(weights(model), start, strict=True))
 
 
+def test_an_epoch_that_ends_between_two_calls_leaves_what_its_steps_did(monkeypatch):
+    """E is the loops' from the first call to the last, and the model's again at once when something happens in between."""
+    monkeypatch.setattr(compiled, "TRIPLES", 16)  # a call for each step
+    pair, triples, calls, real = (amr(shop()), amr(shop())), [torch.arange(48) % n for n in (30, 40, 37)], [], compiled.steps
+
+    def two_of_three(*a_call):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        real(*a_call)
+
+    one, other = map(CompiledTrainer, pair)
+    other.epoch(*(ids[:32] for ids in triples), batch_size=16)
+    monkeypatch.setattr(compiled, "steps", two_of_three)
+    with pytest.raises(KeyboardInterrupt):
+        one.epoch(*triples, batch_size=16)
+    monkeypatch.setattr(compiled, "steps", real)
+    for _ in range(2):  # and from there both go on alike
+        assert furthest(*pair) == 0
+        assert all(torch.equal(one.optimizer.state[name], other.optimizer.state[name]) for name in "PQE")
+        for trainer in (one, other):
+            trainer.epoch(*(ids[32:] for ids in triples), batch_size=16)
+
+
+@pytest.mark.parametrize("shares", [1, 2, 3, 8])
+def test_pieces_are_all_rows_once(shares):
+    for n in [*range(150), 512, 1000, 4096]:
+        ends, number = [0], 0
+        while (piece := loops._piece(n, number, shares))[0] < n:
+            if piece[1] > piece[0]:
+                assert piece[0] == ends[-1] and piece[0] % loops.PANEL == 0
+                ends.append(piece[1])
+            number += 1
+        assert ends[-1] == n and all(loops._piece(n, later, shares)[0] >= n for later in range(number, number + shares + 1))
+
+
 def test_batches_of_any_size_one_after_another():
     """The memory that is kept grows with the largest, and nothing of a batch is left for the next."""
     data, rng = shop(), np.random.default_rng(0)
