@@ -9,9 +9,10 @@ import pytest
 import torch
 
 import amrlib
-from amrlib.training import PairwiseTrainer
+from amrlib.training import NegativeSampler, PairwiseTrainer
 from amrlib.training.compiled import loops
 from amrlib.training.compiled import step as compiled
+from amrlib.training.compiled.draws import draw, line_of
 from amrlib.training.compiled.step import CompiledTrainer
 
 SMALL = dict(epochs=4, batch_size=16, lr=0.1, device="cpu", trainer="compiled", progress=False)
@@ -273,3 +274,30 @@ def test_turn(m, n):
     for b in (np.empty((n, m)), np.empty((n, m + 3))[:, :m], np.empty((m, n)).T):
         loops.loop(loops._turn.py_func)(a, b)
         assert np.array_equal(b, a.T)
+
+
+@pytest.mark.parametrize("negatives", ["uniform", "popularity"])
+@pytest.mark.parametrize("shares", [1, 3])
+def test_the_draws_are_the_sampler_s(negatives, shares):
+    """Number for number, whatever the order of the rows; and nothing else is drawn."""
+    data = shop(rows=400)
+    sampler, rows = NegativeSampler(data, kind=negatives), torch.as_tensor(data.train)
+    for users, pos in (rows.unbind(1), rows[torch.randperm(len(rows))].unbind(1)):
+        one, other = (torch.Generator().manual_seed(3) for _ in range(2))
+        drawn = draw(users, pos, line_of(sampler), one, lambda work: [work(share, shares) for share in range(shares)])
+        order = torch.randperm(len(users), generator=other)
+        expected = users[order], pos[order], sampler(users[order], other)
+        assert all(torch.equal(a, b) for a, b in zip(drawn, expected, strict=True))
+        assert torch.equal(one.get_state(), other.get_state())
+
+
+def test_somebody_s_own_sampler_is_asked():
+    class Last(NegativeSampler):
+        def __call__(self, users, generator=None):
+            return torch.full_like(users, 39)
+
+    data, seen = shop(), []
+    trainer = CompiledTrainer(amr(data))
+    trainer.epoch = lambda users, pos, neg, batch_size: seen.append(neg)
+    trainer.new_epoch(*torch.as_tensor(data.train).unbind(1), Last(data), 16, torch.Generator())
+    assert (seen[0] == 39).all()

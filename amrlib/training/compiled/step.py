@@ -8,20 +8,22 @@ first used, which takes some seconds, and keeps them for the next time.
 >>> model.fit(shop, epochs=100, trainer="compiled")
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
+from ...negatives import NegativeSampler
 from ..closed_form import NORM_FLOOR
 from ..gradients import Batch, Losses
 from ..trainer import PairwiseTrainer
 
 try:
+    from .draws import Line, draw, line_of
     from .loops import VECTOR, Table, Work, begin, give_back, in_range, losses, step, steps, take_in
     from .threads import together
 except ImportError as error:
@@ -29,6 +31,7 @@ except ImportError as error:
 
 BLOCK_BYTES = 2**22  # of features in another number type, converted at a time
 PART = 2**22  # multiplications that are worth a thread
+THREADED = 2**16  # draws: fewer are done before another thread has woken up
 TRIPLES = 2**16  # in one call, a second at most
 ITS_STEP = PairwiseTrainer.step
 
@@ -70,6 +73,7 @@ class CompiledTrainer(PairwiseTrainer):
         self._n_items = len(model.features if model.Q is None else model.Q)
         self._tables = [self._table(name, place) for place, name in enumerate("PQE")]
         self._work: Work | None = None
+        self._line: tuple[NegativeSampler, Line] | None = None
         self._threads: tuple[int, ThreadPoolExecutor] | None = None
         self._learned = np.ones(model.P.shape[1], self._number)  # 0 for the columns that are not
         self._learned[list(model.constant_columns)] = 0
@@ -153,6 +157,21 @@ class CompiledTrainer(PairwiseTrainer):
         """Whether numba reads the features as they are stored."""
         features, E = self.model.features, self.model.E
         return E is None or features is None or features.dtype in (torch.float32, torch.float64)
+
+    def new_epoch(self, users: Tensor, pos: Tensor, sampler: NegativeSampler, batch_size: int, generator: Generator) -> Tensor:
+        if type(sampler) is not NegativeSampler:  # somebody's, to be called
+            return super().new_epoch(users, pos, sampler, batch_size, generator)
+        if self._line is None or self._line[0] is not sampler:
+            self._line = sampler, line_of(sampler)
+
+        def together(work: Callable[[int, int], None]) -> None:
+            if len(users) < THREADED:
+                work(0, 1)
+            else:
+                self._together(min(batch_size, len(users)), lambda share, shares, _: work(share, shares))
+
+        users, pos, neg = draw(users, pos, self._line[1], generator, together)
+        return self.epoch(users, pos, neg, batch_size)
 
     def epoch(self, users: Tensor, pos: Tensor, neg: Tensor, batch_size: int) -> Tensor:
         B, own_step = min(batch_size, len(users)), type(self).step is not ITS_STEP  # somebody's, to be called
