@@ -13,7 +13,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-LOOKS = 500_000  # at a counter: some tenths of a millisecond, since whoever sleeps comes a tenth late
+LOOKS = 150_000  # at a counter: a tenth of a millisecond or two; a thread that sleeps comes as much too late
 GONE = 2**62  # in place of a count: someone has failed, and nobody waits any more
 
 

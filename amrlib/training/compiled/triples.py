@@ -228,7 +228,7 @@ def steps(who, what, neg, tables, sums):
 
 @loop
 def turns(thread, threads, first, last, key, users, items, rows, block_of, starts, triples, tables, sums, counter):
-    """An epoch's turns of strata without a common row, from ``first`` to ``last``; ahead of turn 0 its draws. Each of the
+    """An epoch's turns of strata without a common row, from ``first`` up to ``last``; ahead of turn 0 its draws. Each of the
     ``threads`` calls this with its number, has its share of the user blocks, and meets the others at ``counter``."""
     T = len(starts)
     mine = range(T * thread // threads, T * (thread + 1) // threads)
