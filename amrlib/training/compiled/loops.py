@@ -1,7 +1,7 @@
 """The loops of the compiled step, and its two products in D dimensions with the gather of the features inside the first.
 
 :func:`steps` takes all batches of an epoch in one call. Several threads that call it share its parts, those of :func:`part`,
-and meet after each.
+and meet after each one.
 
 A library's matrix product wants its rows side by side in memory, so they are gathered first, and the processor waits for
 memory; then it multiplies, and memory waits. Here a few rows are multiplied while the next ones are on their way: each turn

@@ -13,7 +13,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-LOOKS = 150_000  # at a counter: a tenth of a millisecond or two; a thread that sleeps comes as much too late
+LOOKS = 50_000  # at a counter: some hundredths of a millisecond
 GONE = 2**62  # in place of a count: someone has failed, and nobody waits any more
 
 
@@ -67,25 +67,25 @@ _come: Callable[..., int] = intrinsic(_add_one)
 _come_so_far: Callable[..., int] = intrinsic(_look)
 
 
-_usleep: Callable[..., Any]
+_let_others: Callable[..., Any]
 if os.name == "posix":
-    _usleep = types.ExternalFunction("usleep", types.intc(types.uintc))
+    _let_others = types.ExternalFunction("sched_yield", types.intc())
 else:
-    _usleep = njit(inline="always")(lambda microseconds: None)
+    _let_others = njit(inline="always")(lambda: None)
 
 
 @njit(inline="always", nogil=True, error_model="numpy")
 def meet(counter, threads):
     """Wait here until all threads have come; False if one of them is gone. They are watched for, since the system takes longer
-    to wake a thread than a part of a step takes; but not for long: another program may have their core, and can give this
-    one's to them."""
+    to wake a thread than a part of a step takes; but not for long alone: another program may have their core, so that they
+    want this one. A sleep of some microseconds would last a tenth of a millisecond."""
     if threads == 1:
         return True
     due, looks = min((_come(counter, 0) + threads) // threads * threads, GONE), 0
     while _come_so_far(counter) < due:
         looks += 1
         if looks > LOOKS:
-            _usleep(50)
+            _let_others()
     return _come_so_far(counter) < GONE
 
 
