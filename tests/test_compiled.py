@@ -92,7 +92,8 @@ def test_it_goes_on_from_the_closed_form_s_checkpoint(tmp_path):
 
 @pytest.mark.parametrize("reg", [0.0, 0.05])
 def test_the_number_of_threads_changes_no_number(reg, monkeypatch):
-    monkeypatch.setattr(compiled, "PART", 100)
+    for name, few in (("PART", 100), ("THREADED", 1)):  # steps and draws are worth a thread
+        monkeypatch.setattr(compiled, name, few)
     before, data, models = torch.get_num_threads(), shop(D=40), []  # 40: the columns of X in parts as well as the rows
     try:
         for threads in (1, 3):

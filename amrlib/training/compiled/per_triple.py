@@ -26,14 +26,13 @@ from ..gradients import Batch, Losses
 from ..trainer import PairwiseTrainer
 
 try:
-    from .threads import together
+    from .threads import THREADED, together
     from .triples import Rows, Tables, Triples, steps, turns
 except ImportError as error:
     raise ImportError('trainer="per_triple" needs numba: pip install numba; trainer="closed_form" does without') from error
 
 STRATUM = 3_000  # triples: fewer are not worth a block more
 BLOCKS = 16
-THREADED = 2**16  # triples: fewer are done before another thread has woken up
 AT_ONCE = 2**23  # triples in one call: about a second
 LARGE = 2**24  # bytes of a table that large pages are for
 

@@ -25,13 +25,12 @@ from ..trainer import PairwiseTrainer
 try:
     from .draws import Line, draw, line_of
     from .loops import VECTOR, Table, Work, begin, give_back, in_range, losses, step, steps, take_in
-    from .threads import together
+    from .threads import THREADED, together
 except ImportError as error:
     raise ImportError("trainer=\"compiled\" needs numba: pip install numba; trainer=\"closed_form\" does without") from error
 
 BLOCK_BYTES = 2**22  # of features in another number type, converted at a time
 PART = 2**22  # multiplications that are worth a thread
-THREADED = 2**16  # draws: fewer are done before another thread has woken up
 TRIPLES = 2**16  # in one call, a second at most
 ITS_STEP = PairwiseTrainer.step
 

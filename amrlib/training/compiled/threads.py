@@ -14,6 +14,7 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 LOOKS = 50_000  # at a counter: some hundredths of a millisecond
+THREADED = 2**16  # triples to draw: fewer are done before another thread has woken up
 GONE = 2**62  # in place of a count: someone has failed, and nobody waits any more
 
 
@@ -77,8 +78,8 @@ else:
 @njit(inline="always", nogil=True, error_model="numpy")
 def meet(counter, threads):
     """Wait here until all threads have come; False if one of them is gone. They are watched for, since the system takes longer
-    to wake a thread than a part of a step takes; but not for long alone: another program may have their core, so that they
-    want this one. A sleep of some microseconds would last a tenth of a millisecond."""
+    to wake a thread than a part of a step takes. After a while this core is offered to others at each look: another program may
+    have theirs, and they may wait for this one. A sleep of some microseconds would last a tenth of a millisecond."""
     if threads == 1:
         return True
     due, looks = min((_come(counter, 0) + threads) // threads * threads, GONE), 0
